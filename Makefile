@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine with Python 3.11+, make and a compiler:
+#   make quickstart    install, search, print the front, write report.html
+#   make test          install the test extra, lint, type-check, run the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: quickstart test test-full lint types unit install install-test bench clean help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml setup.py constraints.txt
+	$(INSTALL) -e ".[dashboard]"
+	touch $@
+
+$(VENV)/.installed-test: $(BIN)/python pyproject.toml setup.py constraints.txt
+	$(INSTALL) -e ".[test]"
+	touch $(VENV)/.installed $@
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+quickstart: install
+	$(BIN)/netloom search examples/quickstart.yaml
+	$(BIN)/netloom pareto quickstart
+	$(BIN)/netloom report quickstart -o report.html
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The checker reads an installed copy: the folders at the root become packages only when installed.
+types: install-test
+	rm -rf .typecheck build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .typecheck .
+	MYPYPATH=.typecheck $(BIN)/mypy -p netloom
+
+unit: install-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test: lint types unit
+
+test-full: lint types
+	$(BIN)/python -m pytest -m "full or not full" $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) .typecheck build dist *.egg-info

@@ -1,0 +1,191 @@
+"""The dashboard as a web application: one store, this machine, read-only."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingDependency, SpecError
+from .source import Source
+
+if TYPE_CHECKING:
+    import dash
+
+logger = logging.getLogger(__name__)
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+MAX_REQUEST_BYTES = 2**20
+PORTS_TRIED = 20
+
+
+def create_app(store_url: str) -> dash.Dash:
+    """Return the dashboard of a store as a Dash application (its WSGI application is `.server`).
+
+    The store opens with the first page, read-only; pages say so when it cannot be opened.
+
+    Raises:
+        MissingDependency: If the extra `dashboard` is not installed.
+    """
+    dash = _require_dash()
+    import pandas  # noqa: F401 - plotly asks for it while another thread may be importing it
+
+    from .pages import experiment, experiments, shell
+
+    source = Source(store_url)
+    app = dash.Dash(
+        "netloom.dashboard",
+        assets_folder=str(Path(__file__).with_name("assets")),
+        title="netloom",
+        update_title="",
+        serve_locally=True,
+        suppress_callback_exceptions=True,  # pages come and go with the URL
+        add_log_handler=False,
+        enable_mcp=False,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    app.layout = shell.layout(store_url)
+    for part in (shell, experiments, experiment):
+        part.register(app, source)
+    _guard(app)
+    return app
+
+
+def serve(
+    store_url: str,
+    host: str = "127.0.0.1",
+    port: int = 8050,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the dashboard until interrupted.
+
+    Args:
+        store_url: The store to show.
+        host: A loopback address.
+        port: Port; 0 takes any free one.
+        on_ready: Called with the URL once the server listens.
+
+    Raises:
+        SpecError: If the host is not this machine's own or the port is taken.
+        MissingDependency: If the extra `dashboard` is not installed.
+    """
+    _require_loopback(host)
+    app = create_app(store_url)
+    server = make_server(app, host, port)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
+    (on_ready or _announce)(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        logger.info("dashboard stopped")
+    finally:
+        server.server_close()
+
+
+def make_server(app: dash.Dash, host: str, port: int) -> Any:
+    """Return a threaded WSGI server that listens already and logs no requests.
+
+    Raises:
+        SpecError: If the port is taken (names a free one).
+    """
+    from werkzeug.serving import WSGIRequestHandler
+    from werkzeug.serving import make_server as make
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing: a live page asks every two seconds."""
+
+    if not 0 <= port <= 65535:
+        raise SpecError(f"a port must be a number from 0 to 65535, got {port}")
+    # Werkzeug ends the process when it cannot bind; the socket is opened here to have an error.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise SpecError(
+                f"the port must be free, got {port} ({error.strerror}); "
+                f"give another one, for example --port {_free_port(host, family, port)}"
+            ) from error
+        listener.listen()
+        return make(
+            host,
+            listener.getsockname()[1],
+            app.server,
+            threaded=True,
+            request_handler=Quiet,
+            fd=listener.fileno(),
+        )
+
+
+def _announce(url: str) -> None:
+    logger.info("dashboard at %s (Ctrl-C ends it)", url)
+
+
+def _require_dash() -> Any:
+    try:
+        import dash
+        import dash_ag_grid  # noqa: F401 - needed by the pages
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"the dashboard needs the package {error.name}, which is not installed; "
+            "run: pip install 'netloom[dashboard]'"
+        ) from error
+    return dash
+
+
+def _require_loopback(host: str) -> None:
+    try:
+        local = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise SpecError(
+            "the dashboard has no password yet and listens on this machine only: the host must be "
+            f"127.0.0.1, ::1 or localhost, got {host!r}; to look from elsewhere, forward the port "
+            "(ssh -L 8050:127.0.0.1:8050 MACHINE)"
+        )
+
+
+def _free_port(host: str, family: int, taken: int) -> int:
+    for port in range(taken + 1, min(taken + PORTS_TRIED, 65535)):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex((host, port)):
+                return port
+    return 0
+
+
+def _guard(app: dash.Dash) -> None:
+    """Answer only this machine's own names, and tell browsers to load nothing from elsewhere."""
+    from flask import Response, abort, request
+
+    server = app.server
+    server.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    # plotly.js compiles its WebGL drawing when it runs: points by the thousand need unsafe-eval.
+    scripts = " ".join(["'self'", "'unsafe-eval'", *app.csp_hashes()])
+    policy = (
+        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+        "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+    @server.before_request  # type: ignore[untyped-decorator]
+    def only_local_names() -> None:
+        # A page elsewhere can point its own name at 127.0.0.1 and read us through it.
+        name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+        if name not in LOCAL_NAMES:
+            abort(403, "open the dashboard as http://127.0.0.1 or http://localhost")
+
+    @server.after_request  # type: ignore[untyped-decorator]
+    def headers(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response

@@ -1,0 +1,291 @@
+"""Plotly figures, drawn from views and nothing else.
+
+Colours are from the palette of Okabe and Ito, told apart with every common colour vision, and each
+kind of point also has its own shape. Backgrounds are transparent: the page's style sheet colours
+text and grid (light and dark). Every text from the store is escaped, because plotly reads a few
+HTML tags in texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from .axes import Axis
+from .details import Curve
+from .table import Bools, Floats
+from .views import ConstraintLine, HistoryView, ParetoView
+from .words import value_text
+
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
+WEBGL_FROM = 2000  # points; below, vector graphics are sharper
+HOVER_TEXTS = 5000  # points that carry their notation; a text per point would be megabytes
+_CORNERS = {
+    ("maximize", "minimize"): "↖",
+    ("maximize", "maximize"): "↗",
+    ("maximize", None): "↑",
+    ("minimize", "minimize"): "↙",
+    ("minimize", "maximize"): "↘",
+    ("minimize", None): "↓",
+}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
+    """Draw the trials of `view` in the plane, with its front, constraints and better corner.
+
+    Every point carries its trial number as `customdata`.
+    """
+    figure = go.Figure()
+    ordinary = view.shown & view.feasible & ~view.front
+    lost = view.shown & ~view.feasible
+    _add_points(figure, view, lost, "not feasible", {"color": GREY, "symbol": "x-thin-open"})
+    _add_points(figure, view, ordinary, "feasible", {"color": BLUE, "symbol": "circle"})
+    xs, ys = view.line
+    if len(xs) > 1:
+        shape = "vh" if view.x.direction == "maximize" else "hv"
+        line = {"color": ORANGE, "width": 1.5, "shape": shape}
+        name = "best so far" if view.x.metric == "trial" else "front line"
+        figure.add_trace(
+            _trace(view)(
+                x=xs, y=ys, mode="lines", line=line, name=name, hoverinfo="skip", showlegend=False
+            )
+        )
+    best = {"color": ORANGE, "symbol": "diamond", "size": 10}
+    _add_points(figure, view, view.shown & view.front, "front", best)
+    _add_selection(figure, view, selected)
+    for constraint in view.lines:
+        _add_constraint(figure, constraint, view)
+    _add_better(figure, view)
+    _style(figure, 540)
+    figure.update_xaxes(title_text=escape(view.x.label))
+    figure.update_yaxes(title_text=escape(view.y.label))
+    figure.update_layout(hovermode="closest", clickmode="event", uirevision=_plane(view))
+    return figure
+
+
+def hypervolume_figure(
+    history: HistoryView, others: Mapping[str, HistoryView] | None = None
+) -> go.Figure:
+    """Draw the hypervolume over the evaluations; `others` share its reference point."""
+    figure = go.Figure()
+    named = {"this search": history, **(others or {})}
+    for index, (name, each) in enumerate(named.items()):
+        xs, ys = _steps(each.evaluations, each.hypervolume)
+        figure.add_scatter(
+            x=xs,
+            y=ys,
+            mode="lines",
+            name=escape(name),
+            line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
+            hovertemplate="%{x} evaluated: %{y:.5g}",
+        )
+    _style(figure, _stack(len(history.objectives)))
+    figure.update_layout(showlegend=len(named) > 1, hovermode="x unified")
+    figure.update_xaxes(title_text="trials evaluated")
+    figure.update_yaxes(title_text="hypervolume")
+    return figure
+
+
+def best_figure(history: HistoryView) -> go.Figure:
+    """Draw the best feasible value of each objective, one panel per objective."""
+    axes = history.objectives
+    figure = make_subplots(rows=len(axes), cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    for row, axis in enumerate(axes, start=1):
+        xs, ys = _steps(history.evaluations, history.best[axis.metric])
+        figure.add_scatter(
+            x=xs,
+            y=ys,
+            mode="lines",
+            name=escape(axis.metric),
+            line={"shape": "hv", "color": SERIES[(row - 1) % len(SERIES)], "width": 2},
+            hovertemplate="%{x} evaluated: %{y:.5g}",
+            row=row,
+            col=1,
+        )
+        title = "<br>".join(escape(part) for part in wrap(axis.label, 20))
+        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
+    _style(figure, _stack(len(axes)))
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title_text="trials evaluated", row=len(axes), col=1)
+    return figure
+
+
+def curves_figure(curves: Sequence[Curve]) -> go.Figure:
+    """Draw what an evaluation reported by step, one panel per quantity."""
+    figure = make_subplots(rows=len(curves), cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    for row, curve in enumerate(curves, start=1):
+        figure.add_scatter(
+            x=curve.steps,
+            y=curve.values,
+            mode="lines+markers",
+            name=escape(curve.name),
+            line={"color": SERIES[(row - 1) % len(SERIES)], "width": 2},
+            marker={"size": 5},
+            hovertemplate="step %{x}: %{y:.5g}",
+            row=row,
+            col=1,
+        )
+        figure.update_yaxes(title_text=escape(curve.name), row=row, col=1)
+    _style(figure, 100 + 130 * len(curves))
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title_text="step", row=len(curves), col=1)
+    return figure
+
+
+def empty_figure(text: str) -> go.Figure:
+    """Draw nothing but a sentence that says why."""
+    figure = go.Figure()
+    figure.add_annotation(
+        text="<br>".join(escape(part) for part in wrap(text, 60)),
+        showarrow=False,
+        xref="paper",
+        yref="paper",
+        x=0.5,
+        y=0.5,
+        font={"size": 15},
+    )
+    _style(figure, 300)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _add_points(
+    figure: go.Figure, view: ParetoView, mask: Bools, name: str, marker: Mapping[str, Any]
+) -> None:
+    count = int(mask.sum())
+    if not count:
+        return
+    many = _trace(view) is go.Scattergl
+    rich = count <= HOVER_TEXTS
+    lines = {"color": "rgba(255,255,255,0.7)", "width": 0.8}
+    if "open" in marker["symbol"]:
+        lines = {"color": marker["color"], "width": 1.3}
+    precision = np.float32 if many else np.float64  # half the bytes at each refresh
+    figure.add_trace(
+        _trace(view)(
+            x=view.xs[mask].astype(precision),
+            y=view.ys[mask].astype(precision),
+            mode="markers",
+            name=f"{name} ({count:,})",
+            customdata=view.table.number[mask].tolist(),  # a typed array is lost in WebGL clicks
+            text=_hover(view, mask) if rich else None,
+            hovertemplate=_template(view, rich=rich),
+            marker={"size": 5 if many else 7, "opacity": 0.85, "line": lines, **marker},
+        )
+    )
+
+
+def _trace(view: ParetoView) -> Any:
+    """Return the kind of trace: all of one figure alike, since WebGL lies above vector graphics."""
+    return go.Scattergl if int(view.shown.sum()) > WEBGL_FROM else go.Scatter
+
+
+def _hover(view: ParetoView, mask: Bools) -> list[str]:
+    rows = [view.table.rows[index] for index in np.flatnonzero(mask).tolist()]
+    return ["<br>".join(escape(part) for part in wrap(row.notation, 56)[:4]) for row in rows]
+
+
+def _template(view: ParetoView, *, rich: bool) -> str:
+    values = [f"{_plain(axis)}: %{{{name}:.5g}}" for axis, name in ((view.x, "x"), (view.y, "y"))]
+    text = ["%{text}"] if rich else []
+    return "<br>".join(["<b>trial %{customdata}</b>", *text, *values]) + "<extra></extra>"
+
+
+def _plain(axis: Axis) -> str:
+    """Return a label that a hover template cannot read as one of its own fields."""
+    return escape(axis.label).replace("%{", "% {")
+
+
+def _add_selection(figure: go.Figure, view: ParetoView, selected: int | None) -> None:
+    if selected is None:
+        return
+    rows = np.flatnonzero((view.table.number == selected) & view.shown)
+    ring = {"size": 20, "symbol": "circle-open", "color": GREEN}
+    figure.add_trace(
+        _trace(view)(
+            x=view.xs[rows],
+            y=view.ys[rows],
+            mode="markers",
+            name=f"trial {selected}",
+            hoverinfo="skip",
+            showlegend=False,
+            marker={**ring, "line": {"width": 3, "color": GREEN}},
+        )
+    )
+
+
+def _add_constraint(figure: go.Figure, line: ConstraintLine, view: ParetoView) -> None:
+    axis = view.x if line.along == "x" else view.y
+    add = figure.add_vline if line.along == "x" else figure.add_hline
+    sign = "≤" if line.kind == "max" else "≥"
+    place = "top left" if line.kind == "max" else "top right"
+    add(
+        line.bound,
+        line={"color": GREY, "width": 1.5, "dash": "dash"},
+        annotation_text=escape(f"{sign} {value_text(line.bound, axis.unit)}"),
+        annotation_position=place if line.along == "x" else "top right",
+    )
+
+
+def _add_better(figure: go.Figure, view: ParetoView) -> None:
+    """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
+    if view.y.direction is None:
+        return
+    corner = _CORNERS[view.y.direction, view.x.direction]
+    figure.add_annotation(
+        text=f"better {corner}",
+        xref="paper",
+        yref="paper",
+        x=1,
+        y=1.02,
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 15, "color": GREEN},
+    )
+
+
+def _stack(panels: int) -> int:
+    """Return the height of a figure with that many panels; histories side by side share it."""
+    return 130 + 155 * max(panels, 1)
+
+
+def _steps(number: NDArray[np.int64], values: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Keep the rows where a value changes, and the last one: all that a step line needs."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return number[known], values[known]
+    change = np.flatnonzero(np.diff(values[known], prepend=np.nan) != 0)
+    rows = known[np.unique(np.append(change, len(known) - 1))]
+    return number[rows], values[rows]
+
+
+def _plane(view: ParetoView) -> str:
+    """Name the plane: zoom and hidden traces survive a refresh, not a change of axes."""
+    return f"{view.experiment.id}/{view.x.metric}/{view.y.metric}"
+
+
+def _style(figure: go.Figure, height: int) -> None:
+    figure.update_layout(
+        height=height,
+        margin={"l": 64, "r": 24, "t": 40, "b": 52},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"align": "left", "font": {"family": FONT}},
+        colorway=SERIES,
+    )
+    grid = {"gridcolor": "rgba(128,140,155,0.22)", "zeroline": False, "automargin": True}
+    figure.update_xaxes(**grid, ticks="outside", ticklen=4, tickcolor=GREY)
+    figure.update_yaxes(**grid, ticks="outside", ticklen=4, tickcolor=GREY)

@@ -1,0 +1,79 @@
+"""Pieces that several pages use. Texts are children of components: React escapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from ...errors import NetloomError
+from ..words import MISSING
+
+GRAPH = {"responsive": True, "displaylogo": False}
+NUMBER = {
+    "function": (
+        f"params.value == null ? '{MISSING}' : "
+        "d3.format(Math.abs(params.value) < 1e5 ? ',.6~r' : ',.0f')(params.value)"
+    )
+}
+SECONDS = {
+    "function": f"params.value == null ? '{MISSING}' : d3.format('.3~s')(params.value) + 's'"
+}
+THEME = {
+    "function": (
+        "themeQuartz.withParams({backgroundColor: 'var(--card)', foregroundColor: 'var(--text)', "
+        "headerBackgroundColor: 'var(--code)', borderColor: 'var(--line)', "
+        "accentColor: 'var(--accent)', browserColorScheme: 'inherit', fontFamily: 'inherit'})"
+    )
+}
+
+
+def chip(status: str) -> html.Span:
+    """Return a status as a coloured word."""
+    return html.Span(status, className=f"status {status}")
+
+
+def card(label: str, value: str, note: str | None = None) -> html.Div:
+    """Return one headline number."""
+    children: list[Any] = [html.Strong(value), html.Span(label)]
+    if note:
+        children.append(html.Small(note))
+    return html.Div(children, className="card")
+
+
+def rows_table(
+    head: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: frozenset[int] = frozenset()
+) -> html.Div:
+    """Return a small table that scrolls sideways in itself."""
+
+    def kind(index: int) -> str:
+        return "number" if index in numeric else ""
+
+    header = html.Tr([html.Th(cell, className=kind(i)) for i, cell in enumerate(head)])
+    body = [
+        html.Tr([html.Td(cell, className=kind(i)) for i, cell in enumerate(row)]) for row in rows
+    ]
+    return html.Div(
+        html.Table([html.Thead(header), html.Tbody(body)]), className="scroll", tabIndex=0
+    )
+
+
+def graph(id: str, figure: Any, label: str) -> html.Div:
+    """Return a figure that follows the width of its place."""
+    return html.Div(
+        dcc.Graph(id=id, figure=figure, config=GRAPH), role="figure", **{"aria-label": label}
+    )
+
+
+def trouble(error: NetloomError) -> html.Section:
+    """Return an error as a page part: what is wrong and the way out."""
+    return html.Section(
+        [
+            html.H2("This cannot be shown"),
+            html.P(str(error)),
+            html.P(dcc.Link("All experiments", href="/")),
+        ],
+        className="note wide behind",
+        role="alert",
+    )

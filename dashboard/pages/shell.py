@@ -1,0 +1,84 @@
+"""What surrounds every page: the bar, the URL, and the watch over the store."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from ...errors import NetloomError
+from ..source import Source
+from . import experiment, experiments
+from .parts import trouble
+
+REFRESH_MS = 2000
+
+
+def layout(store_url: str) -> html.Div:
+    """Return the frame; pages go into `page`."""
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Interval(id="tick", interval=REFRESH_MS),
+            dcc.Store(id="revision"),
+            html.Header(
+                [
+                    dcc.Link("netloom", href="/", className="brand"),
+                    html.Span(_short(store_url), className="store", title=_short(store_url)),
+                    html.Span(id="live", className="live", role="status"),
+                ],
+                className="bar",
+            ),
+            html.Main(id="page"),
+        ]
+    )
+
+
+def register(app: Dash, source: Source) -> None:
+    """Connect the frame."""
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
+    def page(path: str | None, search: str | None) -> Any:
+        try:
+            return _page(source, path or "/", search or "")
+        except NetloomError as error:
+            return trouble(error)
+
+    @app.callback(
+        Output("revision", "data"),
+        Output("live", "children"),
+        Output("live", "className"),
+        Input("tick", "n_intervals"),
+        State("revision", "data"),
+        State("live", "className"),
+    )
+    def watch(_: int | None, known: int | None, shown: str) -> Any:
+        try:
+            revision = source.revision()
+        except NetloomError as error:
+            source.close()  # the file may come back as another one
+            return no_update, f"The store cannot be read: {error}", "live lost"
+        fresh = no_update if revision == known else revision
+        if shown == "live on":
+            return fresh, no_update, no_update
+        return fresh, "live", "live on"
+
+
+def _page(source: Source, path: str, search: str) -> Any:
+    if path == "/":
+        return experiments.layout(source)
+    if path.startswith("/exp/"):
+        return experiment.layout(source, unquote(path.removeprefix("/exp/")).strip("/"), search)
+    return html.Section(
+        [html.H2("No such page"), html.P(dcc.Link("All experiments", href="/"))],
+        className="note wide",
+    )
+
+
+def _short(url: str) -> str:
+    """Return a store URL without a password, and of a file only its name."""
+    scheme, _, rest = url.partition("://")
+    if scheme.startswith("sqlite"):
+        return rest.split("?")[0].rsplit("/", 1)[-1]
+    return f"{scheme.split('+')[0]}://{rest.rsplit('@', 1)[-1].split('?')[0]}"

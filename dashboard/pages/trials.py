@@ -1,0 +1,106 @@
+"""The trial table: the browser asks for the rows that it shows, this side sorts and filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_ag_grid as dag
+from dash import ClientsideFunction, Dash, Input, Output, State
+from dash.exceptions import PreventUpdate
+
+from ...db.records import ExperimentRecord
+from ...errors import NetloomError
+from ..axes import TRIAL_AXIS, available_axes, feasible_losses, front_of
+from ..paging import PAGE, page_of
+from ..source import Source
+from .parts import NUMBER, SECONDS, THEME
+
+_NUMBERS = {
+    "filter": "agNumberColumnFilter",
+    "type": "rightAligned",
+    "valueFormatter": NUMBER,
+}
+
+
+def metric_names(record: ExperimentRecord) -> list[str]:
+    """Return the metric of each metric column, objectives first."""
+    return [axis.metric for axis in available_axes(record) if axis.metric != TRIAL_AXIS]
+
+
+def grid(record: ExperimentRecord) -> Any:
+    """Return the grid of an experiment, without rows."""
+    metrics = [
+        {"field": f"m{index}", "headerName": name, "width": 175, **_NUMBERS}
+        for index, name in enumerate(metric_names(record))
+    ]
+    columns = [
+        {"field": "number", "headerName": "Trial", "width": 95, "pinned": "left", **_NUMBERS},
+        {"field": "status", "headerName": "Status", "width": 115, "filter": "agTextColumnFilter"},
+        {"field": "front", "headerName": "Front", "width": 90, "filter": False},
+        *metrics,
+        {"field": "violation", "headerName": "Violation", "width": 115, **_NUMBERS},
+        {
+            "field": "duration_s",
+            "headerName": "Took",
+            "width": 100,
+            **_NUMBERS,
+            "valueFormatter": SECONDS,
+        },
+        {
+            "field": "notation",
+            "headerName": "Architecture",
+            "flex": 1,
+            "minWidth": 320,
+            "filter": "agTextColumnFilter",
+            "cellClass": "mono",
+        },
+    ]
+    return dag.AgGrid(
+        id="trials",
+        rowModelType="infinite",
+        columnDefs=columns,
+        getRowId="params.data.id",
+        defaultColDef={
+            "sortable": True,
+            "resizable": True,
+            "wrapHeaderText": True,
+            "autoHeaderHeight": True,
+        },
+        dashGridOptions={
+            "theme": THEME,
+            "cacheBlockSize": PAGE,
+            "maxBlocksInCache": 20,
+            "rowBuffer": 0,
+            "animateRows": False,
+            "infiniteInitialRowCount": 1,
+        },
+        style={"height": 460},
+        className="grid",
+    )
+
+
+def register(app: Dash, source: Source) -> None:
+    """Connect the table."""
+
+    @app.callback(
+        Output("trials", "getRowsResponse"),
+        Input("trials", "getRowsRequest"),
+        State("experiment", "data"),
+    )
+    def rows(request: dict[str, Any] | None, id: str) -> Any:
+        if request is None:
+            raise PreventUpdate
+        try:
+            shot = source.snapshot(id)
+            front = front_of(feasible_losses(shot.table, shot.record))
+            names = metric_names(shot.record)
+            page, count = page_of(shot.table, request, front, names)
+        except NetloomError:
+            return {"rowData": [], "rowCount": 0}  # the page says why, above the table
+        return {"rowData": page, "rowCount": count}
+
+    app.clientside_callback(
+        ClientsideFunction("netloom", "reloadRows"),
+        Output("trials", "className"),
+        Input("drawn", "data"),
+    )

@@ -1,0 +1,98 @@
+"""Experiments as lines of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..db.records import ExperimentRecord
+from .axes import Axis, objective_axes
+from .table import SPENT
+
+if TYPE_CHECKING:
+    from ..db import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """An experiment in one line of a list.
+
+    `spent` counts what the budget counts; `front_size` and `hypervolume` are what the run wrote
+    down, or None while it has not.
+    """
+
+    id: str
+    name: str
+    status: str
+    kind: str
+    group: str | None
+    space: str
+    strategy: str
+    seed: int
+    tags: tuple[str, ...]
+    objectives: tuple[Axis, ...]
+    counts: Mapping[str, int]
+    spent: int
+    budget: int | None
+    created_at: datetime
+    elapsed_s: float
+    front_size: int | None
+    hypervolume: float | None
+
+    @classmethod
+    def of(cls, record: ExperimentRecord) -> ExperimentRow:
+        """Return the line of `record`; nothing else is read."""
+        front = record.summary.get("front")
+        volume = record.summary.get("hypervolume")
+        return cls(
+            id=record.id,
+            name=record.name,
+            status=record.status,
+            kind=record.kind,
+            group=record.group,
+            space=record.space,
+            strategy=record.strategy,
+            seed=record.seed,
+            tags=record.tags,
+            objectives=objective_axes(record),
+            counts=dict(record.counts),
+            spent=sum(record.counts.get(status, 0) for status in SPENT),
+            budget=budget_of(record),
+            created_at=record.created_at,
+            elapsed_s=elapsed_of(record),
+            front_size=len(front) if isinstance(front, list | tuple) else None,
+            hypervolume=float(volume) if isinstance(volume, int | float) else None,
+        )
+
+    @property
+    def goal(self) -> str:
+        """The objectives in words: `max valid_accuracy, min latency_ms@pixel3`."""
+        return ", ".join(f"{(axis.direction or '')[:3]} {axis.metric}" for axis in self.objectives)
+
+
+def experiment_rows(store: Store, *, all: bool = False) -> list[ExperimentRow]:
+    """Return every experiment of the store, the newest first; baselines only with `all`."""
+    return [ExperimentRow.of(record) for record in reversed(store.experiments(all=all))]
+
+
+def spent_text(row: ExperimentRow) -> str:
+    """Return how much of the trial budget is spent: `166 / 300`."""
+    return f"{row.spent:,} / {row.budget:,}" if row.budget else f"{row.spent:,}"
+
+
+def budget_of(record: ExperimentRecord) -> int | None:
+    """Return the number of trials that the experiment may spend, None without such a limit."""
+    for source in (record.info, record.spec):
+        budget = source.get("budget")
+        if isinstance(budget, Mapping) and isinstance(budget.get("trials"), int):
+            return int(budget["trials"])
+    return None
+
+
+def elapsed_of(record: ExperimentRecord) -> float:
+    """Return the seconds that the experiment took so far."""
+    if record.status != "running":
+        return record.elapsed_s
+    return max(record.elapsed_s, (datetime.now(UTC) - record.created_at).total_seconds())

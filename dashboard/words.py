@@ -1,0 +1,63 @@
+"""Numbers, durations and metric names as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_BYTES = ((1024**3, "GB"), (1024**2, "MB"), (1024, "KB"))
+_COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+MISSING = "–"  # noqa: RUF001 (an en dash on the page)
+
+
+def value_text(value: float | None, unit: str = "") -> str:
+    """Return a value with at most four significant digits and its unit.
+
+    >>> value_text(327680, "bytes"), value_text(1_073_466, "MACs"), value_text(94.3749, "%")
+    ('320 KB', '1.073 M MACs', '94.37 %')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if unit in ("bytes", "B"):
+        for size, name in _BYTES:
+            if abs(value) >= size:
+                return f"{value / size:.4g} {name}"
+        return f"{value:.4g} B"
+    text = f"{value:.4g}"
+    if abs(value) >= 1e4 and math.isfinite(value):
+        scale, name = next(pair for pair in _COUNTS if abs(value) >= pair[0])
+        text = f"{value / scale:.4g} {name}"
+    return f"{text} {unit}".rstrip()
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a duration in the two largest units that matter.
+
+    >>> seconds_text(0.042), seconds_text(75), seconds_text(7384)
+    ('42 ms', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds is None or math.isnan(seconds):
+        return MISSING
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def constraint_text(constraint: Mapping[str, Any], unit: str = "") -> str:
+    """Return a stored constraint as it reads in a spec, with the bound in the metric's unit."""
+    sign, bound = ("≤", constraint.get("max")) if "max" in constraint else ("", None)
+    if bound is None:
+        sign, bound = "≥", constraint.get("min")
+    return f"{constraint['metric']} {sign} {value_text(bound, unit)}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Return `3 trials`, `1 trial`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

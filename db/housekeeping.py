@@ -1,0 +1,62 @@
+"""Garbage collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, select, text
+
+from .claims import any_alive
+from .files import ArtifactFiles
+from .revisions import count_change
+from .tables import ARCHITECTURES, ARTIFACTS, CHECKPOINTS, TRIALS
+from .transaction import CHECKPOINT
+
+GRACE_S = 3600.0  # between writing a file and the transaction that names it
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What `Store.gc` removed.
+
+    Args:
+        files: Files that no artifact named.
+        bytes: Their size.
+        architectures: Architectures that no trial named.
+        checkpoints: Checkpoints that a newer one had replaced.
+    """
+
+    files: int
+    bytes: int
+    architectures: int
+    checkpoints: int
+
+
+def collect_rows(connection: Connection) -> tuple[int, int]:
+    """Remove rows that nothing names; return how many architectures and checkpoints went."""
+    if connection.dialect.name == "postgresql":  # no run may add a trial of what goes now
+        connection.execute(text("LOCK TABLE architectures IN EXCLUSIVE MODE"))
+    valid = select(CHECKPOINTS.c.artifact_id)
+    checkpoints = connection.execute(
+        delete(ARTIFACTS).where(ARTIFACTS.c.kind == CHECKPOINT, ARTIFACTS.c.id.not_in(valid))
+    ).rowcount
+    of_trial = exists().where(TRIALS.c.architecture_id == ARCHITECTURES.c.id)
+    architectures = connection.execute(delete(ARCHITECTURES).where(~of_trial)).rowcount
+    if checkpoints or architectures:
+        count_change(connection, [0])
+    return architectures, checkpoints
+
+
+def collect_files(connection: Connection, files: ArtifactFiles) -> tuple[int, int]:
+    """Remove files that no artifact names; return how many, and their bytes.
+
+    Raises:
+        OSError: If one cannot be removed.
+    """
+    named = set(connection.execute(select(ARTIFACTS.c.sha256).distinct()).scalars())
+    grace = GRACE_S if any_alive(connection) else 0.0
+    count = size = 0
+    for path in files.unnamed(named, older_than_s=grace):
+        count, size = count + 1, size + path.stat().st_size
+        path.unlink()
+    return count, size

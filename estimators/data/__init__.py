@@ -1,0 +1,1 @@
+"""Data sets: what a network is trained and judged on."""

@@ -1,0 +1,17 @@
+"""The data sets that a spec can name."""
+
+from __future__ import annotations
+
+from ...registry import Registry
+
+DATASETS = Registry(
+    "data set",
+    "netloom.datasets",
+    {
+        "cifar10": "netloom.estimators.data.cifar:Cifar10",
+        "cifar100": "netloom.estimators.data.cifar:Cifar100",
+        "digits": "netloom.estimators.data.digits:Digits",
+        "image_folder": "netloom.estimators.data.image_folder:ImageFolder",
+        "npz": "netloom.estimators.data.npz:Npz",
+    },
+)

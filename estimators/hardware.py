@@ -1,0 +1,147 @@
+"""Estimator `hardware`: what a network costs on named devices, by their hardware models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import SpecError, UnknownName
+from ..hw_models import Cost, HardwareModel, device_names, load_device, model_for
+from ..spaces import Architecture, DecisionSpace
+from .complexity import Workloads
+from .estimator import Direction, Estimator, Metric, Metrics, Report
+
+# field of Cost -> (unit, direction)
+_FIELDS: dict[str, tuple[str, Direction]] = {
+    "latency_ms": ("ms", "minimize"),
+    "peak_memory_bytes": ("bytes", "minimize"),
+    "energy_mj": ("mJ", "minimize"),
+    "flash_bytes": ("bytes", "minimize"),
+    "area_mm2": ("mm2", "minimize"),
+    "utilization": ("", "maximize"),
+}
+
+
+class DeviceChoice(BaseModel):
+    """A device at a batch size, under a name of its own.
+
+    Args:
+        device: Name, or path of a device file.
+        batch: Images at once.
+        as_: What metrics call it (`as` in a spec): `latency_ms@v100_b64`.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+    device: str
+    batch: int = Field(default=1, ge=1)
+    as_: str | None = Field(default=None, alias="as", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
+class Hardware(Estimator):
+    """Gives `latency_ms@dev`, `peak_memory_bytes@dev` and what else each device's model gives.
+
+    Args:
+        space: A space that builds networks.
+        data: Not used.
+        devices: Device names, paths of device files, or `{device: v100, batch: 64, as: v100_b64}`;
+            without `as`, metrics use the device's own name.
+    """
+
+    name: ClassVar[str] = "hardware"
+    cheap: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        space: DecisionSpace,
+        data: Any = None,
+        *,
+        devices: Annotated[list[str | DeviceChoice], Field(min_length=1)],
+    ) -> None:
+        super().__init__(space, data)
+        self._workloads = Workloads(space)
+        self.targets: dict[str, tuple[HardwareModel, int]] = {}
+        given: object = devices
+        if isinstance(given, str) or not given:
+            raise SpecError(f"devices must be a list of device names, got {devices!r}")
+        for entry in devices:
+            self._add(_choice(entry))
+
+    def _add(self, choice: DeviceChoice) -> None:
+        try:
+            device = load_device(choice.device)
+        except UnknownName as error:
+            raise UnknownName("device", choice.device, device_names()) from error
+        target = choice.as_ or device.name
+        if target in self.targets:
+            raise SpecError(
+                f"devices must have different names, got {target!r} twice; name one of them "
+                f"{{device: {choice.device}, as: other_name}}"
+            )
+        self.targets[target] = (model_for(device), choice.batch)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """For each device, what its model gives."""
+        found = []
+        for target, (model, batch) in self.targets.items():
+            source = {
+                "kind": "model",
+                "source": model.device.name,
+                "family": model.device.family,
+                "calibrated": model.device.calibrated,
+                "batch": batch,
+                "version": model.version,
+            }
+            for name in model.provides:
+                unit, direction = _FIELDS[name]
+                found.append(Metric(f"{name}@{target}", unit, direction, provenance=source))
+        return tuple(found)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the fingerprints of the models, which hold every number of their devices."""
+        return {t: [model.fingerprint, batch] for t, (model, batch) in self.targets.items()}
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        *,
+        seed: int = 0,
+        budget: float | None = None,
+        report: Report | None = None,
+    ) -> Metrics:
+        """Return the metrics of all devices; see `Estimator.evaluate`."""
+        workload = self._workloads.of(architecture)
+        metrics: Metrics = {}
+        for target, (model, batch) in self.targets.items():
+            cost = model.cost(workload, batch, breakdown=False)
+            for name in model.provides:
+                metrics[f"{name}@{target}"] = float(getattr(cost, name))
+        return metrics
+
+    def cost(self, architecture: Architecture, target: str) -> Cost:
+        """Return the cost on one device with its breakdown.
+
+        Raises:
+            UnknownName: If `target` is not among the devices of this estimator.
+        """
+        if target not in self.targets:
+            raise UnknownName("target", target, self.targets)
+        model, batch = self.targets[target]
+        return model.cost(self._workloads.of(architecture), batch)
+
+    def details(self, architecture: Architecture) -> Mapping[str, Any]:
+        """Return, for each device, the cost with its breakdown by layer."""
+        return {target: self.cost(architecture, target).to_dict() for target in self.targets}
+
+
+def _choice(entry: str | DeviceChoice | Mapping[str, Any]) -> DeviceChoice:
+    if isinstance(entry, str):
+        return DeviceChoice(device=entry)
+    if isinstance(entry, DeviceChoice):
+        return entry
+    from ..options import validate
+
+    choice: DeviceChoice = validate(DeviceChoice, entry, where="devices")
+    return choice

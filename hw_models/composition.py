@@ -1,0 +1,266 @@
+"""Workloads of architectures from the workloads of their parts, each part traced once.
+
+What a part costs inside is worked out once and remembered with it; composing a network of a
+hundred known parts is a walk over a short list. The layers themselves are joined only when asked
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from ..errors import TraceError
+from .workload import Layer, MemoryProfile, Tensor, Workload
+
+NETWORK_INPUT = -1
+
+
+class InputLike(Protocol):
+    """Where a part reads one tensor: `source` is a position among the parts, or -1."""
+
+    @property
+    def source(self) -> int: ...  # noqa: D102
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+class PartLike(Protocol):
+    """A keyed piece of a network, as `netloom.spaces.Part` is one."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+
+    @property
+    def build(self) -> Callable[[], Any]: ...  # noqa: D102
+
+    @property
+    def inputs(self) -> Sequence[InputLike]: ...  # noqa: D102
+
+
+class PartCache:
+    """Workloads of parts by key: each distinct part of any network is built and traced once.
+
+    A part is built on the meta device where its constructor allows, and traced on float32 inputs
+    of the shapes it declares.
+    """
+
+    def __init__(self) -> None:
+        self._workloads: dict[str, Workload] = {}
+
+    def __len__(self) -> int:
+        return len(self._workloads)
+
+    def workload(self, part: PartLike) -> Workload:
+        """Return the workload of one part.
+
+        Raises:
+            TraceError: If the part cannot be built or traced; the cause is chained.
+        """
+        known = self._workloads.get(part.key)
+        if known is None:
+            known = self._workloads[part.key] = self._trace(part)
+        return known
+
+    def compose(self, parts: Sequence[PartLike]) -> ComposedWorkload:
+        """Return the workload of the network that `parts` make up."""
+        known = self._workloads
+        return compose([(p, known.get(p.key) or self.workload(p)) for p in parts])
+
+    def _trace(self, part: PartLike) -> Workload:
+        import torch
+
+        from .tracer import trace_built
+
+        try:
+            operands = tuple(torch.empty(i.shape, device="meta") for i in part.inputs)
+            return trace_built(part.build, operands)
+        except Exception as error:
+            raise TraceError(f"part {part.label!r}: {error}") from error
+
+
+def compose(parts: Sequence[tuple[PartLike, Workload]]) -> ComposedWorkload:
+    """Return the workload of a network from its parts in execution order.
+
+    The output of the last part is the output of the network. Equal to `trace` of the whole
+    network in params, MACs, layers (but for their names) and memory.
+
+    Raises:
+        TraceError: If a part reads from one that does not come before it, does not return one
+            tensor, or was traced with another number of inputs.
+    """
+    if not parts:
+        raise TraceError("a network needs at least one part, got none")
+    sources: list[tuple[int, ...]] = []
+    for part, workload in parts:
+        read = tuple([i.source for i in part.inputs])
+        if workload.arity != (len(read), 1):
+            raise TraceError(
+                f"part {part.label!r} must take {len(read)} tensors and return one; its workload "
+                f"has {len(workload.inputs)} and {len(workload.outputs)}"
+            )
+        if read and (max(read) >= len(sources) or min(read) < NETWORK_INPUT):
+            raise TraceError(f"part {part.label!r} must read from parts before it, got {read}")
+        sources.append(read)
+    return ComposedWorkload([p.label for p, _ in parts], [w for _, w in parts], sources)
+
+
+class ComposedWorkload(Workload):
+    """The workload of a network of parts; made by `compose`."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        workloads: Sequence[Workload],
+        sources: Sequence[tuple[int, ...]],
+    ) -> None:
+        self._labels, self._workloads, self._sources = labels, workloads, sources
+        self.params = sum([w.params for w in workloads])
+        self.weight_bytes = sum([w.weight_bytes for w in workloads])
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of all convolutions, linear layers and matrix products."""
+        return sum([w.macs for w in self._workloads])
+
+    @property
+    def pieces(self) -> tuple[tuple[str, Workload], ...]:
+        """The labelled workloads of the parts, in execution order."""
+        return tuple(zip(self._labels, self._workloads, strict=True))
+
+    @cached_property
+    def peak_activation_bytes(self) -> int:
+        """Largest number of bytes of activations alive at once (no allocator, no fusion)."""
+        return _peak(self._workloads, self._sources)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in execution order; names start with the label of their part."""
+        return self._joined[0]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors; their position is their identity."""
+        return self._joined[1]
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Indices of the network's inputs."""
+        return (0,)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Indices of what the network returns."""
+        return (self._joined[2],)
+
+    @cached_property
+    def _joined(self) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], int]:
+        return _join(self._labels, self._workloads, self._sources)
+
+
+def _join(
+    labels: Sequence[str], workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
+) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], int]:
+    """Return the layers and tensors of the whole network, and the index of its output."""
+    first = next(i for i, s in enumerate(sources) if NETWORK_INPUT in s)
+    seed = workloads[first].inputs[sources[first].index(NETWORK_INPUT)]
+    tensors = [workloads[first].tensors[seed]._replace(storage=0, consumers=())]
+    layers: list[Layer] = []
+    consumers: list[list[int]] = [[]]
+    results: list[int] = []
+    for label, work, source in zip(labels, workloads, sources, strict=True):
+        offset = len(layers)
+        given = [0 if s == NETWORK_INPUT else results[s] for s in source]
+        place = dict(zip(work.inputs, given, strict=True))
+        for index, tensor in enumerate(work.tensors):
+            if index in place:
+                continue
+            place[index] = len(tensors)
+            owner = tensors[place[tensor.storage]].storage if tensor.storage != index else None
+            tensors.append(
+                tensor._replace(
+                    storage=place[index] if owner is None else owner,
+                    producer=None if tensor.producer is None else tensor.producer + offset,
+                )
+            )
+            consumers.append([])
+        for number, layer in enumerate(work.layers, start=offset):
+            read = tuple([place[i] for i in layer.inputs])
+            written = tuple([place[i] for i in layer.outputs])
+            name = f"{label}.{layer.name}" if layer.name else label
+            layers.append(layer._replace(name=name, inputs=read, outputs=written))
+            for index in set(read):
+                consumers[index].append(number)
+        results.append(place[work.outputs[0]])
+    joined = [t._replace(consumers=tuple(c)) for t, c in zip(tensors, consumers, strict=True)]
+    return tuple(layers), tuple(joined), results[-1]
+
+
+def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
+    """Return the peak of the joined network, from the profiles of its parts alone."""
+    count = len(workloads)
+    profiles = _profiles(workloads, sources)
+    # a memory is named by the part that allocates it; the network's input is memory `count`,
+    # which is also what position NETWORK_INPUT (-1) of this list says
+    memory = [*range(count), count]
+    size = [p.output_bytes for p in profiles]
+    size.append(_input_bytes(workloads, sources))
+    needed = [*range(count), -1]  # the last part that needs each memory
+    for i, profile in enumerate(profiles):
+        read = sources[i]
+        for source, last in zip(read, profile.last, strict=True):
+            if last:
+                needed[memory[source]] = i
+        if profile.alias is not None:
+            memory[i] = memory[read[profile.alias]]
+    needed[memory[count - 1]] = count  # what the network returns stays
+    best = size[count]
+    live = best if needed[count] >= 0 else 0
+    for i, profile in enumerate(profiles):
+        ending: dict[int, int] = {}  # memories that nobody needs after this part: last step in it
+        for source, last in zip(sources[i], profile.last, strict=True):
+            place = memory[source]
+            if last and needed[place] == i and last > ending.get(place, 0):
+                ending[place] = last
+        top = profile.top
+        if ending:
+            for place in ending:
+                live -= size[place]
+            top = profile.peak(tuple([(last, size[place]) for place, last in ending.items()]))
+        if live + top > best:
+            best = live + top
+        if memory[i] == i and needed[i] > i:
+            live += size[i]
+    return best
+
+
+def _profiles(
+    workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
+) -> list[MemoryProfile]:
+    """Return the profile of each part, given whether anything really uses its output."""
+    kept = [False] * len(workloads)
+    kept[-1] = True
+    profiles: list[MemoryProfile] = []
+    for i in range(len(workloads) - 1, -1, -1):
+        keep = kept[i]
+        profile = workloads[i].profile if keep else workloads[i].profile_unread
+        profiles.append(profile)
+        for source, last in zip(sources[i], profile.last, strict=True):
+            if last and source >= 0:
+                kept[source] = True
+        if keep and profile.alias is not None and (source := sources[i][profile.alias]) >= 0:
+            kept[source] = True
+    profiles.reverse()
+    return profiles
+
+
+def _input_bytes(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
+    for work, source in zip(workloads, sources, strict=True):
+        if NETWORK_INPUT in source:
+            return work.tensors[work.inputs[source.index(NETWORK_INPUT)]].size_bytes
+    raise TraceError("a network needs at least one part that reads its input, got none")

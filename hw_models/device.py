@@ -1,0 +1,213 @@
+"""Devices are data: one YAML file each, every number with its unit and its source.
+
+A file of a known family needs no code. Files are found by name in `devices/`, by path, and
+through the entry-point group `netloom.devices`; families through `netloom.device_families`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ..errors import SpecError, UnknownName
+from ..options import Problem, SpecProblems, validate
+from ..registry import Registry
+from .cost import HardwareModel
+from .marked_yaml import read_marked
+
+FAMILIES = Registry(
+    "device family", "netloom.device_families", {"cpu": "netloom.hw_models.cpu:CpuModel"}
+)
+_PLUGINS = Registry("device", "netloom.devices", {})
+
+# unit -> (what it measures, how many of the base unit it is)
+UNITS: dict[str, tuple[str, float]] = {
+    "Hz": ("frequency", 1.0),
+    "MHz": ("frequency", 1e6),
+    "GHz": ("frequency", 1e9),
+    "FLOP/cycle": ("FLOP per cycle", 1.0),
+    "GFLOP/s": ("FLOP per second", 1e9),
+    "TFLOP/s": ("FLOP per second", 1e12),
+    "MB/s": ("bytes per second", 1e6),
+    "GB/s": ("bytes per second", 1e9),
+    "ns": ("time", 1e-9),
+    "us": ("time", 1e-6),
+    "ms": ("time", 1e-3),
+    "bytes": ("memory", 1.0),
+    "KiB": ("memory", 1024.0),
+    "MiB": ("memory", 1024.0**2),
+    "GiB": ("memory", 1024.0**3),
+    "cores": ("cores", 1.0),
+}
+
+
+class Number(BaseModel):
+    """A number of a device.
+
+    Args:
+        value: In `unit`.
+        unit: One of `UNITS`.
+        source: Where it comes from: a document, a measurement, or an assumption that says so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    value: float = Field(ge=0)
+    unit: str
+    source: str = Field(min_length=10)
+
+    @property
+    def si(self) -> float:
+        """The value in the base unit of what it measures (seconds, bytes, hertz, ...)."""
+        return self.value * UNITS[self.unit][1]
+
+
+def measures(what: str, *, positive: bool = True) -> AfterValidator:
+    """Return the rule that a number's unit must measure this (`frequency`, `time`, ...)."""
+
+    def check(number: Number) -> Number:
+        allowed = [unit for unit, (measured, _) in UNITS.items() if measured == what]
+        if number.unit not in allowed:
+            raise ValueError(f"unit must be {' or '.join(allowed)}, got {number.unit!r}")
+        if positive and number.value == 0:
+            raise ValueError("value must be greater than 0, got 0")
+        return number
+
+    return AfterValidator(check)
+
+
+class Numbers(BaseModel):
+    """What a family needs to know of a device; each family declares its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    family: str
+    title: str = Field(min_length=1)
+    calibrated: bool
+    notes: str = ""
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device as its file describes it.
+
+    Args:
+        name: What specs call it.
+        family: Which hardware model reads it.
+        title: One line for people.
+        calibrated: Whether its numbers were fitted to measured networks.
+        notes: What to know before believing its numbers.
+        numbers: The family's numbers.
+        origin: The file it came from, for messages.
+    """
+
+    name: str
+    family: str
+    title: str
+    calibrated: bool
+    notes: str
+    numbers: Numbers
+    origin: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON values that the file holds."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "title": self.title,
+            "calibrated": self.calibrated,
+            "notes": self.notes,
+            "numbers": self.numbers.model_dump(exclude_none=True),
+        }
+
+
+Source: TypeAlias = "str | Path | Device"
+
+
+def device_names() -> list[str]:
+    """Return the names of all devices, sorted; reads no file."""
+    return sorted({*_builtin(), *_PLUGINS.names()})
+
+
+def register_device(name: str, device: Source) -> None:
+    """Add a device (an object, or the path of its YAML file) under `name` in this process.
+
+    Raises:
+        SpecError: If the name is taken.
+    """
+    if name in _builtin():
+        raise SpecError(f"the device name {name!r} is taken; choose another")
+    _PLUGINS.register(name, Path(device) if isinstance(device, str) else device)
+
+
+def load_device(device: Source) -> Device:
+    """Return a device by name, by the path of a YAML file, or as it is.
+
+    Raises:
+        UnknownName: If there is no device of that name; says the closest ones.
+        SpecProblems: If a file breaks rules; one line per problem with file and line.
+    """
+    if isinstance(device, Device):
+        return device
+    text = str(device)
+    if isinstance(device, Path) or text.endswith((".yaml", ".yml")):
+        return _read(text)
+    if path := _builtin().get(text):
+        return _read(path)
+    if text in _PLUGINS:
+        found = _PLUGINS.get(text)
+        return load_device(found() if callable(found) else found)
+    raise UnknownName("device", text, device_names())
+
+
+def model_for(device: Source) -> HardwareModel:
+    """Return the hardware model of a device.
+
+    Raises:
+        SpecError: As `load_device`; or if its family is unknown.
+    """
+    loaded = load_device(device)
+    model: HardwareModel = FAMILIES.get(loaded.family)(loaded)
+    return model
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> Mapping[str, str]:
+    folder = files(__package__) / "devices"
+    found = (entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return {name.removesuffix(".yaml"): str(folder / name) for name in found}
+
+
+def _read(path: str) -> Device:
+    shown = Path(path).name
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"the device file {path} cannot be read: {error.strerror}") from error
+    value, place = read_marked(text, shown)
+    try:
+        file = validate(_File, value)
+        family = _family(file.family)
+        numbers = validate(family, file.numbers, where="numbers")
+    except SpecProblems as error:
+        problems = [Problem(p.path, p.message, place(p.path)) for p in error.problems]
+        raise SpecProblems(problems) from error
+    return Device(**{**file.model_dump(), "numbers": numbers}, origin=path)
+
+
+def _family(name: str) -> type[Numbers]:
+    try:
+        numbers: type[Numbers] = FAMILIES.get(name).Numbers
+    except UnknownName as error:
+        raise SpecProblems([Problem(("family",), str(error))]) from error
+    return numbers

@@ -1,0 +1,285 @@
+"""The graph while it grows: which tensor objects are weights, constants or activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from .workload import Kind, Layer, Role, Tensor, Workload
+
+META = torch.device("meta")
+COMPILED = "_orig_mod"  # where torch.compile's wrapper keeps the module
+
+
+class Recorder:
+    """Collects layers and tensors of one traced forward pass.
+
+    Every real tensor that takes part gets a *twin* without data on the meta device, so that
+    nothing is computed and nothing that belongs to the module can change.
+
+    Args:
+        module: The network being traced.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.layers: list[Layer] = []
+        self.stack: list[tuple[str, bool]] = []  # (path, has no submodules) of running modules
+        self.constants: dict[int, torch.Tensor] = {}  # made in forward from nothing; hold data
+        self._tensors: list[tuple[tuple[int, ...], str, int, Role, int, int | None]] = []
+        self._inputs: list[int] = []
+        self._index: dict[int, int] = {}  # id of a tensor object -> its tensor
+        self._weights: dict[int, tuple[int, int]] = {}  # id -> (elements if parameter, bytes)
+        self._twins: dict[int, torch.Tensor] = {}
+        self._alive: list[Any] = []  # ids stay valid as long as the objects live
+        self._names: dict[str, int] = {}
+        self.modules = list(walk(module))
+        self._paths = {id(m): (path, not m._modules) for path, m in self.modules}
+        self.params = self.weight_bytes = 0
+        for _, m in self.modules:
+            for registry, counts in ((m._parameters, True), (m._buffers, False)):
+                for tensor in registry.values():
+                    if tensor is not None and id(tensor) not in self._weights:
+                        self._add_weight(tensor, counts)
+
+    def _add_weight(self, tensor: torch.Tensor, parameter: bool) -> None:
+        params = tensor.numel() if parameter else 0
+        size_bytes = tensor.numel() * tensor.element_size()
+        self._weights[id(tensor)] = (params, size_bytes)
+        self.params += params
+        self.weight_bytes += size_bytes
+        self._alive.append(tensor)
+
+    def enter(self, module: nn.Module) -> None:
+        """Note that `module` starts running."""
+        path = self._paths.get(id(module))
+        self.stack.append(path or (self.stack[-1][0] if self.stack else "", False))
+
+    def where(self) -> str:
+        """Return the path of the module that is running, for messages."""
+        return (self.stack[-1][0] if self.stack else "") or "the network itself"
+
+    def twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the meta tensor that stands for `tensor` (itself when it is on meta)."""
+        if tensor.is_meta:
+            return tensor
+        key = id(tensor)
+        twin = self._twins.get(key)
+        if twin is None:
+            twin = torch.empty_strided(
+                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META
+            )
+            self._twins[key] = twin
+            self._alive += (tensor, twin)
+            if key in self._weights:
+                self._weights[id(twin)] = self._weights[key]
+            else:
+                if key not in self._index:
+                    self._index[key] = self._new_tensor(twin, "constant")
+                self._index[id(twin)] = self._index[key]
+        return twin
+
+    def twins(self, value: Any) -> Any:
+        """Return `value` (any nesting) with its tensors replaced by their twins."""
+        return tree_map(lambda v: self.twin(v) if isinstance(v, torch.Tensor) else v, value)
+
+    def is_weight(self, tensor: torch.Tensor) -> bool:
+        """Whether `tensor` is a parameter or buffer of the module, or a view of one."""
+        return id(tensor) in self._weights
+
+    def input(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the twin of an input of the network."""
+        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+        self._alive.append(twin)
+        self._index[id(twin)] = self._new_tensor(twin, "input")
+        self._inputs.append(self._index[id(twin)])  # in-place layers give the object a new index
+        return twin
+
+    def empty(self, shape: Iterable[int], like: torch.Tensor) -> torch.Tensor:
+        """Return a new tensor of this shape, with the type of `like`."""
+        return torch.empty(tuple(shape), dtype=like.dtype, device=META)
+
+    def layer(
+        self,
+        kind: Kind,
+        op: str,
+        inputs: Iterable[torch.Tensor],
+        outputs: Iterable[torch.Tensor],
+        **facts: Any,
+    ) -> None:
+        """Append a layer; `facts` are further fields of `Layer`.
+
+        Outputs that are the same objects as an input (in-place) or share its memory (views) live
+        in the memory of that input. A view of a weight is a weight, and no layer.
+        """
+        operands, params, weight_bytes = [], 0, 0
+        for tensor in inputs:
+            weight = self._weights.get(id(tensor))
+            if weight is None:
+                operands.append(tensor)
+            else:
+                params += weight[0]
+                weight_bytes += weight[1]
+        outputs = list(outputs)
+        view = facts.get("view", False)
+        if view and not operands:
+            for tensor in outputs:
+                size = tensor.numel()
+                self._weights[id(tensor)] = (size if params else 0, size * tensor.element_size())
+                self._alive.append(tensor)
+            return
+        sources = [self._tensor_of(tensor) for tensor in operands]
+        here = len(self.layers)
+        results = [self._result(t, operands, sources, here) for t in outputs]
+        table = self._tensors
+        self.layers.append(
+            Layer(
+                name=self._name(op),
+                kind=kind,
+                op=op,
+                inputs=tuple(sources),
+                outputs=tuple(results),
+                input_shapes=tuple([table[i][0] for i in sources]),
+                output_shapes=tuple([table[i][0] for i in results]),
+                params=params,
+                weight_bytes=weight_bytes,
+                input_bytes=sum([table[i][2] for i in sources]),
+                output_bytes=sum([table[i][2] for i in results]),
+                **facts,
+            )
+        )
+
+    def finish(self, outputs: Any) -> Workload:
+        """Return what was recorded as a `Workload`."""
+        results = [self._tensor_of(t) for t in _returned(outputs) if not self.is_weight(t)]
+        consumers: list[list[int]] = [[] for _ in self._tensors]
+        for number, layer in enumerate(self.layers):
+            for index in set(layer.inputs):
+                consumers[index].append(number)
+        tensors = [
+            Tensor(*fields, consumers=tuple(readers))
+            for fields, readers in zip(self._tensors, consumers, strict=True)
+        ]
+        return Workload(
+            self.layers,
+            tensors,
+            inputs=self._inputs,
+            outputs=results,
+            params=self.params,
+            weight_bytes=self.weight_bytes,
+        )
+
+    def _tensor_of(self, tensor: torch.Tensor) -> int:
+        index = self._index.get(id(tensor))
+        if index is None:
+            index = self._index[id(tensor)] = self._adopt(tensor)
+            self._alive.append(tensor)
+        return index
+
+    def _adopt(self, tensor: torch.Tensor) -> int:
+        """Return the tensor of an object that no recorded layer made.
+
+        A custom autograd function hands back new objects for known memory; anything else comes
+        from outside the network's input: a constant.
+        """
+        if tensor.is_meta:
+            memory = tensor.untyped_storage()._cdata
+            for known in reversed(self._alive):
+                shares = known.is_meta and known.untyped_storage()._cdata == memory
+                if shares and id(known) in self._index:
+                    return self._index[id(known)]
+        return self._new_tensor(tensor, "constant")
+
+    def _result(
+        self, tensor: torch.Tensor, operands: list[torch.Tensor], sources: list[int], here: int
+    ) -> int:
+        storage = None
+        memory = tensor.untyped_storage()._cdata
+        for operand, source in zip(operands, sources, strict=True):
+            if operand is tensor or operand.untyped_storage()._cdata == memory:
+                owner = self._tensors[source][4]
+                storage = None if self._tensors[owner][3] == "constant" else owner
+                break
+        if self.constants and not tensor.is_meta:  # written in place: its values are not known
+            for key, constant in list(self.constants.items()):
+                if constant.untyped_storage()._cdata == memory:
+                    del self.constants[key]
+        index = self._new_tensor(tensor, "activation", storage, here)
+        self._index[id(tensor)] = index
+        self._alive.append(tensor)
+        return index
+
+    def _new_tensor(
+        self,
+        tensor: torch.Tensor,
+        role: Role,
+        storage: int | None = None,
+        producer: int | None = None,
+    ) -> int:
+        index = len(self._tensors)
+        shape, dtype = tuple(tensor.shape), tensor.dtype
+        size_bytes = tensor.numel() * dtype.itemsize
+        owner = index if storage is None else storage
+        self._tensors.append((shape, _dtype_name(dtype), size_bytes, role, owner, producer))
+        return index
+
+    def _name(self, op: str) -> str:
+        path, leaf = self.stack[-1] if self.stack else ("", False)
+        name = path if leaf and path else f"{path}.{op}" if path else op
+        repeat = self._names.get(name, 0)
+        self._names[name] = repeat + 1
+        return f"{name}#{repeat + 1}" if repeat else name
+
+
+def walk(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield (path, module) as `named_modules` does, without its nested generators."""
+    seen: set[int] = set()
+    stack = [("", root)]
+    while stack:
+        path, module = stack.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield path, module
+        prefix = f"{path}." if path else ""
+        children = [
+            (path if name == COMPILED else prefix + name, child)  # the wrapper has no name
+            for name, child in module._modules.items()
+            if child is not None
+        ]
+        stack += reversed(children)
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in a value of any nesting, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif value is not None:
+        yield from (v for v in tree_flatten(value)[0] if isinstance(v, torch.Tensor))
+
+
+def _returned(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors that a network returns, also in mappings and records of its own."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _returned(item)
+    else:
+        yield from tensors_in(value)
+
+
+_DTYPES: dict[torch.dtype, str] = {}
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    name = _DTYPES.get(dtype)
+    if name is None:
+        name = _DTYPES[dtype] = str(dtype).removeprefix("torch.")
+    return name

@@ -1,0 +1,493 @@
+"""What common torch functions do to shapes, without asking torch's own (slow) meta kernels.
+
+Each rule takes the recorder, the function and the call's arguments, records layers and returns
+the result; `NotImplemented` sends the call to the general path (`aten.py`), which is also where a
+wrong shape gets torch's own error message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .op_names import ACTIVATIONS, ELEMENTWISE, VIEW_GETTERS, VIEWS
+from .recorder import Recorder, tensors_in
+from .workload import Kind
+
+Rule: TypeAlias = Callable[..., Any]
+
+
+def conv_kind(kernel: Sequence[int], groups: int, in_channels: int) -> Kind:
+    """Return the kind of a convolution that is not transposed."""
+    if groups > 1:
+        return "depthwise_conv" if groups == in_channels else "grouped_conv"
+    return "pointwise_conv" if all(k == 1 for k in kernel) else "conv"
+
+
+def record_conv(
+    rec: Recorder,
+    op: str,
+    operands: Sequence[Tensor],
+    out: Tensor,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    transposed: bool = False,
+) -> None:
+    """Record a convolution; `operands` are input, weight and, where there is one, bias.
+
+    MACs: each output element of a convolution takes (input channels / groups) x kernel products;
+    a transposed one spreads each input element over (output channels / groups) x kernel.
+    """
+    weight = operands[1].shape
+    kernel = tuple(weight[2:])
+    per_element = weight[1] * math.prod(kernel)
+    kind: Kind = "transposed_conv" if transposed else conv_kind(kernel, groups, weight[1] * groups)
+    rec.layer(
+        kind,
+        op,
+        operands,
+        (out,),
+        macs=(operands[0] if transposed else out).numel() * per_element,
+        kernel=kernel,
+        stride=tuple(stride),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        groups=groups,
+    )
+
+
+def _conv(
+    rec: Recorder,
+    func: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    shape, w = input.shape, weight.shape
+    n = len(w) - 2
+    if isinstance(padding, str) or len(shape) != n + 2 or shape[1] != w[1] * groups:
+        return NotImplemented
+    stride, padding, dilation = _tuple(stride, n), _tuple(padding, n), _tuple(dilation, n)
+    size = [
+        (h + 2 * p - d * (k - 1) - 1) // s + 1
+        for h, k, s, p, d in zip(shape[2:], w[2:], stride, padding, dilation, strict=True)
+    ]
+    if min(size, default=1) < 1 or input.dtype != weight.dtype or w[0] % groups:
+        return NotImplemented
+    out = rec.empty((shape[0], w[0], *size), input)
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    record_conv(
+        rec,
+        func.__name__,
+        operands,
+        out,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    return out
+
+
+def _linear(
+    rec: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Any:
+    shape, w = input.shape, weight.shape
+    if len(w) != 2 or not shape or shape[-1] != w[1] or input.dtype != weight.dtype:
+        return NotImplemented
+    out = rec.empty((*shape[:-1], w[0]), input)
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    rec.layer("linear", "linear", operands, (out,), macs=out.numel() * w[1])
+    return out
+
+
+def _matmul(
+    rec: Recorder, func: Any, input: Tensor, other: Tensor | None = None, **kwargs: Any
+) -> Any:
+    if other is None or kwargs:  # bmm and mm have another name for it; out=
+        return NotImplemented
+    a, b = input.shape, other.shape
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2] or input.dtype != other.dtype:
+        return NotImplemented
+    batch = a[:-2] if a[:-2] == b[:-2] else _broadcast(a[:-2], b[:-2])
+    if batch is None:
+        return NotImplemented
+    out = rec.empty((*batch, a[-2], b[-1]), input)
+    record_product(rec, func.__name__, (input, other), out, a[-1])
+    return out
+
+
+def record_product(
+    rec: Recorder, op: str, operands: Sequence[Tensor], out: Tensor, depth: int
+) -> None:
+    """Record a matrix product with `depth` multiply-adds per output element.
+
+    It is `linear` when one operand is a weight, `matmul` when both are activations.
+    """
+    kind: Kind = "linear" if any(rec.is_weight(t) for t in operands) else "matmul"
+    rec.layer(kind, op, operands, (out,), macs=out.numel() * depth)
+
+
+def _attention(
+    rec: Recorder,
+    func: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """Count both products in full; a causal mask saves nothing (kernels differ in what they skip).
+
+    With `enable_gqa` the heads of key and value are repeated, so the query's heads decide.
+    """
+    q, k, v = query.shape, key.shape, value.shape
+    if min(len(q), len(k), len(v)) < 2 or q[-1] != k[-1] or k[:-1] != v[:-1]:
+        return NotImplemented
+    heads = enable_gqa and len(q) == len(k) > 2 and q[-3] % k[-3] == 0
+    if q[:-2] != k[:-2] and not (heads and q[:-3] == k[:-3]):
+        return NotImplemented
+    scores = (*q[:-1], k[-2])
+    if attn_mask is not None and _broadcast(scores, attn_mask.shape) != scores:
+        return NotImplemented
+    out = rec.empty((*q[:-1], v[-1]), query)
+    operands = [query, key, value] if attn_mask is None else [query, key, value, attn_mask]
+    macs = math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    rec.layer("attention", "scaled_dot_product_attention", operands, (out,), macs=macs)
+    return out
+
+
+def _recurrent(rec: Recorder, func: Any, input: Tensor, hx: Any, weights: Any, *rest: Any) -> Any:
+    """Record an LSTM, GRU or plain recurrent stack as one layer, all its time steps.
+
+    Every weight matrix multiplies one vector per time step and sequence.
+    """
+    packed = isinstance(hx, Tensor) if func is torch.lstm else isinstance(weights, Tensor)
+    if packed:  # (data, batch_sizes, hx, weights, ...)
+        return NotImplemented
+    states = list(tensors_in(hx))
+    directions = 2 if rest[4] else 1
+    out = rec.empty((*input.shape[:-1], directions * states[0].shape[-1]), input)
+    finals = [rec.empty(state.shape, state) for state in states]
+    steps = math.prod(input.shape[:-1])
+    macs = steps * sum(w.numel() for w in weights if w.dim() == 2)
+    rec.layer("rnn", func.__name__, [input, *states, *weights], [out, *finals], macs=macs)
+    return (out, *finals)
+
+
+def _norm(kind_of_shape: str) -> Rule:
+    """Return the rule of a normalisation; the shape stays."""
+
+    def rule(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        weights = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+        if kind_of_shape == "channels":  # (batch, channels, ...); vectors of one per channel
+            size = [input.shape[1]] if input.dim() > 1 else None
+        else:  # the trailing dimensions
+            size = list(args[0] if args else kwargs["normalized_shape"])
+            if list(input.shape[input.dim() - len(size) :]) != size:
+                size = None
+        if size is None or any(list(t.shape) != size for t in weights):
+            return NotImplemented
+        if func is F.group_norm and input.shape[1] % (args[0] if args else kwargs["num_groups"]):
+            return NotImplemented
+        out = _same_shape(rec, input)
+        rec.layer("norm", func.__name__, [input, *weights], (out,))
+        return out
+
+    return rule
+
+
+def _unary(kind: Kind) -> Rule:
+    """Return the rule of a function of each element of a floating-point tensor."""
+
+    def rule(
+        rec: Recorder, func: Any, input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any
+    ) -> Any:
+        if not isinstance(input, Tensor) or not input.dtype.is_floating_point:  # pow(2, x)
+            return NotImplemented
+        if kwargs.get("dtype") is not None or kwargs.get("out") is not None:
+            return NotImplemented
+        if kind == "softmax" and len(args) > 1:  # (dim, dtype)
+            return NotImplemented
+        name = func.__name__
+        inside = inplace or name.endswith("_")
+        weights = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]  # of prelu
+        if (inside and rec.is_weight(input)) or (weights and kind != "activation"):
+            return NotImplemented
+        out = input if inside else _same_shape(rec, input)
+        rec.layer(kind, name.removesuffix("_"), [input, *weights], (out,))
+        return out
+
+    return rule
+
+
+def _binary(kind: Kind) -> Rule:
+    """Return the rule of an element-wise function of two operands of one type, broadcast."""
+
+    def rule(rec: Recorder, func: Any, input: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(input, Tensor) or not input.dtype.is_floating_point or kwargs:
+            return NotImplemented
+        name = func.__name__
+        inside = name.endswith("_") or name.startswith("__i")
+        operands: tuple[Tensor, ...] = (input,)
+        shape: Sequence[int] | None = input.shape
+        if isinstance(other, Tensor):
+            if other.dtype != input.dtype:
+                return NotImplemented
+            operands = (input, other)
+            if other.shape != shape:
+                shape = _broadcast(input.shape, other.shape)
+        elif not isinstance(other, int | float):
+            return NotImplemented
+        if shape is None or (inside and (rec.is_weight(input) or shape != input.shape)):
+            return NotImplemented
+        out = input if inside else _shaped(rec, shape, operands)
+        rec.layer(kind, name.strip("_"), operands, (out,))
+        return out
+
+    return rule
+
+
+def _concat(
+    rec: Recorder, func: Any, tensors: Sequence[Tensor], dim: int = 0, **kwargs: Any
+) -> Any:
+    first = tensors[0].shape if len(tensors) else ()
+    if kwargs or not first or not -len(first) <= dim < len(first):
+        return NotImplemented
+    dim %= len(first)
+    others = (*first[:dim], *first[dim + 1 :])
+    for t in tensors:
+        s = t.shape
+        if (*s[:dim], *s[dim + 1 :]) != others or len(s) != len(first):
+            return NotImplemented
+        if t.dtype != tensors[0].dtype:
+            return NotImplemented
+    total = sum(t.shape[dim] for t in tensors)
+    out = rec.empty((*first[:dim], total, *first[dim + 1 :]), tensors[0])
+    rec.layer("concat", "cat", tensors, (out,))
+    return out
+
+
+def _reduce(
+    rec: Recorder, func: Any, input: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any
+) -> Any:
+    if kwargs or not input.dtype.is_floating_point:
+        return NotImplemented
+    n = input.dim()
+    axes = range(n) if dim is None or dim == () else [dim] if isinstance(dim, int) else dim
+    if not all(isinstance(a, int) and -n <= a < n for a in axes):
+        return NotImplemented
+    gone = {a % n for a in axes}
+    if len(gone) != len(axes):
+        return NotImplemented
+    shape = [1 if i in gone else s for i, s in enumerate(input.shape) if keepdim or i not in gone]
+    out = rec.empty(shape, input)
+    rec.layer("reduce", func.__name__, (input,), (out,))
+    return out
+
+
+def _pool(n: int) -> Rule:
+    """Return the rule of a max or average pool with a window, over `n` dimensions."""
+
+    def rule(
+        rec: Recorder,
+        func: Any,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        *args: Any,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        shape = input.shape
+        if ceil_mode or return_indices or (args and args[0] is True) or len(shape) != n + 2:
+            return NotImplemented  # args: ceil_mode, count_include_pad of an average pool
+        kernel = _tuple(kernel_size, n)
+        steps = _tuple(stride, n) if stride not in (None, ()) else kernel
+        pads, dilations = _tuple(padding, n), _tuple(dilation, n)
+        rows = list(zip(shape[2:], kernel, steps, pads, dilations, strict=True))
+        size = [(h + 2 * p - d * (k - 1) - 1) // s + 1 for h, k, s, p, d in rows]
+        if min(size) < 1 or any(2 * p > k for _, k, _, p, _ in rows):
+            return NotImplemented
+        out = rec.empty((*shape[:2], *size), input)
+        facts = {"kernel": kernel, "stride": steps, "padding": pads, "dilation": dilations}
+        rec.layer("pool", _pool_name(func, n), (input,), (out,), **facts)
+        return out
+
+    return rule
+
+
+def _adaptive_pool(rec: Recorder, func: Any, input: Tensor, output_size: Any) -> Any:
+    shape, n = input.shape, int(func.__name__[-2])
+    if len(shape) != n + 2:
+        return NotImplemented
+    wanted = output_size if isinstance(output_size, list | tuple) else (output_size,) * n
+    size = [h if w is None else w for h, w in zip(shape[2:], wanted, strict=True)]
+    out = rec.empty((*shape[:2], *size), input)
+    # the windows differ by one where the sizes do not divide; the largest is -(-h // w)
+    kernel = tuple(-(-h // w) for h, w in zip(shape[2:], size, strict=True))
+    stride = tuple(h // w for h, w in zip(shape[2:], size, strict=True))
+    rec.layer("pool", func.__name__, (input,), (out,), kernel=kernel, stride=stride)
+    return out
+
+
+def plain(kind: Kind) -> Rule:
+    """Return the rule that runs the function on meta tensors and records it as one layer.
+
+    Results that share memory with the first operand are views; a result that is an operand itself
+    (dropout outside training) is no layer at all.
+    """
+
+    def rule(rec: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = rec.twins(args), rec.twins(kwargs)
+        out = func(*args, **kwargs)
+        operands = list(tensors_in((args, kwargs)))
+        results = list(tensors_in(out))
+        name = getattr(func, "__name__", str(func))
+        if name == "__get__":
+            name = func.__self__.__name__
+        inside = name.endswith("_") and not name.endswith("__")
+        if not inside and any(r is o for r in results for o in operands):
+            return out
+        memory = operands[0].untyped_storage()._cdata
+        view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
+        rec.layer(kind, name.strip("_"), operands, results, view=view)
+        return out
+
+    return rule
+
+
+def _set_item(rec: Recorder, func: Any, input: Tensor, index: Any, value: Any) -> None:
+    index, value = rec.twins(index), rec.twins(value)
+    func(rec.twin(input), index, value)
+    rec.layer("reshape", "copy", [input, *tensors_in((index, value))], (input,))
+
+
+def _dropout(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    return NotImplemented if kwargs.get("training", True) else input
+
+
+def _cast(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Change the type only: every tensor of a trace lives on the meta device."""
+    given = (*args, *kwargs.values())
+    dtype = next((v for v in given if isinstance(v, torch.dtype)), None)
+    dtype = next((v.dtype for v in given if isinstance(v, Tensor)), dtype)
+    if dtype is None or dtype == input.dtype:
+        return input
+    out = torch.empty(input.shape, dtype=dtype, device="meta")
+    rec.layer("elementwise", "cast", (input,), (out,))
+    return out
+
+
+def _device(rec: Recorder, func: Any, input: Tensor) -> torch.device:
+    """Say `cpu`: where the twins of all tensors lie is no business of the network's."""
+    return torch.device("cpu")
+
+
+def _tuple(value: Any, n: int) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * n
+    return tuple(value) if len(value) == n else (value[0],) * n
+
+
+def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
+    if len(a) < len(b):
+        a, b = b, a
+    padded = (1,) * (len(a) - len(b)) + tuple(b)
+    shape = tuple(y if x == 1 else x for x, y in zip(a, padded, strict=True))
+    fits = all(y in (1, s) for y, s in zip(padded, shape, strict=True))
+    return shape if fits else None
+
+
+def _same_shape(rec: Recorder, tensor: Tensor) -> Tensor:
+    if tensor.is_contiguous():
+        return rec.empty(tensor.shape, tensor)
+    return torch.empty_like(tensor, device="meta")  # keeps the order of the dimensions
+
+
+def _shaped(rec: Recorder, shape: Sequence[int], operands: Sequence[Tensor]) -> Tensor:
+    like = operands[0]
+    if like.shape == shape:
+        return _same_shape(rec, like)
+    return rec.empty(shape, like)
+
+
+def _pool_name(func: Any, n: int) -> str:
+    name = func.__name__
+    return name if name != "fn" else f"max_pool{n}d"
+
+
+def _methods(*names: str) -> list[Any]:
+    """Return the functions of these names in torch, torch.Tensor and torch.nn.functional."""
+    found = []
+    for name in names:
+        for holder in (torch, Tensor, F):
+            if (function := getattr(holder, name, None)) is not None:
+                found.append(function)
+    return found
+
+
+def _table() -> dict[Any, Rule]:
+    groups: list[tuple[Rule, list[Any]]] = [
+        (_conv, [F.conv1d, F.conv2d, F.conv3d]),
+        (_linear, [F.linear]),
+        (_matmul, _methods("matmul", "bmm", "mm", "__matmul__")),
+        (_attention, [F.scaled_dot_product_attention]),
+        (_recurrent, [torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu]),
+        (_norm("channels"), [F.batch_norm, F.group_norm, F.instance_norm]),
+        (_norm("trailing"), [F.layer_norm, F.rms_norm]),
+        (_unary("softmax"), _methods("softmax", "log_softmax")),
+        (_binary("add"), _methods(*_spellings("add", "sub"), "subtract")),
+        (_binary("mul"), _methods(*_spellings("mul", "div", "truediv"), "multiply", "divide")),
+        (_concat, _methods("cat", "concat", "concatenate")),
+        (_reduce, _methods("mean", "sum")),
+        (_dropout, _methods("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")),
+        (_cast, [Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.type_as]),
+        (_set_item, [Tensor.__setitem__]),
+        (_device, [Tensor.device.__get__]),  # type: ignore[attr-defined]
+        (plain("reduce"), _methods("amax", "amin", "argmax", "argmin", "var", "std", "norm")),
+        (plain("pad"), [F.pad]),
+        (plain("resize"), [F.interpolate, F.pixel_shuffle, F.pixel_unshuffle]),
+        (plain("embedding"), [F.embedding]),
+        (plain("index"), _methods("gather", "index_select", "take_along_dim", "sort", "topk")),
+        (plain("concat"), _methods("stack", "hstack", "vstack")),
+        (plain("norm"), [F.normalize]),
+        (plain("reshape"), [*_methods(*VIEWS), Tensor.__getitem__, *_view_getters()]),
+        (_unary("activation"), _methods(*ACTIVATIONS, *(f"{a}_" for a in ACTIVATIONS))),
+        (_unary("elementwise"), _methods(*ELEMENTWISE, *(f"{a}_" for a in ELEMENTWISE))),
+    ]
+    for n in (1, 2, 3):
+        pools = [getattr(F, f"max_pool{n}d"), getattr(F, f"avg_pool{n}d")]
+        groups.append((_pool(n), pools))
+    adaptive = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d]
+    groups.append((_adaptive_pool, adaptive))
+    return {function: rule for rule, functions in groups for function in functions}
+
+
+def _spellings(*names: str) -> list[str]:
+    return [s for n in names for s in (n, f"{n}_", f"__{n}__", f"__i{n}__", f"__r{n}__")]
+
+
+def _view_getters() -> list[Any]:
+    return [getattr(Tensor, name).__get__ for name in VIEW_GETTERS]
+
+
+RULES: dict[Any, Rule] = _table()

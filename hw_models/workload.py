@@ -1,0 +1,297 @@
+"""A network as the hardware sees it: typed layers, the tensors between them, their lifetimes.
+
+A `Workload` is plain data (no torch): `trace` writes it, `compose` joins it from parts, hardware
+models read it. Numbers in it hold for the traced example input, which has batch 1 by convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+WORKLOAD_VERSION = 1  # raise it when the same network gives other numbers than before
+
+Shape: TypeAlias = tuple[int, ...]
+Role: TypeAlias = Literal["input", "activation", "constant"]
+Kind: TypeAlias = Literal[
+    "conv",  # dense convolution with a kernel beyond 1
+    "pointwise_conv",  # dense, kernel 1
+    "depthwise_conv",  # groups = input channels
+    "grouped_conv",  # 1 < groups < input channels
+    "transposed_conv",
+    "linear",
+    "matmul",  # a product of two activations
+    "attention",  # fused softmax(q k^T) v
+    "rnn",  # LSTM, GRU and plain recurrent layers, all time steps
+    "norm",
+    "activation",
+    "softmax",
+    "pool",
+    "reduce",  # mean, sum, max over dimensions
+    "add",  # also subtraction
+    "mul",  # also division
+    "elementwise",  # any other function of each element
+    "concat",
+    "reshape",  # view, permute, slice, copy; `view` tells whether bytes move
+    "pad",
+    "resize",
+    "embedding",
+    "index",  # gather, scatter, sort: moves elements by computed positions
+    "other",  # an operator without a kind of its own: `op` names it
+]
+
+
+class Tensor(NamedTuple):
+    """A tensor between layers; its index in `Workload.tensors` is its identity.
+
+    Args:
+        shape: With the batch dimension, where it has one.
+        dtype: `float32`, `int64`, ...
+        size_bytes: Elements times element size.
+        role: `input` of the network, `activation`, or `constant` (no layer computes it from the
+            input, and it is not a parameter: masks, position tables).
+        storage: Index of the tensor that owns the memory; views and in-place results share it.
+        producer: Index of the layer that writes it; None for inputs and constants.
+        consumers: Indices of the layers that read it.
+    """
+
+    shape: Shape
+    dtype: str
+    size_bytes: int
+    role: Role
+    storage: int
+    producer: int | None
+    consumers: tuple[int, ...]
+
+
+class Layer(NamedTuple):
+    """One operation in execution order.
+
+    Args:
+        name: Dotted path of the module that ran it, unique in the workload
+            (`stage1.0.conv`; `stage1.0.add` for a function called in `stage1.0`).
+        kind: What it is; fixes which of the fields below mean something.
+        op: The operator's own name (`conv2d`, `relu`, `scaled_dot_product_attention`).
+        inputs: Indices of the tensors read, without weights.
+        outputs: Indices of the tensors written.
+        input_shapes: Their shapes, aligned with `inputs`.
+        output_shapes: Their shapes, aligned with `outputs`.
+        macs: Multiply-adds of the convolution or matrix product; 0 for every other kind.
+        params: Elements of the parameters it reads.
+        weight_bytes: Bytes of the parameters and buffers it reads.
+        input_bytes: Bytes of the tensors read (a tensor read twice counts twice).
+        output_bytes: Bytes of the tensors written.
+        view: No bytes move: the outputs are other names for the memory of an input.
+        kernel: Spatial kernel size of convolutions and pools.
+        stride: Likewise.
+        padding: Likewise, on both sides of each spatial dimension.
+        dilation: Likewise.
+        groups: Of convolutions.
+    """
+
+    name: str
+    kind: Kind
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+    macs: int = 0
+    params: int = 0
+    weight_bytes: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    view: bool = False
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """Everything but name and tensor indices: equal signatures cost the same anywhere."""
+        return (self.kind, self.op, *self[5:])
+
+
+class Workload:
+    """The directed graph of one network.
+
+    Args:
+        layers: In execution order.
+        tensors: `Layer.inputs` and `Layer.outputs` index into it.
+        inputs: Indices of the network's inputs.
+        outputs: Indices of what the network returns.
+        params: Elements of all parameters of the module, shared ones once, unused ones too.
+        weight_bytes: Bytes of all parameters and buffers, shared ones once.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        tensors: Sequence[Tensor],
+        *,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        params: int,
+        weight_bytes: int,
+    ) -> None:
+        self._layers, self._tensors = tuple(layers), tuple(tensors)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self.params, self.weight_bytes = params, weight_bytes
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in execution order."""
+        return self._layers
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors; their position is their identity."""
+        return self._tensors
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Indices of the network's inputs."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Indices of what the network returns."""
+        return self._outputs
+
+    @cached_property
+    def arity(self) -> tuple[int, int]:
+        """The numbers of inputs and of outputs."""
+        return (len(self.inputs), len(self.outputs))
+
+    @property
+    def pieces(self) -> tuple[tuple[str, Workload], ...]:
+        """The labelled workloads this one is composed of; a traced one is its own only piece.
+
+        A model whose cost is a sum over layers may cost each piece once.
+        """
+        return (("", self),)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of all convolutions, linear layers and matrix products."""
+        return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def live_bytes(self) -> tuple[int, ...]:
+        """Bytes of activations alive at each step: before the first layer, then during each layer.
+
+        A tensor lives from the layer that writes it to the last layer that reads it; inputs from
+        the start, outputs to the end. Views and in-place results live in the memory of their
+        owner. Weights and constants do not count.
+        """
+        return liveness(self.tensors, len(self.layers), self.outputs)
+
+    @cached_property
+    def peak_activation_bytes(self) -> int:
+        """Largest number of bytes of activations alive at once (no allocator, no fusion)."""
+        return max(self.live_bytes)
+
+    @cached_property
+    def profile(self) -> MemoryProfile:
+        """How this workload uses memory as a part whose output is read later."""
+        return MemoryProfile(self, read_later=True)
+
+    @cached_property
+    def profile_unread(self) -> MemoryProfile:
+        """How this workload uses memory as a part whose output nobody reads."""
+        return MemoryProfile(self, read_later=False)
+
+    @property
+    def peak_layer(self) -> str:
+        """Name of the first layer at which the peak is reached (empty for no layers)."""
+        step = self.live_bytes.index(self.peak_activation_bytes)
+        return self.layers[max(step - 1, 0)].name if self.layers else ""
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.layers)} layers, {self.params} params, "
+            f"{self.macs} MACs, peak {self.peak_activation_bytes} bytes)"
+        )
+
+
+def lifetimes(
+    tensors: Sequence[Tensor], layers: int, outputs: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """Return, for each storage of an input or activation, the first and last step it is alive.
+
+    Step 0 is before the first layer, step i + 1 is layer i. A tensor that nobody reads lives while
+    it is written.
+    """
+    spans: dict[int, tuple[int, int]] = {}
+    results = set(outputs)
+    for index, tensor in enumerate(tensors):
+        if tensors[tensor.storage].role == "constant":
+            continue
+        first = 0 if tensor.producer is None else tensor.producer + 1
+        last = tensor.consumers[-1] + 1 if tensor.consumers else first
+        if index in results:
+            last = layers
+        old = spans.get(tensor.storage)
+        spans[tensor.storage] = (
+            (first, last) if old is None else (min(old[0], first), max(old[1], last))
+        )
+    return spans
+
+
+def liveness(tensors: Sequence[Tensor], layers: int, outputs: Sequence[int]) -> tuple[int, ...]:
+    """Return the bytes alive at each of the `layers + 1` steps; see `Workload.live_bytes`."""
+    change = [0] * (layers + 2)
+    for storage, (first, last) in lifetimes(tensors, layers, outputs).items():
+        change[first] += tensors[storage].size_bytes
+        change[last + 1] -= tensors[storage].size_bytes
+    return tuple(accumulate(change[:-1]))
+
+
+class MemoryProfile:
+    """How much memory a workload with one output needs as a part of a larger one.
+
+    Args:
+        workload: The part.
+        read_later: Whether its output is still needed after it.
+    """
+
+    def __init__(self, workload: Workload, *, read_later: bool) -> None:
+        tensors, count = workload.tensors, len(workload.layers)
+        position = {tensors[index].storage: n for n, index in enumerate(workload.inputs)}
+        change = [0] * (count + 2)
+        #: step at which each input is needed last; 0: never
+        self.last = [0] * len(workload.inputs)
+        spans = lifetimes(tensors, count, workload.outputs if read_later else ())
+        for storage, (first, last) in spans.items():
+            if storage in position:
+                self.last[position[storage]] = last
+            else:
+                change[first] += tensors[storage].size_bytes
+                change[last + 1] -= tensors[storage].size_bytes
+        self._own = tuple(accumulate(change[:-1]))
+        #: most bytes alive at once, inputs left out
+        self.top = max(self._own)
+        owner = tensors[workload.outputs[0]].storage
+        #: the input in whose memory the output lives, if any
+        self.alias = position.get(owner)
+        #: what the output occupies
+        self.output_bytes = 0 if tensors[owner].role == "constant" else tensors[owner].size_bytes
+        self._peaks: dict[tuple[tuple[int, int], ...], int] = {}
+
+    def peak(self, ending: tuple[tuple[int, int], ...]) -> int:
+        """Return the most bytes alive at once, with inputs that end in this part.
+
+        Args:
+            ending: (last step, bytes) of the memory of each such input.
+        """
+        known = self._peaks.get(ending)
+        if known is None:
+            known = self._peaks[ending] = max(
+                own + sum([size for last, size in ending if step <= last])
+                for step, own in enumerate(self._own)
+            )
+        return known

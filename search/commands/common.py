@@ -1,0 +1,244 @@
+"""What all commands share: options, output, errors and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from ...errors import Interrupted, NetloomError, SpecError
+
+if TYPE_CHECKING:
+    from ...db import Store
+
+P = ParamSpec("P")
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Store to use; else NETLOOM_STORE, else sqlite:///netloom.db.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXP", help="Experiment: name, id or unique prefix.")
+]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="The YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="A.B=C",
+        help="Override one value of the spec; may be repeated. Values are read as YAML.",
+    ),
+]
+
+
+class _State:
+    debug = False
+
+
+def set_debug(on: bool) -> None:
+    """Show tracebacks of errors, or one line each."""
+    _State.debug = on
+
+
+def command(
+    app: typer.Typer, name: str, example: str
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command: help with an example, errors as one line, the project's exit codes."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+                sys.stdout.flush()
+            except (NetloomError, KeyboardInterrupt, BrokenPipeError) as error:
+                raise typer.Exit(report_error(error)) from error
+            except typer.Exit:
+                raise
+            except Exception as error:
+                if _is_typers(error):
+                    raise
+                raise typer.Exit(report_error(error)) from error
+
+        app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(guarded)
+        return guarded
+
+    return register
+
+
+def report_error(error: BaseException) -> int:
+    """Write an error to stderr, one line per problem, and return the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if _State.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, KeyboardInterrupt):
+        note("interrupted")
+        return Interrupted.exit_code
+    if isinstance(error, NetloomError):
+        for line in str(error).splitlines() or [type(error).__name__]:
+            note(f"error: {line}")
+        return error.exit_code
+    text = " ".join(str(error).split())
+    note(f"error: {type(error).__name__}: {text}")
+    if not _State.debug:
+        note("this was not expected; --debug shows the traceback")
+    return 1
+
+
+def _is_typers(error: Exception) -> bool:
+    """Whether typer (or click) raised it: those carry their own message and exit code."""
+    return type(error).__module__.split(".")[0] in {"typer", "click"}
+
+
+def note(text: str) -> None:
+    """Write a line for people to stderr; results alone go to stdout."""
+    typer.echo(text, err=True)
+
+
+def emit(text: str) -> None:
+    """Write a result to stdout."""
+    typer.echo(text)
+
+
+def emit_json(value: Any, *, indent: int | None = 2) -> None:
+    """Write a result to stdout as JSON."""
+    emit(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a number of numpy's
+        return value.item()
+    return str(value)
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Write a table to stdout: drawn on a terminal, plain aligned columns elsewhere."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        emit("  ".join(cells).rstrip())
+
+
+def emit_facts(facts: Mapping[str, str]) -> None:
+    """Write `label  value` lines to stdout."""
+    width = max(map(len, facts), default=0)
+    for label, value in facts.items():
+        emit(f"{label.ljust(width)}  {value}".rstrip())
+
+
+def open_store(url: str | None, *, write: bool = False, create: bool = False) -> Store:
+    """Open the store that `--store`, the environment or the default names.
+
+    Args:
+        url: What the user gave.
+        write: Whether the command changes the store; viewers open it read-only.
+        create: Whether a missing store is made.
+    """
+    from ...db import Store, store_url
+
+    return Store(store_url(url), read_only=not write, create=create)
+
+
+def store_words(url: str | None) -> str:
+    """Return ` --store URL` for commands that are suggested to the user."""
+    return f" --store {url}" if url else ""
+
+
+def writable_file(path: str, *, force: bool = True) -> Path:
+    """Return `path` as a file that may be written.
+
+    Raises:
+        SpecError: If it is a folder, its folder does not exist, or it exists and `force` is off.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise SpecError(f"an output must be a file, got the folder {path!r}; name a file in it")
+    if not file.parent.is_dir():
+        raise SpecError(f"there is no folder {str(file.parent)!r} to write {file.name!r} into")
+    if file.exists() and not force:
+        raise SpecError(f"{path!r} exists; choose another name or add --force")
+    return file
+
+
+def readable_file(path: str) -> Path:
+    """Return `path` as a file that may be read.
+
+    Raises:
+        SpecError: If there is none.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        kind = "is a folder" if file.is_dir() else "does not exist"
+        raise SpecError(f"{path!r} {kind}; name a file")
+    return file
+
+
+def read_lines(path: str) -> list[str]:
+    """Return the lines of a text file.
+
+    Raises:
+        SpecError: If it cannot be read as UTF-8 text.
+    """
+    try:
+        return readable_file(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path!r} must be UTF-8 text: {error}") from error
+    except OSError as error:
+        raise SpecError(f"cannot read {path!r}: {error.strerror or error}") from error
+
+
+def first_line(thing: Any) -> str:
+    """Return the first line of a docstring without its full stop."""
+    text = (getattr(thing, "__doc__", None) or "").strip()
+    return text.splitlines()[0].rstrip(".") if text else ""
+
+
+def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
+    """Return the values of repeated `key=value` options, read as YAML.
+
+    Raises:
+        SpecError: If one has no `=`.
+    """
+    from ..run.yaml_text import scalar
+
+    values: dict[str, Any] = {}
+    for text in texts or ():
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise SpecError(f"{option} must read key=value, got {text!r}")
+        values[key.strip()] = scalar(value)
+    return values

@@ -1,0 +1,113 @@
+"""`netloom pareto`: the front of an experiment."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .common import (
+    ExperimentArgument,
+    JsonOption,
+    StoreOption,
+    command,
+    emit,
+    emit_json,
+    emit_table,
+    note,
+    open_store,
+)
+
+if TYPE_CHECKING:
+    from ...db.records import ExperimentRecord, TrialRecord
+
+FormatOption = Annotated[
+    Literal["table", "csv", "json"], typer.Option("--format", "-f", help="Shape of the output.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "pareto", "netloom pareto quickstart --format json")(pareto)
+
+
+def pareto(
+    experiment: ExperimentArgument,
+    shape: FormatOption = "table",
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Print the feasible architectures that no other one beats in every objective."""
+    from ...dashboard.views import front
+
+    with open_store(store) as opened:
+        record = opened.experiment(experiment)
+        trials = front(opened, record.id)
+    if as_json or shape == "json":
+        emit_json(front_json(trials))
+    elif shape == "csv":
+        emit(front_csv(record, trials))
+    elif trials:
+        emit_front(record, trials)
+    if not trials:
+        note(f"{record.name} has no feasible architecture yet")
+
+
+def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Return the front as JSON values."""
+    return {
+        "front": [
+            {
+                "trial": trial.number,
+                "architecture": dict(trial.architecture),
+                "notation": trial.notation,
+                "metrics": dict(trial.metrics),
+            }
+            for trial in trials
+        ]
+    }
+
+
+def front_csv(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> str:
+    """Return the front as CSV text: trial, key, metrics, notation."""
+    names = metric_names(record, trials)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "key", *names, "notation"])
+    for trial in trials:
+        values = [trial.metrics.get(name, "") for name in names]
+        writer.writerow([trial.number, trial.key, *values, trial.notation])
+    return text.getvalue().rstrip("\n")
+
+
+def emit_front(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> None:
+    """Print the front as a table: objectives, constrained metrics, test metrics.
+
+    CSV and JSON have every metric; a table of them all would not fit a screen.
+    """
+    from ...dashboard.words import value_text
+
+    wanted = {str(o["metric"]) for o in (*record.objectives, *record.constraints)}
+    wanted |= {metric.name for metric in record.metrics if metric.split == "test"}
+    names = [name for name in metric_names(record, trials) if name in wanted]
+    units = {metric.name: metric.unit for metric in record.metrics}
+    rows = [
+        [
+            str(trial.number),
+            *(value_text(trial.metrics.get(n), units.get(n, "")) for n in names),
+            trial.notation,
+        ]
+        for trial in trials
+    ]
+    emit_table(["trial", *names, "architecture"], rows)
+
+
+def metric_names(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> list[str]:
+    """Return the metrics that some trial carries: objectives, constraints, then the others."""
+    wanted = [str(o["metric"]) for o in (*record.objectives, *record.constraints)]
+    present = {name for trial in trials for name in trial.metrics}
+    first = [name for name in dict.fromkeys(wanted) if name in present]
+    return first + sorted(present - set(first))

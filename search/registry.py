@@ -1,0 +1,19 @@
+"""The strategies that a spec can name."""
+
+from __future__ import annotations
+
+from ..registry import Registry
+
+STRATEGIES = Registry(
+    "strategy",
+    "netloom.strategies",
+    {
+        "local_search": "netloom.search.strategies.local_search:LocalSearch",
+        "nsga2": "netloom.search.strategies.nsga2:NSGA2",
+        "random": "netloom.search.strategies.random:RandomSearch",
+        "regularized_evolution": (
+            "netloom.search.strategies.regularized_evolution:RegularizedEvolution"
+        ),
+        "tpe": "netloom.search.strategies.tpe:TPE",
+    },
+)

@@ -1,0 +1,147 @@
+"""A Ray to work on: an existing cluster, or a local one for the length of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..spec import RunnerOptions
+
+# Set before Ray is imported: quiet, no telemetry, nothing written beside the run's own folder.
+SETTINGS = {
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray prints lost workers to stdout, which is for results
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the store is the checkpoint
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # staged trials ask for new actors instead of reusing
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+_TOKEN = secrets.token_hex(32)  # one per process: Ray reads it once
+_LONGEST_TEMP = 60  # characters: Ray puts sockets of limited path length into its folder
+
+
+class Cluster:
+    """Connects to Ray on entry; what it started, it stops on exit.
+
+    A Ray that this process has started already is used as it is and left running.
+
+    Args:
+        options: Address, resources per trial, workers.
+    """
+
+    def __init__(self, options: RunnerOptions) -> None:
+        self._options = options
+        self._cleanup = contextlib.ExitStack()
+        self.workers = options.workers or 1
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What one trial reserves."""
+        cpus, gpus = self._options.cpus_per_trial, self._options.gpus_per_trial
+        if cpus == gpus == 0:
+            cpus = 0.01  # Ray refuses to place what needs nothing
+        return {"cpu": cpus, "gpu": gpus} if gpus else {"cpu": cpus}
+
+    def __enter__(self) -> Cluster:
+        with self._cleanup as stack:
+            stack.enter_context(environment(SETTINGS))
+            stack.enter_context(quiet())
+            import ray
+
+            if not ray.is_initialized():
+                self._start(stack)
+            self.workers = self._options.workers or self._room()
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cleanup.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        import ray
+
+        if self._options.address is not None:
+            ray.init(address=self._options.address, log_to_driver=False, logging_level="error")
+            stack.callback(ray.shutdown)
+            return
+        stack.enter_context(environment(_token()))
+        folder = _temporary_folder()
+        if folder is not None:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        ray.init(
+            num_cpus=max(os.cpu_count() or 1, self._needed_cpus()),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            _temp_dir=folder,
+        )
+        stack.callback(ray.shutdown)
+
+    def _needed_cpus(self) -> int:
+        return math.ceil((self._options.workers or 1) * self.resources["cpu"])
+
+    def _room(self) -> int:
+        """Return how many trials the cluster can run at a time."""
+        import ray
+
+        total = ray.cluster_resources()
+        names = {"cpu": "CPU", "gpu": "GPU"}
+        room = [total.get(names[k], 0) // need for k, need in self.resources.items() if need]
+        return max(1, int(min(room)))
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, for the length of a block."""
+    fresh = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(fresh)
+    try:
+        yield
+    finally:
+        for name in fresh:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Ray's warnings and log lines away from the run's own output."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.tune.tune")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _token() -> dict[str, str]:
+    """Return a token of this process's own: Ray would write one into the home folder."""
+    off = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    stored = "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
+    return {} if off or stored else {"RAY_AUTH_TOKEN": _TOKEN}
+
+
+def _temporary_folder() -> str | None:
+    if len(tempfile.gettempdir()) > _LONGEST_TEMP:
+        return None
+    return tempfile.mkdtemp(prefix="netloom-ray-")

@@ -1,0 +1,237 @@
+"""One architecture through the estimators: the same code here, in an actor, in a Tune trial."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from ...errors import EvaluationError, HardwareLimit, StopTrial
+from ...estimators import Estimator, Metrics, Report, check_finite
+from ...spaces import Architecture
+from .tensors import pack_tensors
+
+Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
+_LINE = 500  # characters of an error's one line
+_LEAST = 1e-9  # what a device refuses is never feasible, however small the excess
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What estimators said of one architecture.
+
+    Args:
+        status: `infeasible` when the network cannot run on a device at all.
+        metrics: Finite values; of a failed evaluation those that came before the failure.
+        violation: By how much device limits are exceeded.
+        error: One line, for failed ones and for device limits.
+        traceback: The whole traceback, for failed ones.
+        duration_s: Seconds it took.
+        weights: The trained network's state dict as `torch.save` writes it.
+    """
+
+    status: Ending = "done"
+    metrics: Metrics = field(default_factory=dict)
+    violation: float = 0.0
+    error: str | None = None
+    traceback: str | None = None
+    duration_s: float = 0.0
+    weights: bytes | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Turn into a failed evaluation."""
+        self.status, self.error = "failed", one_line(error)
+        self.traceback = "".join(traceback.format_exception(error))
+
+    def limit(self, error: HardwareLimit) -> None:
+        """Turn into an infeasible evaluation: a device cannot run the network."""
+        excess = error.violation if error.limit_bytes else float(error.needed_bytes)
+        self.status, self.violation = "infeasible", self.violation + max(excess, _LEAST)
+        self.error = one_line(error)
+
+
+class Panel:
+    """The estimators of a search; the cheap ones are asked first.
+
+    Args:
+        estimators: All of them.
+        repeats: Seeds per architecture where a value depends on the seed.
+        keep_weights: Whether trained weights are wanted.
+    """
+
+    def __init__(
+        self, estimators: Sequence[Estimator], *, repeats: int = 1, keep_weights: bool = False
+    ) -> None:
+        self.estimators = tuple(estimators)
+        self.cheap = tuple(e for e in estimators if e.cheap)
+        self.costly = tuple(e for e in estimators if not e.cheap)
+        self._repeats, self._keep_weights = repeats, keep_weights
+        self._expected = {id(e): valid_metrics(e) for e in estimators}
+
+    def __getstate__(self) -> tuple[tuple[Estimator, ...], int, bool]:
+        return (self.estimators, self._repeats, self._keep_weights)
+
+    def __setstate__(self, state: tuple[tuple[Estimator, ...], int, bool]) -> None:
+        estimators, repeats, keep_weights = state
+        Panel.__init__(self, estimators, repeats=repeats, keep_weights=keep_weights)
+
+    def screen(
+        self, architectures: Sequence[Architecture], seeds: Sequence[Sequence[int]]
+    ) -> list[Evaluation]:
+        """Return what the cheap estimators say, in order; `seeds` holds the repeats of each."""
+        found = [Evaluation() for _ in architectures]
+        started = time.perf_counter()
+        for estimator in self.cheap:
+            alive = [i for i, evaluation in enumerate(found) if evaluation.status != "failed"]
+            if alive:
+                self._screen(
+                    estimator,
+                    [architectures[i] for i in alive],
+                    [seeds[i] for i in alive],
+                    [found[i] for i in alive],
+                )
+        share = (time.perf_counter() - started) / max(1, len(found))
+        for evaluation in found:
+            evaluation.duration_s = share
+        return found
+
+    def _screen(
+        self,
+        estimator: Estimator,
+        architectures: Sequence[Architecture],
+        seeds: Sequence[Sequence[int]],
+        found: Sequence[Evaluation],
+    ) -> None:
+        expected, name = self._expected[id(estimator)], label(estimator)
+        runs = []
+        for repeat in range(self.runs_of(estimator)):
+            answers = estimator.evaluate_many(architectures, seeds=[s[repeat] for s in seeds])
+            if len(answers) != len(architectures):
+                raise EvaluationError(
+                    f"{name}.evaluate_many must give one answer per architecture, got "
+                    f"{len(answers)} for {len(architectures)}; correct the estimator"
+                )
+            runs.append(answers)
+        for i, evaluation in enumerate(found):
+            try:
+                values = []
+                for answers in runs:
+                    answer = answers[i]
+                    if isinstance(answer, Exception):
+                        raise answer
+                    values.append(check_finite(name, answer, expected))
+                evaluation.metrics |= mean_and_std(values, self._repeats_matter(estimator))
+            except HardwareLimit as limit:
+                evaluation.limit(limit)
+            except Exception as error:
+                evaluation.fail(error)
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        seeds: Sequence[int],
+        *,
+        budget: float | None = None,
+        report: Report | None = None,
+        answered: Collection[int] = (),
+    ) -> Evaluation:
+        """Return what the costly estimators say.
+
+        Args:
+            architecture: A member of the space.
+            seeds: One per repeat.
+            budget: Fidelity.
+            report: Called per step of the first repeat; with no metrics in the others.
+            answered: Positions among the costly estimators of those whose values are known.
+        """
+        found, last = Evaluation(), Evaluation()
+
+        def remember(step: int, metrics: Mapping[str, float]) -> None:
+            last.metrics |= metrics
+            if report is not None:
+                report(step, metrics)
+
+        started = time.perf_counter()
+        try:
+            for i, estimator in enumerate(self.costly):
+                if i not in answered:
+                    self._run(estimator, architecture, seeds, budget, remember, found)
+        except StopTrial:
+            found.status, found.metrics = "pruned", {**found.metrics, **last.metrics}
+        except HardwareLimit as limit:
+            found.limit(limit)
+        except Exception as error:
+            found.fail(error)
+        found.duration_s = time.perf_counter() - started
+        return found
+
+    def _run(
+        self,
+        estimator: Estimator,
+        architecture: Architecture,
+        seeds: Sequence[int],
+        budget: float | None,
+        report: Report,
+        found: Evaluation,
+    ) -> None:
+        expected, values = self._expected[id(estimator)], []
+        for repeat in range(self.runs_of(estimator)):
+            given = estimator.evaluate(
+                architecture,
+                seed=seeds[repeat],
+                budget=budget,
+                report=report if repeat == 0 else lambda step, _: report(step, {}),
+            )
+            values.append(check_finite(label(estimator), given, expected))
+            if repeat == 0 and self._keep_weights:
+                found.weights = _packed(estimator) or found.weights
+        found.metrics |= mean_and_std(values, self._repeats_matter(estimator))
+
+    def runs_of(self, estimator: Estimator) -> int:
+        """Return how often an estimator is asked about one architecture."""
+        return self._repeats if self._repeats_matter(estimator) else 1
+
+    def _repeats_matter(self, estimator: Estimator) -> bool:
+        return self._repeats > 1 and not estimator.deterministic
+
+
+def label(estimator: Estimator) -> str:
+    """Return the name of an estimator, or of its class."""
+    return estimator.name or type(estimator).__name__
+
+
+def valid_metrics(estimator: Estimator) -> tuple[str, ...]:
+    """Return the names of the metrics that `evaluate` owes."""
+    return tuple(m.name for m in estimator.metrics if m.split == "valid")
+
+
+def std_name(metric: str) -> str:
+    """Return the name of a metric's standard deviation over repeats."""
+    return f"{metric}_std"
+
+
+def mean_and_std(runs: Sequence[Metrics], spread: bool) -> Metrics:
+    """Return the means over the runs, with the sample standard deviations when `spread`."""
+    if not spread:
+        return runs[0]
+    means: Metrics = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        means[name] = statistics.fmean(values)
+        means[std_name(name)] = statistics.stdev(values)
+    return means
+
+
+def one_line(error: BaseException) -> str:
+    """Return `Kind: message` on one line."""
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= _LINE else f"{line[: _LINE - 3]}..."
+
+
+def _packed(estimator: Estimator) -> bytes | None:
+    weights = estimator.trained_weights()
+    return None if weights is None else pack_tensors(weights)

@@ -1,0 +1,133 @@
+"""The last step of a search: test metrics of the front, details, what the summary says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...db.records import TrialRecord
+from ...estimators import Estimator, check_finite
+from ...pareto import front_mask, hypervolume, reference_point
+from ...spaces import Architecture
+from ..objectives import Objective, losses
+from .book import WEIGHTS
+from .evaluation import label, one_line
+from .session import DETAILED
+from .standing import Standing
+from .tensors import unpack_tensors
+
+if TYPE_CHECKING:
+    from ...db import Store
+    from .context import Mapper
+    from .events import Emitter
+    from .plan import Plan
+
+_Item = tuple[Architecture, int, bytes | None]
+
+
+def front_records(
+    objectives: Sequence[Objective], records: Sequence[TrialRecord]
+) -> tuple[TrialRecord, ...]:
+    """Return the feasible front, best first in the first objective."""
+    feasible = [r for r in records if r.feasible]
+    if not feasible:
+        return ()
+    points = np.array([losses(objectives, r.metrics) for r in feasible])
+    front = [
+        (tuple(point), r.number, r)
+        for point, r, on in zip(points.tolist(), feasible, front_mask(points), strict=True)
+        if on
+    ]
+    return tuple(r for _, _, r in sorted(front, key=lambda entry: entry[:2]))
+
+
+def volume(objectives: Sequence[Objective], records: Sequence[TrialRecord]) -> float | None:
+    """Return the hypervolume of the feasible trials against their own reference point."""
+    points = [losses(objectives, r.metrics) for r in records if r.feasible]
+    return hypervolume(points, reference_point(points)) if points else None
+
+
+def test_front(
+    plan: Plan,
+    store: Store,
+    experiment_id: str,
+    front: Sequence[TrialRecord],
+    *,
+    mapper: Mapper,
+    emit: Emitter,
+) -> dict[int, str]:
+    """Store the test metrics of the front's members that have none yet.
+
+    Returns:
+        Trial number -> why a member could not be tested.
+    """
+    failed: dict[int, str] = {}
+    for estimator in plan.estimators:
+        names = [m.name for m in estimator.metrics if m.split == "test"]
+        waiting = [r for r in front if not all(name in r.metrics for name in names)]
+        if not names or not waiting:
+            continue
+        emit("progress", text=f"testing the front ({label(estimator)})", done=0, total=len(waiting))
+        items = [_item(store, experiment_id, estimator, record) for record in waiting]
+        found = mapper(partial(_tested, estimator, tuple(names)), items)
+        with store.transaction() as transaction:
+            for record, answer in zip(waiting, found, strict=True):
+                if isinstance(answer, str):
+                    failed[record.number] = answer
+                else:
+                    transaction.set_metrics(experiment_id, record.number, answer)
+    for number, reason in failed.items():
+        emit("message", text=f"trial {number} of the front has no test metrics: {reason}")
+    return failed
+
+
+def _item(store: Store, experiment_id: str, estimator: Estimator, record: TrialRecord) -> _Item:
+    weights = None
+    if not estimator.cheap:
+        kept = store.artifacts(experiment_id, kind=WEIGHTS, number=record.number)
+        weights = store.artifact_path(kept[-1]).read_bytes() if kept else None
+    return Architecture(record.architecture), record.seed, weights
+
+
+def _tested(estimator: Estimator, names: tuple[str, ...], item: _Item) -> Mapping[str, float] | str:
+    architecture, seed, weights = item
+    try:
+        state = None if weights is None else unpack_tensors(weights)
+        given = estimator.test(architecture, seed=seed, weights=state)
+        return check_finite(label(estimator), given, names)
+    except Exception as error:  # the others are tested all the same; the reason is reported
+        return one_line(error)
+
+
+def add_details(
+    plan: Plan,
+    store: Store,
+    experiment_id: str,
+    records: Sequence[TrialRecord],
+    standing: Standing,
+    *,
+    emit: Emitter,
+) -> None:
+    """Store the breakdowns of the front and of the best trials per objective."""
+    detailed = [e for e in plan.estimators if type(e).details is not Estimator.details]
+    if not detailed:
+        return
+    wanted = standing.kept(DETAILED)
+    by_number = {r.number: r for r in records}
+    found: list[tuple[int, str, Mapping[str, Any]]] = []
+    for number in sorted(wanted):
+        architecture = Architecture(by_number[number].architecture)
+        for estimator in detailed:
+            try:
+                payload = estimator.details(architecture)
+            except Exception as error:
+                emit("message", text=f"no details of trial {number}: {one_line(error)}")
+                continue
+            if payload is not None:
+                found.append((number, label(estimator), payload))
+    with store.transaction() as transaction:
+        for number, kind, payload in found:
+            transaction.add_details(experiment_id, number, kind, payload)

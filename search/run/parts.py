@@ -1,0 +1,246 @@
+"""From a name and options to objects: data sets, spaces, estimators, strategies.
+
+A name is a registered one or an import path `package.module:Name`. Every error carries the path of
+the value in the spec that caused it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+from typing import Any, cast
+
+from pydantic_core import to_jsonable_python
+
+from ...errors import MissingDependency, NetloomError, SpecError, did_you_mean
+from ...estimators import DATASETS, ESTIMATORS, Estimator, resolve_estimator
+from ...options import Path, Problem, SpecProblems, build, options_of, resolve
+from ...spaces import SPACES, DecisionSpace
+from ..registry import STRATEGIES
+from ..strategy import Strategy
+from .spec import Named
+
+PRODUCT = "product"  # the one space whose options are spaces
+
+
+def make_importable(folder: FilePath | None) -> None:
+    """Put the folder of a spec first on the import path, as Python does with a script's."""
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def make_data(named: Named, where: Path = ("data",)) -> tuple[Any, dict[str, Any]]:
+    """Return the data set, and what the stored spec says of it."""
+    target = _target(DATASETS.get, named.name, where)
+    if not callable(target):
+        return _ready(target, named, where)
+    value = build(target, named.options, where=where)
+    for attribute in ("in_channels", "resolution", "classes"):
+        if not hasattr(value, attribute):
+            text = f"a data set must declare {attribute}; {named.name} does not"
+            raise SpecProblems([Problem((*where, "name"), text)])
+    return value, _stored(named, target)
+
+
+def make_space(
+    named: Named, data: Any = None, where: Path = ("space",)
+) -> tuple[DecisionSpace, dict[str, Any]]:
+    """Return the space, its free options filled from the data, and what the stored spec says.
+
+    Raises:
+        SpecProblems: Also when an option contradicts the data set.
+    """
+    if named.name == PRODUCT and PRODUCT not in SPACES:
+        return _make_product(named, data, where)
+    target = _target(SPACES.get, named.name, where)
+    if isinstance(target, DecisionSpace):
+        return _ready(target, named, where)
+    if is_network(target):
+        return _make_module_space(target, named, data, where)
+    if not callable(target):
+        raise SpecProblems([Problem((*where, "name"), f"{named.name} is not a space: {target!r}")])
+    options = _filled(target, named, data, where)
+    space = build(target, options, where=where)
+    if not isinstance(space, DecisionSpace):
+        text = f"{named.name} must give a Space, got {type(space).__name__}"
+        raise SpecProblems([Problem((*where, "name"), text)])
+    return space, _stored(named, target, options)
+
+
+def make_estimator(
+    named: Named, space: DecisionSpace, data: Any, where: Path
+) -> tuple[Estimator, dict[str, Any]]:
+    """Return the estimator and what the stored spec says of it."""
+    try:
+        cls, options = resolve_estimator(named.name, named.options)
+    except SpecProblems:
+        raise
+    except SpecError as error:
+        raise SpecProblems([Problem((*where, "name"), str(error))]) from error
+    if cls.needs_data and data is None:
+        text = f"{named.name} needs a data set; add one, for example data: {{name: digits}}"
+        raise SpecProblems([Problem(where, text)])
+    estimator: Estimator = build(cls, options, space, data, where=where)
+    plain = cls is ESTIMATORS.get(named.name) if named.name in ESTIMATORS else ":" in named.name
+    stored = _stored(named, cls, options) if plain and options == named.options else None
+    return estimator, stored or {"name": named.name, **named.options}
+
+
+def make_strategy(named: Named, where: Path = ("strategy",)) -> tuple[Strategy, dict[str, Any]]:
+    """Return the strategy and what the stored spec says of it."""
+    target = _target(STRATEGIES.get, named.name, where)
+    if not (inspect.isclass(target) and issubclass(target, Strategy)):
+        text = f"{named.name} must be a Strategy subclass, got {target!r}"
+        raise SpecProblems([Problem((*where, "name"), text)])
+    return build(target, named.options, where=where), _stored(named, target)
+
+
+def _target(get: Callable[[str], Any], name: str, where: Path) -> Any:
+    try:
+        return get(name)
+    except MissingDependency:
+        raise
+    except SpecError as error:
+        raise SpecProblems([Problem((*where, "name"), str(error))]) from error
+    except NetloomError:
+        raise
+    except Exception as error:
+        text = f"importing {name} raised {type(error).__name__}: {error}; mend its module"
+        raise SpecProblems([Problem((*where, "name"), text)]) from error
+
+
+def _ready(target: Any, named: Named, where: Path) -> tuple[Any, dict[str, Any]]:
+    """Return an object that the import path leads to: it is built, so it takes no options."""
+    if named.options:
+        text = f"{named.name} is a finished object and takes no options; name its class"
+        raise SpecProblems([Problem((*where, key), text) for key in named.options])
+    return target, {"name": named.name}
+
+
+def _stored(
+    named: Named, cls: Callable[..., Any], options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return name and all options, defaults included, as JSON values."""
+    full = resolve(cls, named.options if options is None else options)
+    return {"name": named.name, **to_jsonable_python(full, fallback=repr)}
+
+
+def _filled(factory: Callable[..., Any], named: Named, data: Any, where: Path) -> dict[str, Any]:
+    """Return the options with those that the data set decides.
+
+    Raises:
+        SpecProblems: If the spec says otherwise.
+    """
+    options = named.options
+    if data is None:
+        return options
+    takes = options_of(factory).model_fields
+    problems = []
+    for option, value in _declared(data).items():
+        if option in options and options[option] != value:
+            label = getattr(data, "label", "") or getattr(data, "name", "") or type(data).__name__
+            text = f"the data set {label} needs {value}, got {options[option]!r}; leave it out"
+            problems.append(Problem((*where, option), text))
+        elif option in takes:
+            options[option] = value
+    if problems:
+        raise SpecProblems(problems)
+    return options
+
+
+def _declared(data: Any) -> dict[str, int]:
+    """Return what a data set decides about its networks."""
+    declared = getattr(data, "space_options", None)
+    if declared is not None:
+        return dict(declared)
+    outputs = data.classes if data.classes is not None else getattr(data, "targets", None)
+    values = {
+        "in_channels": data.in_channels,
+        "resolution": data.resolution,
+        "classes": outputs,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def is_network(target: Any) -> bool:
+    """Whether it is a torch module, or a class of them; does not load torch to tell."""
+    if "torch" not in sys.modules:
+        return False
+    from torch import nn
+
+    return isinstance(target, nn.Module) or (
+        inspect.isclass(target) and issubclass(target, nn.Module)
+    )
+
+
+def _make_module_space(
+    target: Any, named: Named, data: Any, where: Path
+) -> tuple[DecisionSpace, dict[str, Any]]:
+    """Wrap a module with mutable layers, or the class of one, whose arguments are the options."""
+    import torch
+
+    from ...spaces import ModuleSpace
+
+    if not inspect.isclass(target):
+        stored = _ready(target, named, where)[1]
+        return ModuleSpace(target, torch.zeros(_input_shape(target, {}, data, where))), stored
+    options = _filled(target, named, data, where)
+    full = resolve(target, options, where=where)
+    example = torch.zeros(_input_shape(target, full, data, where))
+    try:
+        space = ModuleSpace(
+            cast("Callable[..., Any]", target), example, **{name: full[name] for name in options}
+        )
+    except NetloomError as error:
+        raise SpecProblems([Problem(where, str(error))]) from error
+    except Exception as error:
+        text = f"{named.name} raised {type(error).__name__}: {error}; check its options or its code"
+        raise SpecProblems([Problem(where, text)]) from error
+    return space, _stored(named, target, options)
+
+
+def _input_shape(
+    target: Any, options: Mapping[str, Any], data: Any, where: Path
+) -> tuple[int, ...]:
+    """Return the shape of an example: the class says it, or its options or the data set do."""
+    declared = getattr(target, "example_shape", None)
+    if declared is not None:
+        return (1, *declared)
+    known = {**(_declared(data) if data is not None else {}), **options}
+    if {"in_channels", "resolution"} <= known.keys():
+        return (1, known["in_channels"], known["resolution"], known["resolution"])
+    raise SpecProblems(
+        [
+            Problem(
+                (*where, "name"),
+                "the input of a plain module is not known; name a data set, or give the class "
+                "the attribute example_shape = (channels, height, width)",
+            )
+        ]
+    )
+
+
+def _make_product(named: Named, data: Any, where: Path) -> tuple[DecisionSpace, dict[str, Any]]:
+    from ...spaces import ProductSpace
+
+    factors = named.options.get("factors")
+    unknown = [key for key in named.options if key != "factors"]
+    problems = [
+        Problem((*where, key), f"unknown key{did_you_mean(key, ['factors'])}") for key in unknown
+    ]
+    if not isinstance(factors, dict) or not factors:
+        text = f"a product needs factors: {{name: space, ...}}, got {factors!r}"
+        problems.append(Problem((*where, "factors"), text))
+    if problems or not isinstance(factors, dict):
+        raise SpecProblems(problems)
+    spaces: dict[str, DecisionSpace] = {}
+    stored: dict[str, Any] = {}
+    for name, value in factors.items():
+        here = (*where, "factors", name)
+        entry = {"name": value} if isinstance(value, str) else value
+        if not isinstance(entry, dict) or "name" not in entry:
+            raise SpecProblems([Problem(here, f"must be a space with a name, got {value!r}")])
+        spaces[name], stored[name] = make_space(Named(**entry), data, here)
+    return ProductSpace(**spaces), {"name": PRODUCT, "factors": stored}

@@ -1,0 +1,304 @@
+"""`Runner`: runs a plan to its end, resumes it, says what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import NoFeasible, SpecError
+from ..strategy import Candidate
+from .baseline import run_baseline, wants_baseline
+from .describe import info, metric_records, new_experiment
+from .diagnosis import Diagnosis, diagnose
+from .engines import Engine, make_engine
+from .events import Emitter, Listener
+from .finishing import add_details, front_records, test_front, volume
+from .session import Session
+from .stopping import StopSignal
+from .warm import warm_candidates
+
+if TYPE_CHECKING:
+    from ...db import Store
+    from ...db.records import ExperimentRecord, ExperimentStatus, TrialRecord
+    from .plan import Plan
+    from .spec import Budget
+
+_CUT_SHORT = ("interrupted", "stopped")
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Args:
+        experiment: The stored record.
+        front: The feasible front, best first in the first objective.
+        reason: `budget`, `time`, `exhausted` (the space holds nothing new), `max_infeasible`,
+            `interrupted` (Ctrl-C) or `stopped` (`netloom stop`).
+        counts: Trials by status, and `reused` among them.
+        elapsed_s: Seconds over all processes that ran it.
+        exit_code: What the command line returns: 0, 1 (every trial failed), 3 (nothing feasible),
+            130 (resumable).
+        nearest: Why nothing was feasible, where that is so.
+    """
+
+    experiment: ExperimentRecord
+    front: tuple[TrialRecord, ...]
+    reason: str
+    counts: Mapping[str, int]
+    elapsed_s: float
+    exit_code: int = 0
+    nearest: Diagnosis | None = None
+    test_failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class Runner:
+    """Owns the loop of a search.
+
+    Args:
+        plan: What to run; its strategy is used up by the run.
+        store: Where results go.
+        listeners: Called with every event, in this thread.
+        command: The command line, stored with the versions.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        listeners: Sequence[Listener] = (),
+        command: Sequence[str] = (),
+    ) -> None:
+        self.plan, self.store = plan, store
+        self._emit, self._command = Emitter(listeners), tuple(command)
+
+    def run(self) -> RunSummary:
+        """Run the plan as a new experiment.
+
+        Raises:
+            StoreError: If the store refuses.
+            NetloomError: If the strategy or an engine fails; a failing trial is only recorded.
+        """
+        warm = warm_candidates(self.plan, self.store)
+        record = self.store.create_experiment(new_experiment(self.plan, command=self._command))
+        return self._drive(record, warm)
+
+    @classmethod
+    def resume(
+        cls,
+        store: Store,
+        ref: str,
+        *,
+        plan: Plan | None = None,
+        listeners: Sequence[Listener] = (),
+        budget: Budget | None = None,
+    ) -> RunSummary:
+        """Go on where an experiment ended: nothing is lost, nothing is evaluated twice.
+
+        Args:
+            store: Where it is stored.
+            ref: Name, id or unique prefix.
+            plan: The plan, needed when it was made of Python objects; else it is rebuilt from the
+                stored spec.
+            listeners: Called with every event.
+            budget: A larger budget.
+
+        Raises:
+            SpecError: If the plan cannot be rebuilt, or is not the one that was run.
+            StoreError: If another process runs the experiment.
+        """
+        record = store.experiment(ref)
+        plan = plan or stored_plan(record)
+        if budget is not None:
+            plan = replace(plan, budget=budget, spec=_with_budget(plan.spec, budget))
+        _require_same(plan, record)
+        runner = cls(plan, store, listeners=listeners)
+        return runner._drive(record, warm_candidates(plan, store), resumed=True)
+
+    # ------------------------------------------------------------------ the run
+    def _drive(
+        self, record: ExperimentRecord, warm: Sequence[Candidate], *, resumed: bool = False
+    ) -> RunSummary:
+        plan, store = self.plan, self.store
+        with store.claim(record.id):
+            if resumed:
+                store.update_experiment(
+                    record.id, status="running", spec=plan.spec, info={**record.info, **info(plan)}
+                )
+            self._emit("started", name=record.name, id=record.id, resumed=resumed)
+            started = time.monotonic()
+            try:
+                with make_engine(plan) as engine:
+                    summary = self._search(record, engine, warm, started)
+            except KeyboardInterrupt:
+                spent = record.elapsed_s + time.monotonic() - started
+                store.update_experiment(record.id, status="interrupted", elapsed_s=spent)
+                summary = self._summary(record, "interrupted")
+            except BaseException:
+                spent = record.elapsed_s + time.monotonic() - started
+                store.update_experiment(record.id, status="failed", elapsed_s=spent)
+                raise
+        self._emit("finished", reason=summary.reason, exit_code=summary.exit_code)
+        return summary
+
+    def _search(
+        self,
+        record: ExperimentRecord,
+        engine: Engine,
+        warm: Sequence[Candidate],
+        started: float,
+    ) -> RunSummary:
+        plan, store = self.plan, self.store
+        limit = plan.budget.time_s
+        stop = StopSignal(
+            lambda: store.stop_requested(record.id),
+            deadline=None if limit is None else started + limit - record.elapsed_s,
+            on_interrupt=self._on_interrupt,
+        )
+        session = Session(
+            plan,
+            store,
+            record.id,
+            engine.panel,
+            screen=engine.screen,
+            mapper=engine.map,
+            emit=self._emit,
+            stop=stop,
+            warm=warm,
+            elapsed_s=record.elapsed_s,
+        )
+        with stop:
+            try:
+                session.prepare()
+                engine.run(session)
+            except KeyboardInterrupt:
+                stop.interrupt()
+            finally:
+                session.requeue()
+            reason = (stop.reason if stop.cut_short else session.reason) or stop.reason or "time"
+            status: ExperimentStatus = "interrupted"
+            summary: dict[str, Any] = {"reason": reason}
+            if reason not in _CUT_SHORT:
+                stop.extend()
+                status, summary = self._finish(record, engine, session, stop, reason)
+        store.update_experiment(
+            record.id, status=status, elapsed_s=session.elapsed(), summary=summary
+        )
+        return self._summary(record, summary["reason"])
+
+    def _on_interrupt(self) -> None:
+        self._emit(
+            "message",
+            text="stopping: finished trials are kept; press Ctrl-C again to stop at once",
+        )
+
+    def _finish(
+        self,
+        record: ExperimentRecord,
+        engine: Engine,
+        session: Session,
+        stop: StopSignal,
+        reason: str,
+    ) -> tuple[ExperimentStatus, dict[str, Any]]:
+        """Do what is done once, at the end; an interruption leaves it to the next process."""
+        plan, store, emit = self.plan, self.store, self._emit
+        records = store.trial_records(record.id)
+        front = front_records(plan.objectives, records)
+        summary: dict[str, Any] = {
+            "reason": reason,
+            "front": [r.number for r in front],
+            "hypervolume": volume(plan.objectives, records),
+            "feasible": session.ledger.feasible,
+            "reused": session.ledger.reused,
+            "epochs": session.ledger.epochs,
+        }
+        try:
+            failures = test_front(plan, store, record.id, front, mapper=engine.map, emit=emit)
+            summary["untested"] = {str(n): text for n, text in failures.items()}
+            add_details(plan, store, record.id, records, session.standing, emit=emit)
+            if front and wants_baseline(plan):
+                baseline = run_baseline(
+                    plan, store, record, engine, trials=session.ledger.counted, emit=emit, stop=stop
+                )
+                if baseline is None:
+                    return "interrupted", {**summary, "reason": stop.reason or "interrupted"}
+                summary["baseline"] = baseline
+        except KeyboardInterrupt:
+            return "interrupted", {**summary, "reason": "interrupted"}
+        if not front:
+            found = diagnose(records, plan.constraints)
+            if found is not None:
+                summary["diagnosis"] = found.to_json()
+                return "infeasible", summary
+            if records and session.ledger.counts["failed"] == len(records):
+                return "failed", summary
+        return "done", summary
+
+    def _summary(self, record: ExperimentRecord, reason: str) -> RunSummary:
+        record = self.store.experiment(record.id)
+        records = self.store.trial_records(record.id)
+        counts = {**record.counts, "reused": sum(r.reused_from is not None for r in records)}
+        front, nearest, code = front_records(self.plan.objectives, records), None, 0
+        if reason in _CUT_SHORT:
+            code = INTERRUPTED
+        elif record.status == "infeasible":
+            nearest, code = diagnose(records, self.plan.constraints), NoFeasible.exit_code
+        elif record.status == "failed":
+            code = 1
+        failures = record.summary.get("untested", {})
+        return RunSummary(
+            experiment=record,
+            front=front,
+            reason=reason,
+            counts=counts,
+            elapsed_s=record.elapsed_s,
+            exit_code=code,
+            nearest=nearest,
+            test_failures={int(n): str(text) for n, text in failures.items()},
+        )
+
+
+def stored_plan(record: ExperimentRecord) -> Plan:
+    """Return the plan of a stored experiment, rebuilt from its spec.
+
+    Raises:
+        SpecError: If it was made of Python objects that a spec cannot name.
+    """
+    from .plan import build_plan
+    from .spec import parse
+
+    if objects := record.spec.get("objects"):
+        raise SpecError(
+            f"{record.name} was run from Python with objects that a spec cannot name "
+            f"({', '.join(objects)}); resume it with the same Experiment: "
+            f"Experiment(...).resume({record.name!r})"
+        )
+    folder = record.info.get("source_dir")
+    return build_plan(parse(record.spec), source_dir=Path(folder) if folder else None)
+
+
+def _require_same(plan: Plan, record: ExperimentRecord) -> None:
+    """Refuse a plan whose trials would not be those of the experiment."""
+    now = {m.name: m.fingerprint for m in metric_records(plan)}
+    then = {m.name: m.fingerprint for m in record.metrics}
+    for what, mine, stored in (
+        ("space", plan.space.fingerprint, record.space_fingerprint),
+        ("strategy", plan.strategy.name or type(plan.strategy).__name__, record.strategy),
+        ("seed", plan.seed, record.seed),
+        ("metrics", now, then),
+    ):
+        if mine != stored:
+            raise SpecError(
+                f"an experiment is resumed with what it was started with, but the {what} of "
+                f"{record.name} has changed since; start a new search (results that are still "
+                "valid are reused)"
+            )
+
+
+def _with_budget(spec: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    return {**spec, "budget": budget.model_dump(mode="json", by_alias=True)}

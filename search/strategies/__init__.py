@@ -1,0 +1,1 @@
+"""One file per search method; `search/registry.py` holds their names."""

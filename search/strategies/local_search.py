@@ -1,0 +1,172 @@
+"""Local search for one objective, Pareto local search for several."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ...spaces import Architecture
+from ..strategy import Candidate, Context, Result, Strategy
+from .agreement import AgreementFeatures, Floats
+from .children import is_new
+from .fresh import FreshDraws
+from .guide import Guide
+from .merit import Merit, constrained_ranks, merit
+
+_KEPT = 256  # neighbourhoods kept in memory
+
+
+@dataclass(frozen=True)
+class _Neighbourhood:
+    """The neighbours of a trial's architecture and their agreement features (row by row)."""
+
+    architectures: list[Architecture]
+    features: Floats
+
+
+class LocalSearch(Strategy):
+    """Evaluate neighbours of the best architectures; move on as soon as a better one is found.
+
+    The search stands on its `centres`: the best architectures whose neighbourhoods (one decision
+    changed) are not used up; with several objectives, on the whole front. A neighbourhood without
+    an improvement is a local optimum: the next best architecture takes its place, so that no
+    restart forgets what was learnt. Constraints count by Deb's rule: until something feasible is
+    found, the least violating architectures are the centres.
+
+    Which neighbour comes next is decided by a model of what was measured so far (`order: model`,
+    see `agreement.py`): the one whose optimistic prediction (mean - `optimism` x standard
+    deviation) improves on the front the most, by the additive epsilon indicator scaled to the
+    front's extent; those that are predicted to break a constraint come last. `order: random` is
+    plain local search.
+
+    Source: White et al., arXiv:2005.02960 (local search is a strong baseline); Paquete et al. 2004
+    (Pareto local search). Deviations: moves at the first improvement, goes back to the next best
+    instead of a random restart, and orders the neighbours.
+
+    Args:
+        initial: Random architectures to begin with.
+        order: Which neighbour is evaluated first.
+        centres: How many of the best architectures offer their neighbours; a front that is larger
+            offers all of its own.
+        optimism: Standard deviations that the model gives a candidate the benefit of.
+        batch: Candidates asked for at once; raise it to the number of workers.
+    """
+
+    name: ClassVar[str] = "local_search"
+
+    def __init__(
+        self,
+        *,
+        initial: Annotated[int, Field(ge=1)] = 10,
+        order: Literal["model", "random"] = "model",
+        centres: Annotated[int, Field(ge=1)] = 10,
+        restarts: Annotated[int, Field(ge=0)] = 100,
+        optimism: Annotated[float, Field(ge=0)] = 1.0,
+        batch: Annotated[int, Field(ge=1)] = 4,
+    ) -> None:
+        self.initial, self.order, self.centres = initial, order, centres
+        self.restarts, self.optimism, self.batch = restarts, optimism, batch
+
+    def prepare(self, context: Context) -> None:
+        """Take the context; nothing is trained."""
+        super().prepare(context)
+        self._fresh = FreshDraws(context)
+        self._features = AgreementFeatures(context.space)
+        self._guide = Guide(context, self._features, self.optimism)
+        self._results: list[Result] = []
+        self._merits: list[Merit] = []
+        self._used_up: set[int] = set()  # positions in `_results`
+        self._neighbourhoods: dict[int, _Neighbourhood] = {}
+        self._picks = 0
+
+    def ask(self, n: int) -> list[Candidate]:
+        """Return the most promising neighbours; random architectures at first, and when stuck."""
+        taken: dict[Architecture, Candidate] = {}
+        if len(self._results) >= self.initial:
+            for candidate in self._promising(n):
+                taken[candidate.architecture] = candidate
+        while len(taken) < n and (drawn := self._fresh.draw(taken)) is not None:
+            taken[drawn] = Candidate(drawn)
+        return list(taken.values())
+
+    def tell(self, results: Sequence[Result]) -> None:
+        """Remember the results."""
+        for result in results:
+            self._results.append(result)
+            self._merits.append(merit(self.context.objectives, result))
+        self._guide.add(results)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters; the results come from the context's history."""
+        return {"picks": self._picks, "fresh": self._fresh.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self._picks = state["picks"]
+        self._fresh.load_state_dict(state["fresh"])
+        self.tell(list(self.context.history()))
+
+    def _promising(self, n: int) -> list[Candidate]:
+        """Return up to `n` new neighbours of the centres, the most promising first."""
+        parents: dict[Architecture, int | None] = {}
+        features: list[Floats] = []
+        for centre in self._centres():
+            hood = self._neighbourhoods[centre]
+            rows = []
+            for row, neighbour in enumerate(hood.architectures):
+                if neighbour not in parents and is_new(self.context, neighbour, ()):
+                    parents[neighbour] = self._results[centre].number
+                    rows.append(row)
+            features.append(hood.features[rows])
+        if self.order == "model" and self.restarts:
+            offered = self._random(parents)
+            parents |= dict.fromkeys(offered)
+            features.append(self._features(offered))
+        if not parents:
+            return []
+        neighbours = list(parents)
+        if self.order == "model":
+            best = self._guide.best(np.concatenate(features), n)
+        else:
+            best = self.context.rng("order", self._picks).sample(
+                range(len(neighbours)), min(n, len(neighbours))
+            )
+            self._picks += 1
+        return [Candidate(neighbours[i], parent=parents[neighbours[i]]) for i in best]
+
+    def _random(self, taken: Container[Architecture]) -> list[Architecture]:
+        """Return up to `restarts` new random architectures that are not in `taken`."""
+        rng = self.context.rng("restart", self._picks)
+        self._picks += 1
+        drawn = dict.fromkeys(self.context.space.sample(rng) for _ in range(self.restarts))
+        return [a for a in drawn if is_new(self.context, a, taken)]
+
+    def _centres(self) -> Iterator[int]:
+        """Yield the positions of the best results that still have new neighbours."""
+        ranks = constrained_ranks(self._merits)
+        found = 0
+        last = -1
+        for i in np.argsort(ranks, kind="stable").tolist():
+            if found >= self.centres and ranks[i] != last:
+                return
+            if i not in self._used_up and self._has_new(i):
+                yield i
+                found += 1
+                last = int(ranks[i])
+
+    def _has_new(self, position: int) -> bool:
+        if position not in self._neighbourhoods:
+            neighbours = self.context.space.neighbors(self._results[position].architecture)
+            while len(self._neighbourhoods) >= _KEPT:
+                del self._neighbourhoods[next(iter(self._neighbourhoods))]
+            self._neighbourhoods[position] = _Neighbourhood(neighbours, self._features(neighbours))
+        hood = self._neighbourhoods[position]
+        if any(is_new(self.context, a, ()) for a in hood.architectures):
+            return True
+        self._used_up.add(position)
+        del self._neighbourhoods[position]
+        return False

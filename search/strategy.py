@@ -1,0 +1,148 @@
+"""The contract of a strategy: ask for candidates, be told results, own no loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+
+from ..spaces import Architecture, DecisionSpace
+from .objectives import Constraint, Objective
+
+Status: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An architecture that a strategy wants evaluated.
+
+    Args:
+        architecture: A member of the space.
+        parent: Number of the trial that it was derived from.
+        budget: Fidelity asked for; None is the estimator's own full budget.
+        tags: Short JSON notes of the strategy (`{"generation": 3}`), stored with the trial.
+    """
+
+    architecture: Architecture
+    parent: int | None = None
+    budget: float | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a candidate.
+
+    Args:
+        number: Trial number, counted from 0 in the order of asking.
+        architecture: The candidate's.
+        status: `done` has every objective's metric; `infeasible` only the cheap ones; `failed`
+            and `pruned` may have any.
+        metrics: What is known of it (never a test metric).
+        violation: Sum of relative constraint violations; 0 means feasible.
+        tags: The candidate's.
+        parent: The candidate's.
+    """
+
+    number: int
+    architecture: Architecture
+    status: Status
+    metrics: Mapping[str, float]
+    violation: float = 0.0
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    parent: int | None = None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it was evaluated in full and breaks no constraint."""
+        return self.status == "done" and self.violation == 0.0
+
+
+class Context(Protocol):
+    """What the runner gives a strategy; a strategy reaches nothing else."""
+
+    space: DecisionSpace
+    objectives: Sequence[Objective]
+    constraints: Sequence[Constraint]
+    seed: int
+    device: str
+    data: Any
+
+    def rng(self, *role: str | int) -> Random:
+        """Return a generator derived from (experiment seed, "strategy", *role)."""
+
+    def known(self, architecture: Architecture) -> bool:
+        """Whether this experiment already holds a trial of the architecture, finished or not."""
+
+    def history(self) -> Iterable[Result]:
+        """Yield every result told so far, in the order of telling (from the store)."""
+
+    def results(self, numbers: Iterable[int]) -> list[Result]:
+        """Return told results by trial number (from the store)."""
+
+    def record(self, name: str, value: float, step: int) -> None:
+        """Store one point of a curve of the strategy."""
+
+    def checkpoint(self, name: str, tensors: Mapping[str, Any]) -> None:
+        """Store tensors under a name; replaces the earlier ones when it is durable."""
+
+    def restore(self, name: str) -> Mapping[str, Any] | None:
+        """Return the tensors stored under a name (`weights_only=True`), or None."""
+
+    def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:
+        """Keep a trained super-network as an artifact that the `supernet` estimator can load."""
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Show how far a long piece of work is."""
+
+    def stopping(self) -> bool:
+        """Whether the run is being stopped: finish the step, checkpoint, return."""
+
+    def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+        """Run independent pieces of work, inline or as Ray tasks; results in order."""
+
+
+class Strategy(ABC):
+    """Proposes architectures.
+
+    Life: constructed with its options (each keyword argument is one, validated by its annotation),
+    `prepare(context)` once per process, `load_state_dict` when resuming, then `ask` and `tell` in
+    turn. Draws come from `context.rng(role, number)`, where `number` is a counter kept in the
+    state: nothing else of the generators needs to be saved.
+
+    A strategy never opens a database, never starts Ray, never prints.
+    """
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()  # "supernet", "mixture", "gradients", "tasks"
+    objectives: ClassVar[Literal["single", "multi", "any"]] = "any"
+
+    batch: int = 1  # how many candidates are asked for and told at once under `order: number`
+
+    def prepare(self, context: Context) -> None:
+        """Train what must be trained first; resumable through the context's checkpoints."""
+        self.context = context
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Candidate]:
+        """Return up to `n` candidates that `context.known` does not know and that differ.
+
+        Fewer than `n` is allowed; an empty list while nothing is pending means that the strategy
+        has no more to propose (the space is exhausted), and the search ends.
+        """
+
+    @abstractmethod
+    def tell(self, results: Sequence[Result]) -> None:
+        """Take the results of earlier candidates, in trial-number order."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return JSON values whose size does not grow with the number of trials."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned, in another process."""

@@ -1,0 +1,40 @@
+"""What can be built: decisions, architectures, super-networks, the spaces."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .decision import Architecture, Decision, Option
+from .part import NETWORK_INPUT, Input, Part
+from .product import ProductSpace
+from .registry import SPACES
+from .space import DecisionSpace, Space
+
+if TYPE_CHECKING:
+    from .layers import OneOf, Supernet
+    from .module_space import ModuleSpace
+
+__all__ = [
+    "NETWORK_INPUT",
+    "SPACES",
+    "Architecture",
+    "Decision",
+    "DecisionSpace",
+    "Input",
+    "ModuleSpace",
+    "OneOf",
+    "Option",
+    "Part",
+    "ProductSpace",
+    "Space",
+    "Supernet",
+]
+
+_LAZY = {"ModuleSpace": ".module_space", "OneOf": ".layers", "Supernet": ".layers"}  # need torch
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The networks that the named spaces build; the modules here need torch."""

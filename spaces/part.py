@@ -1,0 +1,46 @@
+"""A network as a graph of small pieces that many networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NETWORK_INPUT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One tensor that a part reads.
+
+    Args:
+        source: Position in the list of parts of the part that makes it; `NETWORK_INPUT` (-1) is
+            the input of the network.
+        shape: Its shape with batch 1.
+    """
+
+    source: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a network, small enough to be shared between many networks.
+
+    The parts of an architecture are listed in execution order; the output of the last one is the
+    output of the network. Their composition has exactly the workload of the built network.
+
+    Args:
+        key: Equal keys are equal layers on equal input shapes, in every network of every space.
+        label: What a drawing writes on it; unique among the parts of a network.
+        build: Makes the module; it takes the inputs as positional arguments and gives one tensor.
+        inputs: Where the inputs come from.
+    """
+
+    key: str
+    label: str
+    build: Callable[[], nn.Module]
+    inputs: tuple[Input, ...]

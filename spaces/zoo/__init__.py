@@ -1,0 +1,1 @@
+"""The named spaces, one file each; none loads torch before it builds a network."""

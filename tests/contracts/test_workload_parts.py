@@ -1,0 +1,70 @@
+"""Every named space: the workload composed from its parts is that of the network it builds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from netloom.hw_models import PartCache, model_for, trace
+from netloom.spaces import SPACES, Space
+
+SMALL = {
+    "nb201": {"channels": 4, "cells": 2, "resolution": 9, "in_channels": 1, "classes": 3},
+    "nats_sss": {"cells": 1, "resolution": 8, "in_channels": 1, "classes": 3},
+    "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
+}
+
+
+def spaces_with_parts() -> list[str]:
+    return [name for name in SPACES.names() if issubclass(SPACES.get(name), Space)]
+
+
+def assert_equal_workloads(space: Space, seed: int, members: int) -> None:
+    cache, rng, model = PartCache(), Random(seed), model_for("cpu_generic")
+    for _ in range(members):
+        architecture = space.sample(rng)
+        parts = space.parts(architecture)
+        assert parts is not None, f"{space.name} must have parts, as every named space"
+        composed = cache.compose(parts)
+        traced = trace(space.build(architecture), space.example_input(architecture))
+        where = space.format(architecture)
+        assert composed.params == traced.params, where
+        assert composed.macs == traced.macs, where
+        assert composed.weight_bytes == traced.weight_bytes, where
+        assert composed.peak_activation_bytes == traced.peak_activation_bytes, where
+        signatures = [Counter(layer.signature for layer in w.layers) for w in (composed, traced)]
+        assert signatures[0] == signatures[1], where
+        costs = [model.cost(w, 2, breakdown=False) for w in (composed, traced)]
+        assert costs[0] == costs[1], where
+
+
+@pytest.mark.parametrize("name", spaces_with_parts())
+def test_composed_equals_traced(name):
+    assert_equal_workloads(SPACES.get(name)(), seed=0, members=4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_composed_equals_traced_at_reduced_size(name):
+    assert_equal_workloads(SPACES.get(name)(**SMALL[name]), seed=1, members=8)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", spaces_with_parts())
+def test_composed_equals_traced_for_many(name):
+    assert_equal_workloads(SPACES.get(name)(), seed=2, members=300)
+
+
+@pytest.mark.parametrize("name", spaces_with_parts())
+def test_labels_are_unique_and_shapes_are_right(name):
+    space, cache = SPACES.get(name)(), PartCache()
+    architecture = space.sample(Random(3))
+    parts = space.parts(architecture)
+    assert len({part.label for part in parts}) == len(parts)
+    shapes = {-1: tuple(space.example_input(architecture).shape)}
+    for position, part in enumerate(parts):
+        for read in part.inputs:
+            assert read.shape == shapes[read.source], part.label
+        workload = cache.workload(part)
+        shapes[position] = workload.tensors[workload.outputs[0]].shape

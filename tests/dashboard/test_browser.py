@@ -1,0 +1,269 @@
+"""The pages in a real browser: they load, answer clicks, follow a running search, stay silent."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from netloom.dashboard import ParetoView, create_app, write_report
+from netloom.dashboard.app import make_server
+from netloom.dashboard.image import write_front_image
+from netloom.dashboard.pages import shell
+from netloom.errors import MissingDependency
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+WAIT_MS = 8_000
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("NETLOOM_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        missing("the browser tests need chromium on the path (apt-get install chromium)")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("the browser tests need playwright (pip install 'netloom[test]')")
+    with sync_playwright() as started:
+        context = started.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=chromium,
+            headless=True,
+            args=ARGUMENTS,
+            viewport={"width": 1280, "height": 900},
+        )
+        context.set_default_timeout(WAIT_MS)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(browser, site):  # after the site, so that the page is closed before it
+    """A page that fails the test when it asks for anything outside or reports an error."""
+    opened, trouble = browser.new_page(), []
+
+    def check(request):
+        if not re.match(r"(http://127\.0\.0\.1:|file:|data:|blob:)", request.url):
+            trouble.append(f"asked for {request.url}")
+
+    opened.on("request", check)
+    opened.on("pageerror", lambda error: trouble.append(f"raised {error}"))
+    opened.on("dialog", lambda dialog: (trouble.append("opened a dialog"), dialog.dismiss()))
+    opened.on(
+        "console",
+        lambda line: trouble.append(line.text) if line.type in ("error", "assert") else None,
+    )
+    yield opened
+    opened.close()
+    assert trouble == []
+
+
+@pytest.fixture
+def site(store, monkeypatch) -> Iterator[str]:
+    """The dashboard of the test's store, refreshing quickly."""
+    monkeypatch.setattr(shell, "REFRESH_MS", 300)
+    server = make_server(create_app(store.url), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def place_of(page, graph: str, trace: str, index: int) -> tuple[float, float]:
+    """Return where on the screen a point of a figure is."""
+    return page.evaluate(
+        """([graph, name, index]) => {
+            const figure = document.querySelector(graph);
+            figure.scrollIntoView({block: "center", behavior: "instant"});
+            const trace = figure._fullData.find((each) => each.name.startsWith(name));
+            const {xaxis, yaxis} = figure._fullLayout, box = figure.getBoundingClientRect();
+            return [box.left + xaxis._offset + xaxis.d2p(trace.x[index]),
+                    box.top + yaxis._offset + yaxis.d2p(trace.y[index]),
+                    Number(trace.customdata[index])];
+        }""",
+        [graph, trace, index],
+    )
+
+
+def test_from_the_list_to_a_network_and_back(page, site, store, real_looking):
+    page.goto(site)
+    page.get_by_role("link", name="quickstart").click()
+    page.wait_for_selector("#front-graph .scatterlayer .point")
+    assert page.url.endswith(f"/exp/{real_looking.id}")
+    page.get_by_text("random search with the same 166 evaluations").wait_for()
+    x, y, number = place_of(page, "#front-graph .js-plotly-plot", "front (", 5)
+    page.mouse.click(x, y)
+    page.wait_for_selector(f"#details h2:has-text('Trial {number}')")
+    assert f"trial={number}" in page.url
+    trial = store.trial(real_looking.id, number)
+    details = page.inner_text("#details")
+    assert trial.notation in details
+    assert f"{trial.metrics['latency_ms@pixel3']:.4g} ms" in details
+    assert trial.key in details
+    page.go_back()
+    page.wait_for_selector("#details .hint")
+    page.go_forward()
+    page.wait_for_selector(f"#details h2:has-text('Trial {number}')")
+    page.get_by_role("button", name="Close").click()
+    page.wait_for_selector("#details .hint")
+    assert "trial=" not in page.url
+
+
+def test_a_url_reproduces_the_view_and_the_table_opens_trials(page, site, real_looking):
+    page.goto(f"{site}/exp/quickstart?trial=17&x=params&y=latency_ms%40eyeriss")
+    page.wait_for_selector("#front-graph .g-xtitle:has-text('params')")
+    page.wait_for_selector("#front-graph .g-ytitle:has-text('latency_ms@eyeriss')")
+    page.wait_for_selector("#details :text('the loss became NaN in epoch 3')")
+    page.locator("#trials .ag-header-cell-label", has_text="valid_accuracy").click()
+    page.locator("#trials .ag-header-cell-label", has_text="valid_accuracy").click()
+    best = page.locator("#trials .ag-center-cols-container .ag-row[row-index='0']")
+    best.locator("[col-id='m0']", has_text="94").wait_for()
+    best.locator("[col-id='status']").click()
+    page.wait_for_selector("#details h2:has-text('Trial'):not(:has-text('Trial 17'))")
+    assert page.locator("#trials .ag-center-cols-container .ag-row").count() < 60
+
+
+def test_the_axes_can_be_changed(page, site, real_looking):
+    page.goto(f"{site}/exp/quickstart")
+    page.wait_for_selector("#front-graph .scatterlayer .point")
+    page.locator("#x-axis").click()
+    page.get_by_role("option", name="params").or_(
+        page.get_by_text("params", exact=True)
+    ).first.click()
+    page.wait_for_selector("#front-graph .g-xtitle:has-text('params')")
+    assert "x=params" in page.url
+
+
+def test_a_running_search_fills_the_page(page, site, store, make, pairs):
+    trials = pairs([(80, 5), (85, 6), (90, 7), (95, 8)])
+    record = make(trials[:2], status="running")
+    page.goto(f"{site}/exp/toy")
+    front = page.locator(".card", has_text="networks on the front").locator("strong")
+    front.filter(has_text="2").wait_for()
+    page.wait_for_selector("#trials .ag-row[row-index='1'] [col-id='m0']:has-text('85')")
+    with store.transaction() as transaction:
+        transaction.add_trials(record.id, trials[2:])
+    front.filter(has_text="4").wait_for()
+    page.wait_for_selector("#trials .ag-row[row-index='3'] [col-id='m0']:has-text('95')")
+    with store.transaction() as transaction:
+        transaction.update_experiment(record.id, status="done", elapsed_s=3.0)
+    page.wait_for_selector("#exp-head .status.done")
+
+
+def test_the_list_follows_the_store(page, site, make):
+    page.goto(site)
+    page.get_by_text("netloom search examples/quickstart.yaml").wait_for()
+    make()
+    page.get_by_role("link", name="toy").wait_for()
+    page.get_by_text("netloom search examples/quickstart.yaml").wait_for(state="hidden")
+
+
+def test_hostile_texts_stay_texts(page, site, make, trial):
+    numbers = {"valid_accuracy": 90.0, "latency_ms@pixel3": 5.0}
+    make(
+        [
+            trial(0, numbers, notation=HOSTILE, architecture={HOSTILE: HOSTILE}),
+            trial(1, {}, status="failed", error=HOSTILE, traceback=HOSTILE),
+        ],
+        strategy=HOSTILE,
+        tags=(HOSTILE,),
+    )
+    page.goto(site)
+    page.get_by_text(HOSTILE).first.wait_for()
+    page.goto(f"{site}/exp/toy?trial=1")
+    page.locator("#details").get_by_text(HOSTILE).first.wait_for()
+    page.wait_for_selector("#front-graph .scatterlayer .point")
+    x, y, _ = place_of(page, "#front-graph .js-plotly-plot", "front (", 0)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#front-graph .hovertext :text('<script>')")
+
+
+def test_thousands_of_points_are_drawn_by_webgl(page, site, make, trial):
+    make(
+        [
+            trial(n, {"valid_accuracy": 50 + n % 97 / 2, "latency_ms@pixel3": 1 + n % 89})
+            for n in range(2200)
+        ]
+    )
+    page.goto(f"{site}/exp/toy")
+    page.wait_for_selector("#front-graph .gl-canvas")
+    assert page.locator("#front-graph .no-webgl, :text('WebGL is not supported')").count() == 0
+    x, y, number = place_of(page, "#front-graph .js-plotly-plot", "front (", 0)
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#front-graph .hovertext")
+    page.mouse.click(x, y)
+    page.wait_for_selector(f"#details h2:has-text('Trial {number}')")
+
+
+def test_errors_say_what_to_do(page, site, make):
+    make()
+    page.goto(f"{site}/exp/tyo")
+    page.get_by_role("alert").get_by_text("toy").wait_for()
+    page.get_by_role("link", name="All experiments").click()
+    page.get_by_role("link", name="toy").wait_for()
+    page.goto(f"{site}/exp/toy?x=nonsense")
+    page.wait_for_selector("#front-graph :text('unknown metric')")
+
+
+def test_nothing_is_wider_than_a_phone(page, site, real_looking):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/", "/exp/quickstart?trial=54"):
+        page.goto(site + path)
+        page.wait_for_selector(".ag-row" if path == "/" else "#front-graph .point")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_report_opens_from_a_file(page, store, real_looking, tmp_path):
+    path = write_report(store, "quickstart", tmp_path / "report.html")
+    page.goto(path.as_uri())
+    page.wait_for_selector("#figure-front .scatterlayer .point")
+    for figure in ("front", "hypervolume", "best"):
+        assert page.locator(f"#figure-{figure} .main-svg").count() >= 2
+    x, y, number = place_of(page, "#figure-front", "front (", 3)
+    page.mouse.click(x, y)
+    page.wait_for_selector(f"#trial-{number}.chosen details[open]")
+    view = ParetoView.of(store, "quickstart")
+    assert page.locator("[id^='trial-']").count() == len(view.front_numbers)
+
+
+def test_a_picture_of_the_front(browser, store, real_looking, tmp_path):
+    path = write_front_image(store, "quickstart", tmp_path / "front.png", size=(800, 450))
+    with Image.open(path) as picture:
+        assert picture.size == (800, 450)
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
+    assert (213, 94, 0) in colours  # the front
+    assert len(colours) > 100
+
+
+def test_no_picture_without_chromium(store, make, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    make()
+    with pytest.raises(MissingDependency, match="apt-get install chromium"):
+        write_front_image(store, "toy", tmp_path / "front.png")

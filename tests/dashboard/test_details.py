@@ -1,0 +1,122 @@
+"""One trial taken apart; why nothing was feasible; words."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from netloom.dashboard import Diagnosis, TrialView, details, markup, words
+from netloom.dashboard.choice import Choice
+from netloom.dashboard.details import metric_rows, provenance_text
+from netloom.dashboard.table import TrialTable
+from netloom.db import CurvePoint
+from netloom.errors import StoreError
+
+BOUND = ({"metric": "latency_ms@eyeriss", "max": 6.0}, {"metric": "params", "max": 10.0})
+
+
+def test_a_trial_with_everything(store, make, trial):
+    metrics = {"valid_accuracy": 91.25, "latency_ms@eyeriss": 7.0, "params": 9.0}
+    record = make(
+        [trial(0, metrics, status="infeasible", violation=1 / 6, parent=None)], constraints=BOUND
+    )
+    with store.transaction() as transaction:
+        points = [CurvePoint("loss", step, 1.0 / step, 0) for step in (1, 2)]
+        transaction.add_curves(record.id, [*points, CurvePoint("loss", 1, 9.0)])
+    view = TrialView.of(store, "toy", 0)
+    assert view.decisions == (("edge0", "nor_conv_3x3"), ("edge1", "0"))
+    assert view.violated == ("latency_ms@eyeriss ≤ 6 ms",)
+    assert [(curve.name, curve.values.tolist()) for curve in view.curves] == [("loss", [1.0, 0.5])]
+    by_name = {row.name: row for row in view.metrics}
+    assert by_name["valid_accuracy"].text == "91.25 %"
+    assert by_name["valid_accuracy"].provenance == "table · NAS-Bench-201, CIFAR-10 · 1"
+    assert by_name["latency_ms@pixel3"].value is None
+    assert [row.name for row in view.metrics][:2] == ["valid_accuracy", "latency_ms@pixel3"]
+    assert [curve.name for curve in details.read_curves(store, record.id, None)] == ["loss"]
+
+
+def test_a_trial_that_is_not_there(store, make):
+    make()
+    with pytest.raises(StoreError):
+        TrialView.of(store, "toy", 7)
+
+
+def test_the_binding_constraint_and_the_nearest_miss(store, make, trial):
+    lost = [
+        trial(
+            n,
+            {"latency_ms@eyeriss": 6.0 + n, "params": 9.0 + (n == 2)},
+            status="infeasible",
+            violation=(n + 0.3) / 6,
+        )
+        for n in range(1, 4)
+    ]
+    found = Diagnosis.of(
+        record := make([trial(0, {}, status="failed"), *lost], constraints=BOUND),
+        TrialTable.read(store, record),
+    )
+    assert found.nearest == 1
+    assert found.violation == pytest.approx(1.3 / 6)
+    assert [(share.held, share.known) for share in found.shares] == [(0, 3), (3, 3)]
+    assert "latency_ms@eyeriss ≤ 6 ms: 0 of 3 trials satisfy it, the closest value is 7 ms" in (
+        found.sentence
+    )
+
+
+def test_no_diagnosis_with_a_feasible_trial(store, make, pairs):
+    record = make(pairs([(90, 5)]))
+    assert Diagnosis.of(record, TrialTable.read(store, record)) is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([], "No trial"),
+        (["failed"] * 2, "All 2 trials failed"),
+        (["failed", "queued"], "1 waiting"),
+    ],
+)
+def test_other_reasons_for_nothing_feasible(store, make, trial, statuses, said):
+    record = make([trial(n, {}, status=s, told=None) for n, s in enumerate(statuses)])
+    assert said in Diagnosis.of(record, TrialTable.read(store, record)).sentence
+
+
+def test_metric_rows_without_a_trial(store, make):
+    names = [row.name for row in metric_rows(make())]
+    assert names == [
+        "valid_accuracy",
+        "latency_ms@pixel3",
+        "latency_ms@eyeriss",
+        "params",
+        "test_accuracy",
+    ]
+
+
+def test_provenance_in_one_line():
+    said = provenance_text({"version": 2, "kind": "model", "error": 0.1, "note": None})
+    assert said == "model · 2 · error: 0.1"
+
+
+@pytest.mark.parametrize("module", [words, markup])
+def test_the_examples_in_the_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(module).attempted > 0
+
+
+@pytest.mark.parametrize(
+    ("search", "choice"),
+    [
+        ("", Choice()),
+        (None, Choice()),
+        ("?trial=7&x=a%40b&y=c", Choice("a@b", "c", 7)),
+        ("?trial=-1", Choice()),
+        ("?trial=99999999999999999999", Choice()),
+        ("?trial=4294967296", Choice()),
+        ("?trial=²", Choice()),
+    ],
+)
+def test_what_a_url_says(search, choice):
+    assert Choice.parse(search) == choice
+    assert Choice.parse(choice.search) == choice
+    assert Choice.load(choice.data) == choice

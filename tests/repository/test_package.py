@@ -1,0 +1,95 @@
+"""The wheel holds what it should, and help answers without loading the heavy things."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("spaces", "hw_models", "estimators", "search", "db", "dashboard")
+HEAVY = ("torch", "ray", "pandas", "sqlalchemy", "plotly", "dash", "sklearn", "optuna")
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    target = tmp_path_factory.mktemp("wheel")
+    source = target / "source"
+    source.mkdir()
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = target.glob("*.whl")
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_every_module_is_in_the_wheel(wheel_names: set[str]) -> None:
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            assert f"netloom/{path.relative_to(ROOT)}" in wheel_names
+    for path in (ROOT / "src/netloom").glob("*.py"):
+        assert f"netloom/{path.name}" in wheel_names
+
+
+def test_data_files_are_in_the_wheel(wheel_names: set[str]) -> None:
+    for pattern in ("hw_models/devices/*.yaml", "estimators/tables/*.parquet"):
+        files = list(ROOT.glob(pattern))
+        assert files
+        for path in files:
+            assert f"netloom/{path.relative_to(ROOT)}" in wheel_names
+    assert "netloom/py.typed" in wheel_names
+    assert any(name.startswith("netloom/db/migrations/versions/0001") for name in wheel_names)
+
+
+def test_the_wheel_installs_only_netloom(wheel_names: set[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel_names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"netloom"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    script = f"{statement}\nimport sys\nprint(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    return set(done.stdout.splitlines()[-1].split()) if done.stdout.strip() else set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["netloom", "netloom.errors", "netloom.spaces", "netloom.search", "netloom.search.cli"],
+)
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    assert loaded_by(f"import {module}") == set()
+
+
+@pytest.mark.parametrize("module", ["netloom.db", "netloom.estimators", "netloom.hw_models"])
+def test_importing_loads_neither_torch_nor_ray(module: str) -> None:
+    assert not loaded_by(f"import {module}") & {"torch", "ray"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    help_text = (
+        "import sys; from netloom.search.cli import main\n"
+        "sys.argv = ['netloom', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert loaded_by(help_text) == set()
+
+
+def test_public_names_resolve() -> None:
+    import netloom
+
+    for name in netloom.__all__:
+        assert getattr(netloom, name) is not None

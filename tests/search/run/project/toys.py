@@ -1,0 +1,179 @@
+"""Spaces and estimators that cost nothing, for tests of the runner; workers import this too."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from netloom.errors import EvaluationError, HardwareLimit
+from netloom.estimators import Estimator, Metric
+from netloom.seeds import derive_rng
+from netloom.spaces import Architecture, Decision, DecisionSpace
+
+
+class Grid(DecisionSpace):
+    """`width` choices in each of `depth` places; the order of places does not matter."""
+
+    name = "grid"
+
+    def __init__(self, depth: int = 4, width: int = 6) -> None:
+        super().__init__(
+            [Decision(f"d{i}", tuple(range(width)), ordered=True) for i in range(depth)]
+        )
+
+    def canonical(self, architecture: Architecture) -> str:
+        return str(sorted(architecture.values()))
+
+
+def value(architecture: Architecture) -> int:
+    return sum(int(v) for v in architecture.values())
+
+
+class Cost(Estimator):
+    """The sum of the choices; may refuse large ones as a device would, or raise."""
+
+    name: ClassVar[str] = "cost"
+    cheap: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        space: Any,
+        data: Any = None,
+        *,
+        limit: int | None = None,
+        broken: int | None = None,
+        deadly: int | None = None,
+    ) -> None:
+        super().__init__(space, data)
+        self.limit, self.broken, self.deadly = limit, broken, deadly
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return (Metric("cost", "", "minimize"), Metric("gain", "", "maximize"))
+
+    def identity(self) -> dict[str, Any]:
+        return {"limit": self.limit, "broken": self.broken}
+
+    def evaluate(self, architecture: Architecture, **_: Any) -> dict[str, float]:
+        total = value(architecture)
+        if total == self.deadly:
+            os._exit(1)
+        if self.broken is not None and total == self.broken:
+            raise ValueError(f"the sum is {total}\nand that is bad")
+        if self.limit is not None and total > self.limit:
+            raise HardwareLimit("too big", layer="x", needed_bytes=total, limit_bytes=self.limit)
+        spread = len(set(architecture.values()))
+        return {"cost": float(total), "gain": total + math.sin(total) + spread}
+
+    def details(self, architecture: Architecture) -> Mapping[str, Any]:
+        return {"parts": dict(architecture)}
+
+
+class Train(Estimator):
+    """Pretends to train: a curve per epoch that depends on architecture and seed."""
+
+    name: ClassVar[str] = "train"
+    deterministic: ClassVar[bool] = False
+    reports: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        space: Any,
+        data: Any = None,
+        *,
+        epochs: int = 2,
+        nan_at: int | None = None,
+        raise_at: int | None = None,
+        die_at: int | None = None,
+        sleep_s: float = 0.0,
+        weights: bool = False,
+        tested: bool = False,
+        log: str | None = None,
+    ) -> None:
+        super().__init__(space, data)
+        self.epochs, self.nan_at, self.raise_at, self.die_at = epochs, nan_at, raise_at, die_at
+        self.sleep_s, self.weights, self.log = sleep_s, weights, log
+        self.tested = tested or weights
+        self._last: dict[str, Any] | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        found = (Metric("accuracy", "%", "maximize"),)
+        tested = Metric("test_accuracy", "%", "maximize", split="test")
+        return (*found, tested) if self.tested else found
+
+    def identity(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        *,
+        seed: int = 0,
+        budget: float | None = None,
+        report: Any = None,
+    ) -> dict[str, float]:
+        total = value(architecture)
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{architecture.to_json()} {seed}\n")
+        if total == self.raise_at:
+            print("what it printed")
+            raise EvaluationError("it does not train")
+        if total == self.die_at:
+            os._exit(1)
+        accuracy = 0.0
+        for epoch in range(1, 1 + int(budget or self.epochs)):
+            time.sleep(self.sleep_s)
+            accuracy = total + epoch / 10 + self._noise(seed)
+            if report is not None:
+                report(epoch, {"accuracy": accuracy})
+        if self.weights:
+            import torch
+
+            self._last = {"w": torch.full((4,), float(seed % 1000))}
+        return {"accuracy": math.nan if total == self.nan_at else accuracy}
+
+    def test(
+        self, architecture: Architecture, *, seed: int = 0, weights: Any = None
+    ) -> dict[str, float]:
+        if self.weights and (weights is None or float(weights["w"][0]) != seed % 1000):
+            raise EvaluationError(f"the weights are not those of seed {seed}: {weights}")
+        return {"test_accuracy": value(architecture) - 1.0}
+
+    def trained_weights(self) -> Mapping[str, Any] | None:
+        return self._last
+
+    @staticmethod
+    def _noise(seed: int) -> float:
+        rng: Random = derive_rng(seed, "noise")
+        return rng.random() / 100
+
+
+class Exact(Train):
+    """The same every time: its results are reused across runs."""
+
+    name: ClassVar[str] = "exact"
+    deterministic: ClassVar[bool] = True
+
+    @staticmethod
+    def _noise(seed: int) -> float:
+        return 0.0
+
+
+class Unloadable(Train):
+    """Fine where it is made, not in a worker."""
+
+    name: ClassVar[str] = "unloadable"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"made_in": os.getpid()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if os.getpid() != state["made_in"]:
+            raise RuntimeError("this cannot be loaded elsewhere")

@@ -1,0 +1,155 @@
+"""A search killed with SIGKILL anywhere ends, once resumed, as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from toy_plans import PROJECT, TRAIN, make_plan
+
+from netloom.db import Store
+from netloom.search.run.runner import Runner
+
+CHILD = PROJECT / "kill_child.py"
+EVOLVE = {"name": "nsga2", "population": 4, "batch": 4}
+CHEAP = {"strategy": EVOLVE, "budget": {"trials": 24}, "constraints": ["cost <= 14"]}
+INLINE = {**TRAIN, "strategy": EVOLVE, "constraints": ["cost <= 14"], "budget": {"trials": 16}}
+RAY = {**INLINE, "runner": {"engine": "ray", "workers": 2}}
+ARRIVAL = {
+    **TRAIN,
+    "estimators": ["toys:Cost", {"name": "toys:Train", "epochs": 6}],
+    "budget": {"trials": 16},
+    "runner": {"engine": "ray", "workers": 2, "order": "arrival", "scheduler": "asha"},
+}
+AT_ONCE = ("asked", "evaluating", "transaction", "committed", "told")
+IN_STEPS = ("asked", "queued", "evaluating", "transaction", "committed", "told")
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="nlk-"))  # Ray's sockets need a short path
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def points(seed: int, trials: int, phases: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Draw kill points (trial number, phase) without end."""
+    rng = Random(seed)
+    while True:
+        yield rng.randrange(trials), rng.choice(phases)
+
+
+def killed(url: str, changes: dict[str, Any], number: int, phase: str, tmp: Path) -> bool:
+    """Run a search in a process of its own; return whether the kill landed."""
+    ended = subprocess.run(
+        [sys.executable, CHILD, url, json.dumps(changes), str(number), phase],
+        env={**os.environ, "TMPDIR": str(tmp), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+    return ended.returncode != 0
+
+
+def rows(store: Store, name: str) -> list[tuple[Any, ...]]:
+    """Return what must be equal: everything but times, row ids and attempts."""
+    return [
+        (r.number, r.key, r.status, r.seed, r.parent, r.metrics, r.violation, r.told, r.tags)
+        for r in store.trial_records(store.experiment(name).id)
+    ]
+
+
+def kill_and_resume(
+    tmp_path: Path, tmp: Path, changes: dict[str, Any], phases: tuple[str, ...], seed: int
+) -> None:
+    """Kill at one point that lands, resume, compare with an undisturbed run."""
+    url = f"sqlite:///{tmp_path}/undisturbed.db"
+    calm = {**changes, "runner": {"engine": "inline"}} if "runner" in changes else changes
+    with Store(url) as store:
+        Runner(make_plan(url, **calm), store).run()
+        expected = rows(store, "toy")
+    for i, (number, phase) in enumerate(points(seed, len(expected), phases)):
+        url = f"sqlite:///{tmp_path}/killed-{i}.db"
+        if not killed(url, changes, number, phase, tmp):
+            continue  # for example: an infeasible trial is never evaluated in a worker
+        with Store(url) as store:
+            before = len(store.experiments())
+            summary = Runner.resume(store, "toy") if before else None
+            if summary is None:
+                continue
+            assert summary.reason == "budget"
+            assert rows(store, "toy") == expected, (number, phase)
+            records = store.trial_records(summary.experiment.id)
+            assert sum(r.attempts > 1 for r in records) <= 2  # no more than were running
+        return
+
+
+INLINE_CASES = [(CHEAP, AT_ONCE, 1), (INLINE, IN_STEPS, 2), (INLINE, IN_STEPS, 3)]
+
+
+@pytest.mark.parametrize(("changes", "phases", "seed"), INLINE_CASES)
+def test_a_killed_inline_search_ends_the_same(
+    tmp_path: Path, short_tmp: Path, changes: dict[str, Any], phases: tuple[str, ...], seed: int
+) -> None:
+    kill_and_resume(tmp_path, short_tmp, changes, phases, seed)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_ray_search_ends_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
+    kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_killed_inline_searches_end_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
+    changes, phases, _ = INLINE_CASES[seed % 2]
+    kill_and_resume(tmp_path, short_tmp, changes, phases, seed)
+
+
+@pytest.mark.full
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_killed_ray_searches_end_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
+    kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
+
+
+@pytest.mark.full
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.parametrize("seed", range(100, 105))
+def test_by_arrival_nothing_is_lost_and_nothing_comes_twice(
+    tmp_path: Path, short_tmp: Path, seed: int
+) -> None:
+    for i, (number, phase) in enumerate(points(seed, 16, IN_STEPS)):
+        url = f"sqlite:///{tmp_path}/killed-{i}.db"
+        if not killed(url, ARRIVAL, number, phase, short_tmp):
+            continue
+        with Store(url) as store:
+            stored = {
+                r.number: r.metrics
+                for r in store.trial_records(store.experiment("toy").id)
+                if r.status in ("done", "pruned")
+            }
+            summary = Runner.resume(store, "toy")
+            records = store.trial_records(summary.experiment.id)
+            assert [r.number for r in records] == list(range(16))
+            assert sorted(r.told for r in records if r.told is not None) == list(range(16))
+            assert {r.status for r in records} <= {"done", "pruned"}
+            assert all(records[n].metrics.items() >= m.items() for n, m in stored.items())
+            assert len({r.key for r in records}) == 16
+        return

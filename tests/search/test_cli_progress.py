@@ -1,0 +1,102 @@
+"""Progress: counts, best values and the front follow the events; lines and table show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from netloom.search.commands import progress as module
+from netloom.search.commands.progress import Goal, Lines, Progress, goal_of, listening
+from netloom.search.objectives import Objective
+from netloom.search.run.events import Event
+
+GOAL = Goal((Objective("score", "maximize"), Objective("cost", "minimize")), trials=4)
+
+
+def done(number: int, score: float, cost: float, status: str = "done", **data: Any) -> Event:
+    values = {"score": score, "cost": cost}
+    return Event("committed", number, {"status": status, "metrics": values, **data})
+
+
+def shown(*events: Event, goal: Goal = GOAL) -> dict[str, str]:
+    progress = Progress(goal)
+    for event in events:
+        progress(event)
+    return progress.facts()
+
+
+def test_counts_best_values_and_front() -> None:
+    facts = shown(
+        Event("started", None, {"name": "toy"}),
+        done(0, 10, 5),
+        done(1, 20, 9),
+        done(2, 5, 9),
+        done(3, 99, 1, status="infeasible", violation=1.0),
+        Event("committed", 4, {"status": "failed", "metrics": {}}),
+        Event("evaluating", 5),
+    )
+    assert facts["trials"] == "4/4"
+    assert (facts["infeasible"], facts["failed"], facts["running"]) == ("1", "1", "1")
+    assert (facts["best score"], facts["best cost"], facts["front"]) == ("20", "5", "2")
+
+
+def test_the_hypervolume_is_a_share_of_the_box_of_values_seen() -> None:
+    # losses scaled to 0..1: (1, 0) and (0, 1) against (1.1, 1.1): 2 * 1.1 * 0.1 - 0.01
+    facts = shown(done(0, 0, 0), done(1, 10, 10))
+    assert float(facts["hypervolume"]) == pytest.approx(0.21 / 1.21, abs=1e-4)
+
+
+def test_a_resumed_run_counts_what_is_there() -> None:
+    goal = goal_of(
+        [{"metric": "score", "direction": "maximize"}],
+        {"trials": 9, "time": None},
+        {"done": 5, "running": 2, "infeasible": 1},
+    )
+    facts = shown(done(5, 1, 1), goal=goal)
+    assert facts["trials"] == "6/9"
+    assert "running" not in facts
+    assert "hypervolume" not in facts  # one objective has no front to measure
+
+
+def test_lines_come_at_most_once_a_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    lines = Lines(Progress(GOAL))
+    lines(done(0, 1, 1))
+    lines(done(1, 2, 2))
+    clock[0] += 1.5
+    lines(done(2, 3, 3))
+    lines(Event("message", None, {"text": "a message"}))
+    lines(Event("finished", None, {"reason": "budget"}))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    said = captured.err.splitlines()
+    assert [line.split(",")[0] for line in said] == ["trials 1/4", "trials 3/4", "a message"]
+
+
+def test_the_table_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(GOAL)
+    for event in (
+        Event("started", None, {"name": "toy"}),
+        done(0, 1, 1),
+        Event("progress", None, {"text": "training the super-network", "done": 3, "total": 9}),
+    ):
+        progress(event)
+    Console(width=120).print(progress.table())
+    text = capsys.readouterr().out
+    assert "toy" in text
+    assert "1/4" in text
+    assert "training the super-network 3/9" in text
+
+
+def test_live_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(GOAL, quiet=True, live=True) as listeners:
+        assert listeners == []
+    with listening(GOAL, quiet=False, live=True) as [listener]:
+        listener(done(0, 1, 1))
+        listener(Event("message", None, {"text": "a message"}))
+    assert "a message" in capsys.readouterr().err
