@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("netloom.db.testing")
-
-from netloom.db import Store  # noqa: E402 - after the line above
+from netloom.db import Store
 
 
 @pytest.fixture

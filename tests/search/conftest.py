@@ -14,8 +14,6 @@ from typer.testing import CliRunner
 
 from netloom.search.cli import app
 
-pytest.register_assert_rewrite("netloom.search.testing")
-
 PARTS = '''
 """A space of 24 architectures and functions that judge them in microseconds."""
 import time
