@@ -148,9 +148,10 @@ class Panel:
             answered: Positions among the costly estimators of those whose values are known.
         """
         found, last = Evaluation(), Evaluation()
+        declared = {name for e in self.costly for name in self._expected[id(e)]}
 
         def remember(step: int, metrics: Mapping[str, float]) -> None:
-            last.metrics |= metrics
+            last.metrics |= {name: v for name, v in metrics.items() if name in declared}
             if report is not None:
                 report(step, metrics)
 

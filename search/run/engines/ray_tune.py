@@ -82,6 +82,7 @@ class RayTuneEngine:
 
         Raises:
             EvaluationError: If no worker can load the estimators.
+            NetloomError: If the session cannot go on, for example because its store cannot.
         """
         score, mode = _score(self._plan)
         searcher = SessionSearcher(session, score)
@@ -91,8 +92,8 @@ class RayTuneEngine:
                 self._tuner(session, searcher, mode, folder).fit()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        if searcher.broken is not None:
-            raise EvaluationError(f"the workers cannot load the search: {searcher.broken}")
+        if searcher.error is not None:
+            raise searcher.error
 
     def _tuner(
         self, session: Session, searcher: SessionSearcher, mode: str, folder: str
@@ -143,16 +144,25 @@ class SessionSearcher(_Bound, Searcher):
         super().__init__()
         self._session, self._score = session, score
         self._epochs = epochs_each(session.panel.costly)
+        self._owed = {m for e in session.panel.costly for m in valid_metrics(e)}
         self._numbers: dict[str, int] = {}
         self.reported: dict[int, dict[str, float]] = {}
         self.started: dict[int, float] = {}
-        self.broken: str | None = None
+        self.error: Exception | None = None
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Act on the session; its error ends the run: Tune would blame the trial and try again."""
+        if self.error is None:
+            try:
+                action()
+            except Exception as error:
+                self.error = error
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None while there is none; FINISHED at the end."""
-        trial = self._session.take() if self.broken is None else None
+        trial = self._session.take() if self.error is None else None
         if trial is None:
-            ended = self._session.reason is not None or self.broken is not None
+            ended = self._session.reason is not None or self.error is not None
             return Searcher.FINISHED if ended else None
         self._numbers[trial_id] = trial.number
         work = Work(
@@ -169,7 +179,7 @@ class SessionSearcher(_Bound, Searcher):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Pass a report on."""
-        self.report(self._numbers[trial_id], result)
+        self.attempt(lambda: self._report(self._numbers[trial_id], result))
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -178,23 +188,26 @@ class SessionSearcher(_Bound, Searcher):
         number = self._numbers.pop(trial_id)
         if error or result is None:
             return  # lost workers are the callback's business: it knows why
+        self.attempt(lambda: self._complete(number, result))
+
+    def _complete(self, number: int, result: Mapping[str, Any]) -> None:
         found = result.get(OUTCOME)
         if result.get("broken"):
-            self.broken = found.error
-            return
+            raise EvaluationError(f"the workers cannot load the search: {found.error}")
         if found is None:
-            self.report(number, result)
+            self._report(number, result)
             seconds = time.monotonic() - self.started[number]
             found = Evaluation("pruned", self.reported.pop(number, {}), duration_s=seconds)
         self.reported.pop(number, None)
         self._session.finish(number, found)
         found.weights = None  # Tune keeps the last result of every trial
 
-    def report(self, number: int, result: Mapping[str, Any]) -> None:
-        """Pass a report on to the session."""
+    def _report(self, number: int, result: Mapping[str, Any]) -> None:
+        """Pass a report on to the session; what no estimator declares is a curve, no metric."""
         report = result.get(REPORT)
         if isinstance(report, Report):
-            self.reported.setdefault(number, {}).update(report.metrics)
+            declared = {n: v for n, v in report.metrics.items() if n in self._owed}
+            self.reported.setdefault(number, {}).update(declared)
             self._session.report(number, report.step, report.metrics)
 
     def save(self, checkpoint_path: str) -> None:
@@ -217,7 +230,7 @@ class _SessionStopper(_Bound, Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._session.stop) or self._searcher.broken is not None
+        return self._searcher.error is not None or bool(self._session.stop)
 
 
 class _SessionCallback(_Bound, Callback):
@@ -230,16 +243,19 @@ class _SessionCallback(_Bound, Callback):
         number = trial.config[WORK].number
         self._searcher.started[number] = time.monotonic()
         self._searcher.reported.pop(number, None)
-        self._session.start_taken(number)
+        self._searcher.attempt(lambda: self._session.start_taken(number))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, (cause, trace) = trial.config[WORK].number, _failure(trial)
         text = f"WorkerLost: the worker that evaluated it died {trial.num_failures} times"
         if not isinstance(cause, RayActorError | OutOfMemoryError):
             text = one_line(cause)
+        found = Evaluation("failed", error=text, traceback=f"{text}\n{trace}\n")
+        self._searcher.attempt(lambda: self._fail(number, found))
+
+    def _fail(self, number: int, found: Evaluation) -> None:
         self._session.start_taken(number, again=False)
-        trace = f"{text}\n{trace}\n"
-        self._session.finish(number, Evaluation("failed", error=text, traceback=trace))
+        self._session.finish(number, found)
 
 
 class _MedianRule(MedianStoppingRule):

@@ -14,7 +14,7 @@ import pytest
 from toy_plans import PROJECT, TRAIN, trained
 
 from netloom.db import Store
-from netloom.errors import EvaluationError, SpecError
+from netloom.errors import EvaluationError, SpecError, StoreError
 from netloom.search.run.events import Event
 from netloom.search.run.plan import Plan
 from netloom.search.run.runner import Runner
@@ -98,9 +98,25 @@ def test_schedulers_prune_what_falls_behind(plan: Plans, store: Store, scheduler
     curves = store.curves(summary.experiment.id).groupby("number").step.max()
     assert all(curves[r.number] < 9 for r in pruned)
     assert all(curves[r.number] == 9 for r in records if r.status == "done")
-    assert all({"accuracy", "cost"} <= r.metrics.keys() for r in pruned)
+    assert all(r.metrics.keys() == {"accuracy", "cost", "gain"} for r in pruned)
     best = max(records, key=lambda r: sum(r.architecture.values()))
     assert best.status == "done"
+
+
+def test_a_store_that_refuses_ends_the_run_with_its_own_error(plan: Plans, store: Store) -> None:
+    def refuse(event: Event) -> None:
+        if (event.kind, event.number) == ("transaction", 2):
+            raise StoreError("the disk is full")
+
+    changes = trained() | {"strategy": EVOLVE, "budget": {"trials": 6}}
+    Runner(plan(**changes, name="calm"), store).run()
+    with pytest.raises(StoreError, match="the disk is full"):
+        Runner(plan(**changes | ray(2)), store, listeners=[refuse]).run()
+    record = store.experiment("toy")
+    assert record.status == "failed"
+    assert record.counts.get("failed", 0) == 0  # no trial is blamed
+    Runner.resume(store, "toy")
+    assert rows(store, "toy") == rows(store, "calm")
 
 
 def test_ctrl_c_keeps_what_is_finished(plan: Plans, store: Store) -> None:

@@ -231,6 +231,8 @@ def test_canonical_twins_count_as_one(plan: Plans, store: Store, tmp_path: Path)
 def test_curves_of_trials_are_stored(plan: Plans, store: Store) -> None:
     summary = Runner(plan(**trained(epochs=3)), store).run()
     curves = store.curves(summary.experiment.id)
+    assert set(curves.name) == {"accuracy", "loss"}
+    curves = curves[curves.name == "accuracy"]
     assert len(curves) == 30
     last = curves[curves.step == 3].set_index("number").value.to_dict()
     records = store.trial_records(summary.experiment.id)
