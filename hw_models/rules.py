@@ -462,7 +462,7 @@ def _table() -> dict[Any, Rule]:
         (_dropout, _methods("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")),
         (_cast, [Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.type_as]),
         (_set_item, [Tensor.__setitem__]),
-        (_device, [Tensor.device.__get__]),  # type: ignore[attr-defined]
+        (_device, [Tensor.device.__get__]),
         (plain("reduce"), _methods("amax", "amin", "argmax", "argmin", "var", "std", "norm")),
         (plain("pad"), [F.pad]),
         (plain("resize"), [F.interpolate, F.pixel_shuffle, F.pixel_unshuffle]),

@@ -65,12 +65,29 @@ class Result:
 class Context(Protocol):
     """What the runner gives a strategy; a strategy reaches nothing else."""
 
-    space: DecisionSpace
-    objectives: Sequence[Objective]
-    constraints: Sequence[Constraint]
-    seed: int
-    device: str
-    data: Any
+    @property
+    def space(self) -> DecisionSpace:
+        """Where the strategy searches."""
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """What is wanted."""
+
+    @property
+    def constraints(self) -> Sequence[Constraint]:
+        """What is demanded."""
+
+    @property
+    def seed(self) -> int:
+        """The experiment's seed."""
+
+    @property
+    def device(self) -> str:
+        """Where training strategies train: `cuda` or `cpu`."""
+
+    @property
+    def data(self) -> Any:
+        """The data set, where the search has one."""
 
     def rng(self, *role: str | int) -> Random:
         """Return a generator derived from (experiment seed, "strategy", *role)."""

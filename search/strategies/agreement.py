@@ -30,12 +30,12 @@ class AgreementFeatures:
         self._decisions = space.decisions
         widths = [_width(decision) for decision in space.decisions]
         self._starts = np.concatenate([[0], np.cumsum(widths)]).astype(int)
-        self._scale = 1.0 / np.sqrt(max(1, len(widths)))
+        self._scale = float(1.0 / np.sqrt(max(1, len(widths))))
         self._blocks: list[dict[int | None, Floats]] = [{} for _ in widths]
 
     def __call__(self, architectures: Sequence[Architecture]) -> Floats:
         """Return one row per architecture, shape (n, width)."""
-        rows = np.zeros((len(architectures), self._starts[-1]))
+        rows: Floats = np.zeros((len(architectures), self._starts[-1]))
         for row, architecture in zip(rows, architectures, strict=True):
             for i, decision in enumerate(self._decisions):
                 row[self._starts[i] : self._starts[i + 1]] = self._block(i, decision, architecture)
@@ -127,7 +127,8 @@ class Prediction:
         prior = _kernel(self.features, self.features[chosen : chosen + 1])[:, 0]
         covariance = prior - self.projected @ self.across[chosen]
         own = np.maximum(self.left, 1e-12)
-        return np.clip(1.0 - covariance**2 / (own * (own[chosen] + self.noise)), 0.0, 1.0)
+        left: Floats = 1.0 - covariance**2 / (own * (own[chosen] + self.noise))
+        return np.clip(left, 0.0, 1.0)
 
 
 def _kernel(a: Floats, b: Floats) -> Floats:
@@ -165,5 +166,6 @@ def _between(decision: Decision, value: Any) -> Floats:
 
 
 def _thermometer(position: float, n: int) -> Floats:
-    bits = np.clip(position - np.arange(n - 1), 0.0, 1.0)
-    return np.concatenate([np.sqrt(bits), np.sqrt(1.0 - bits)]) / np.sqrt(n - 1)
+    bits: Floats = np.clip(position - np.arange(n - 1), 0.0, 1.0)
+    both: Floats = np.concatenate([np.sqrt(bits), np.sqrt(1.0 - bits)])
+    return both / float(np.sqrt(n - 1))

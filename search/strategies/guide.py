@@ -57,7 +57,8 @@ class Guide:
         violation = self._violation(candidates)
         rows, measured, front = self._measured()
         if len(rows) == 0:
-            return np.argsort(violation, kind="stable")[:n].tolist()
+            least: list[int] = np.argsort(violation, kind="stable")[:n].tolist()
+            return least
         model = AgreementModel(self._stack(rows), _without_tail(measured), _NOISE)
         predicted = model.predict(candidates)
         mean, deviation = predicted.mean, predicted.deviation
@@ -120,7 +121,8 @@ def _without_tail(values: Floats) -> Floats:
     good ones are.
     """
     median, best = np.median(values, axis=0), values.min(axis=0)
-    return np.minimum(values, median + 2.0 * (median - best))
+    tail: Floats = median + 2.0 * (median - best)
+    return np.minimum(values, tail)
 
 
 def _excess(constraint: Constraint, result: Result) -> float:

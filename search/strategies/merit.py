@@ -58,11 +58,12 @@ def constrained_ranks(merits: Sequence[Merit]) -> NDArray[np.int64]:
     ranks = np.zeros(len(merits), dtype=np.int64)
     offset = 0
     for tier in (FEASIBLE, PRUNED, VIOLATING, FAILED):
-        rows = np.flatnonzero(tiers == tier)
-        if len(rows) == 0:
+        rows = np.flatnonzero(tiers == tier).tolist()
+        if not rows:
             continue
         if tier == VIOLATING:
-            _, inner = np.unique([merits[i].violation for i in rows], return_inverse=True)
+            violations = np.array([merits[i].violation for i in rows])
+            inner = np.unique(violations, return_inverse=True)[1]
         elif tier == FAILED:
             inner = np.zeros(len(rows), dtype=np.int64)
         else:

@@ -153,7 +153,7 @@ def ranked(merits: Sequence[Merit]) -> tuple[NDArray[np.int64], NDArray[np.float
     ranks = constrained_ranks(merits)
     crowding = np.zeros(len(merits))
     for rank in np.unique(ranks):
-        rows = np.flatnonzero(ranks == rank)
+        rows = np.flatnonzero(ranks == rank).tolist()
         if merits[rows[0]].tier == FEASIBLE:
             crowding[rows] = pareto.crowding([merits[i].losses for i in rows])
     return ranks, crowding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -152,7 +153,7 @@ class TPE(Strategy):
                 params[decision.name] = position
                 distributions[decision.name] = _distribution(decision)
         state = _optuna().trial.TrialState
-        return _optuna().trial.create_trial(  # type: ignore[no-any-return]
+        return _optuna().trial.create_trial(
             state=state.COMPLETE if tier == FEASIBLE else state.PRUNED,
             values=list(losses) if tier == FEASIBLE else None,
             params=params,
@@ -163,12 +164,11 @@ class TPE(Strategy):
 
 def _optuna() -> ModuleType:
     try:
-        import optuna
+        return import_module("optuna")
     except ModuleNotFoundError as error:
         raise MissingDependency(
             "strategy tpe needs Optuna, which is not installed; pip install 'netloom[optuna]'"
         ) from error
-    return optuna
 
 
 def _distribution(decision: Decision) -> Any:

@@ -68,7 +68,8 @@ class NatsSSS(Space):
         in_channels: int = 3,
     ) -> None:
         at_least(1, cells=cells, classes=classes, resolution=resolution, in_channels=in_channels)
-        if isinstance(widths, str) or not isinstance(widths, Sequence):
+        given: Any = widths  # a caller may pass anything
+        if isinstance(given, str) or not isinstance(given, Sequence):
             raise SpecError(f"widths must be a list of integers, got {widths!r}")
         at_least(1, **{f"widths[{i}]": w for i, w in enumerate(widths)})
         if not widths or list(widths) != sorted(set(widths)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel
@@ -18,10 +18,13 @@ class Engine(Protocol):
     """What a run needs of an engine; a context manager that starts and stops its workers."""
 
     name: str
-    workers: int
     panel: Panel
 
-    def __enter__(self) -> Engine: ...
+    @property
+    def workers(self) -> int:
+        """Trials at a time."""
+
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 

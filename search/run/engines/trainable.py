@@ -46,19 +46,23 @@ class Report:
     metrics: Mapping[str, float]
 
 
-class TrialActor(tune.Trainable):
+class TrialActor(tune.Trainable):  # type: ignore[misc]  # Ray is untyped here
     """Evaluates one architecture; each report of the estimator is one Tune step."""
+
+    _score: float | None  # the last one reported, and its step
+    _step: int
 
     def setup(self, config: dict[str, Any], payload: Payload | None = None) -> None:
         """Load the estimators."""
         if payload is None:
             raise ValueError("a trial actor needs the estimators, got no payload")
-        self._payload, self._panel, self._broken = payload, None, None
+        self._payload = payload
         self._thread: threading.Thread | None = None
+        self._panel: Panel | None = None
+        self._broken = Evaluation()
         try:
             self._panel = payload.load()
         except Exception as error:  # every trial would fail the same way: the run must end
-            self._broken = Evaluation()
             self._broken.fail(error)
         self._begin(config[WORK])
 
@@ -71,9 +75,9 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Return the next report, or the outcome."""
-        if self._broken is not None:
+        panel = self._panel
+        if panel is None:
             return {"done": True, OUTCOME: self._broken, "broken": True}
-        panel: Panel = self._panel
         if not any(e.reports for e in panel.costly):
             return {"done": True, OUTCOME: self._evaluate(panel, None)}
         if self._thread is None:
@@ -84,8 +88,9 @@ class TrialActor(tune.Trainable):
         item = self._items.get()
         if isinstance(item, Evaluation):
             return self._scored({"done": True, OUTCOME: item})
-        if (score := item.metrics.get(self._work.score)) is not None:
-            self._score, self._step = float(score), item.step
+        score = self._work.score
+        if score is not None and score in item.metrics:
+            self._score, self._step = float(item.metrics[score]), item.step
         result = {REPORT: item, "done": False}
         last = self._work.steps is not None and item.step >= self._work.steps
         return result if last else self._scored(result)
@@ -103,8 +108,7 @@ class TrialActor(tune.Trainable):
         self._work, self._thread = work, None
         self._items: queue.SimpleQueue[Evaluation | Report] = queue.SimpleQueue()
         self._go_on, self._cancelled = threading.Semaphore(0), threading.Event()
-        self._score: float | None = None
-        self._step = 0
+        self._score, self._step = None, 0
 
     def _run(self, panel: Panel) -> None:
         items, go_on, cancelled = self._items, self._go_on, self._cancelled
