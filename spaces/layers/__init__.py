@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from .elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
-from .mutable import Choice, Mutable, Product, Size, as_size
-from .one_of import OneOf
+from .attention import Attention, ElasticAttention, LowRankLinear, Mlp, attention
+from .calibrate import calibrate
+from .elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
+from .make import batch_norm2d, conv2d, layer_norm, linear
+from .mutable import Choice, Derived, Mutable, Product, Size, as_size, fixed
+from .one_of import OneOf, Zero
+from .partial_channels import Junction
 from .repeat import Repeat
+from .sorting import importance_order, sort_channels
+from .squeeze_excite import SqueezeExcite
 from .supernet import ModuleSupernet, Supernet
 from .tree import cut, derive_decisions, mutables
 
 __all__ = [
+    "Attention",
     "Choice",
+    "Derived",
+    "Elastic",
+    "ElasticAttention",
     "ElasticBatchNorm2d",
     "ElasticConv2d",
+    "ElasticLayerNorm",
     "ElasticLinear",
+    "Junction",
+    "LowRankLinear",
+    "Mlp",
     "ModuleSupernet",
     "Mutable",
     "OneOf",
     "Product",
     "Repeat",
     "Size",
+    "SqueezeExcite",
     "Supernet",
+    "Zero",
     "as_size",
+    "attention",
+    "batch_norm2d",
+    "calibrate",
+    "conv2d",
     "cut",
     "derive_decisions",
+    "fixed",
+    "importance_order",
+    "layer_norm",
+    "linear",
     "mutables",
+    "sort_channels",
 ]

@@ -1,12 +1,13 @@
-"""Layers whose sizes are chosen: one weight, of which the leading part is used.
+"""Layers whose sizes are chosen: whole weights, of which the leading part is used.
 
-Smaller widths are the leading channels of the largest, smaller kernels its centre. A cut layer is
-the plain torch layer on these slices.
+Smaller widths are the leading channels of the largest. A cut layer is the plain torch layer on
+these slices, and gives the same bits.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from abc import abstractmethod
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,91 @@ from torch.nn import functional as F
 from ...errors import SpecError
 from .mutable import Choice, Mutable, Size, as_size
 
+Layout: TypeAlias = dict[str, tuple[Size | None, ...]]
 
-class ElasticConv2d(Mutable):
+
+class Elastic(Mutable):
+    """A mutable layer made of tensors whose leading parts are used.
+
+    `layout` names, for every parameter and buffer that is cut, the size of each of its
+    dimensions (None: always whole). The first dimension of a weight belongs to what the layer
+    writes, the second to what it reads.
+    """
+
+    copies = True
+    layout: Layout
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices of its sizes, each once."""
+        found = [c for sizes in self.layout.values() for s in sizes if s for c in s.choices]
+        return tuple(dict.fromkeys(found))
+
+    def sliced(self, name: str) -> Tensor | None:
+        """Return the active part of a tensor, a view; None where the layer has none."""
+        tensor = cast("Tensor | None", getattr(self, name))
+        if tensor is None:
+            return None
+        return tensor[tuple(slice(s.value) if s else slice(None) for s in self.layout[name])]
+
+    def permute(self, size: Size, order: Tensor) -> None:
+        """Put the channels of `size` into another order.
+
+        Args:
+            size: One of the layer's sizes, the same object.
+            order: (size.max,), int64: the present place of the channel that goes to each place.
+        """
+        for name, sizes in self.layout.items():
+            tensor = cast("Tensor | None", getattr(self, name))
+            for dim, own in enumerate(sizes if tensor is not None else ()):
+                if own is size and tensor is not None:
+                    with torch.no_grad():
+                        tensor.copy_(tensor.index_select(dim, order))
+
+    def importance(self, size: Size) -> Tensor:
+        """Return how much the layer makes of each channel that it reads, the sum of |weights|.
+
+        Args:
+            size: What it reads, the same object.
+
+        Returns:
+            (size.max,), float.
+
+        Raises:
+            SpecError: If the layer reads no such size.
+        """
+        sizes = self.layout.get("weight", ())
+        if len(sizes) < 2 or sizes[1] is not size:
+            raise SpecError(f"{type(self).__name__}({self.extra_repr()}) does not read {size!r}")
+        weight = cast(Tensor, self.weight).detach().abs()
+        return weight.sum(dim=[d for d in range(weight.dim()) if d != 1])
+
+    @abstractmethod
+    def plain(self, *, largest: bool = False) -> nn.Module:
+        """Return a plain layer of the active (or the largest) sizes with weights of its own."""
+
+    def cut(self, inherit: bool) -> nn.Module:
+        """Return the plain layer of the active sizes."""
+        plain = self.plain()
+        tensors = {name: self.sliced(name) for name in self.layout} if inherit else {}
+        return inherited(plain, tensors, like=next(self.parameters(), None))
+
+    def reset_parameters(self) -> None:
+        """Draw new weights by torch's rule for the largest sizes."""
+        fresh = self.plain(largest=True).state_dict()
+        with torch.no_grad():
+            for name in self.layout:
+                tensor = getattr(self, name)
+                if tensor is not None:
+                    tensor.copy_(fresh[name])
+
+
+class ElasticConv2d(Elastic):
     """A convolution whose widths and kernel may be choices; padded to keep the size.
+
+    A smaller kernel is the centre of the next larger one. With `transform` the centre of each
+    step goes through a learned square matrix, shared by the channels and initially the identity
+    (arXiv 1908.09791, section 3.2): 3x3 = M3 centre(M5 centre(7x7)).
 
     Args:
         in_channels: Width of the input.
@@ -26,6 +109,7 @@ class ElasticConv2d(Mutable):
         stride: Of both directions.
         depthwise: One filter per channel; the widths must then be one and the same.
         bias: Whether it adds one.
+        transform: Whether smaller kernels are learned transforms of larger ones.
 
     Raises:
         SpecError: If a kernel is even, or a depthwise one has two widths.
@@ -40,6 +124,7 @@ class ElasticConv2d(Mutable):
         stride: int = 1,
         depthwise: bool = False,
         bias: bool = False,
+        transform: bool = False,
     ) -> None:
         super().__init__()
         if depthwise and in_channels is not out_channels and in_channels != out_channels:
@@ -51,52 +136,90 @@ class ElasticConv2d(Mutable):
         sides = [k for c in self.kernel.choices for k in c.options] or [self.kernel.max]
         if even := [k for k in sides if not isinstance(k, int) or k % 2 == 0]:
             raise SpecError(f"kernels must be odd to keep the size, got {even[0]!r}")
-        widest = self._plain(self.in_channels.max, self.out_channels.max, self.kernel.max, bias)
+        self._sides = sorted({k for k in sides if isinstance(k, int)}, reverse=True)
+        self._has_bias = bias
+        reads = None if depthwise else self.in_channels
+        self.layout = {"weight": (self.out_channels, reads, None, None)}
+        if bias:
+            self.layout["bias"] = (self.out_channels,)
+        widest = self.plain(largest=True)
         self.weight, self.bias = widest.weight, widest.bias
+        steps = self._sides[1:] if transform else []
+        self.transforms = nn.ParameterDict({str(k): nn.Parameter(torch.eye(k * k)) for k in steps})
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """The choices of the widths and of the kernel."""
-        return (*self.in_channels.choices, *self.out_channels.choices, *self.kernel.choices)
+        """The choices of the widths and of the kernel, each once."""
+        return tuple(dict.fromkeys((*super().choices, *self.kernel.choices)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H/stride), ceil(W/stride))."""
-        weight, bias = self._slices()
-        padding = self.kernel.value // 2
-        groups = weight.shape[0] if self.depthwise else 1
-        return F.conv2d(x, weight, bias, self.stride, padding, groups=groups)
+        if self.together:
+            return self._together(x)
+        return self._run(x, self.sliced("weight"), self.sliced("bias"), self.kernel.value)
 
-    def cut(self, inherit: bool) -> nn.Module:
-        """Return an `nn.Conv2d` of the active sizes."""
-        sizes = self.in_channels.value, self.out_channels.value, self.kernel.value
-        plain = self._plain(*sizes, self.bias is not None)
-        return _inherit(plain, *self._slices()) if inherit else plain.to(self.weight)
+    def sliced(self, name: str) -> Tensor | None:
+        """Return the active part of a tensor; the weight with the active kernel."""
+        tensor = super().sliced(name) if name in self.layout else None
+        if name == "weight" and tensor is not None and self.kernel.choices:
+            return self._kernel(tensor, self.kernel.value)
+        return tensor
+
+    def plain(self, *, largest: bool = False) -> nn.Conv2d:
+        """Return an `nn.Conv2d` of the active (or the largest) sizes."""
+        n_in, n_out, kernel = (
+            size.max if largest else size.value
+            for size in (self.in_channels, self.out_channels, self.kernel)
+        )
+        groups = n_out if self.depthwise else 1
+        return nn.Conv2d(
+            n_in, n_out, kernel, self.stride, kernel // 2, groups=groups, bias=self._has_bias
+        )
 
     def reset_parameters(self) -> None:
-        """Draw new weights by torch's rule for the largest sizes."""
-        sizes = self.in_channels.max, self.out_channels.max, self.kernel.max
-        _redraw(self, self._plain(*sizes, self.bias is not None))
+        """Draw new weights by torch's rule for the largest sizes; transforms become identities."""
+        super().reset_parameters()
+        with torch.no_grad():
+            for side, matrix in self.transforms.items():
+                matrix.copy_(torch.eye(int(side) ** 2))
 
     def extra_repr(self) -> str:
         """Return the sizes for printing."""
         sizes = f"{self.in_channels}, {self.out_channels}, kernel={self.kernel}"
-        return f"{sizes}, stride={self.stride}, depthwise={self.depthwise}"
+        more = ", transform=True" if self.transforms else ""
+        return f"{sizes}, stride={self.stride}, depthwise={self.depthwise}{more}"
 
-    def _slices(self) -> tuple[Tensor, Tensor | None]:
-        n_out, kernel = self.out_channels.value, self.kernel.value
-        n_in = 1 if self.depthwise else self.in_channels.value
-        margin = (self.kernel.max - kernel) // 2
-        window = slice(margin, margin + kernel)
-        bias = None if self.bias is None else self.bias[:n_out]
-        return self.weight[:n_out, :n_in, window, window], bias
+    def _kernel(self, weight: Tensor, side: int) -> Tensor:
+        """Return the weight (out, in, K, K) with kernel `side`, step by step."""
+        for step in self._sides[1:]:
+            if step < side:
+                break
+            if self.transforms or step == side:
+                weight = _centre(weight, step)
+            if self.transforms:
+                flat = weight.flatten(2)
+                weight = F.linear(flat, self.transforms[str(step)]).view_as(weight)
+        return weight
 
-    def _plain(self, n_in: int, n_out: int, kernel: int, bias: bool) -> nn.Conv2d:
-        groups = n_out if self.depthwise else 1
-        padding = kernel // 2
-        return nn.Conv2d(n_in, n_out, kernel, self.stride, padding, groups=groups, bias=bias)
+    def _run(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, side: int) -> Tensor:
+        assert weight is not None
+        groups = weight.shape[0] if self.depthwise else 1
+        return F.conv2d(x, weight, bias, self.stride, side // 2, groups=groups)
+
+    def _together(self, x: Tensor) -> Tensor:
+        sides = torch.tensor(self.kernel.each(len(x)), device=x.device)
+        mask = self.out_channels.mask(len(x), x.device)[:, :, None, None]
+        total: Tensor | None = None
+        for side in self._sides:
+            if (mine := sides == side).any():
+                y = self._run(x, self._kernel(self.weight, side), self.bias, side)
+                y = y * (mask & mine[:, None, None, None])
+                total = y if total is None else total + y
+        assert total is not None
+        return total
 
 
-class ElasticBatchNorm2d(Mutable):
+class ElasticBatchNorm2d(Elastic):
     """Batch norm over the leading channels; all widths share parameters and statistics.
 
     The shared statistics are those of no single network: recalibrate them before a network is
@@ -104,57 +227,93 @@ class ElasticBatchNorm2d(Mutable):
 
     Args:
         channels: Width.
+        eps: Added to the variance.
+        momentum: Weight of a batch in the running statistics; None averages over batches.
+        affine: Whether it has a scale and a shift.
     """
 
-    def __init__(self, channels: Size | int) -> None:
-        super().__init__()
-        self.channels = as_size(channels)
-        self.norm = nn.BatchNorm2d(self.channels.max)
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """The choices of the width."""
-        return self.channels.choices
+    def __init__(
+        self,
+        channels: Size | int,
+        *,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels, self.eps, self.momentum = as_size(channels), eps, momentum
+        self._affine = affine
+        widest = self.plain(largest=True)
+        self.weight, self.bias = widest.weight, widest.bias
+        for name, buffer in widest.named_buffers():
+            self.register_buffer(name, buffer)
+        names = ("weight", "bias") * affine + ("running_mean", "running_var")
+        self.layout = dict.fromkeys(names, (self.channels,))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) -> the same shape."""
-        n, norm = self.channels.value, self.norm
-        mean, variance = _statistics(norm)
-        factor = norm.momentum
-        if self.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-            if factor is None:  # the plain average over batches, as recalibration uses it
-                factor = 1.0 / int(norm.num_batches_tracked)
+        """(N, channels, H, W) -> the same shape.
+
+        Raises:
+            SpecError: In train mode when each sample runs a network of its own: their statistics
+                would mix.
+        """
+        if self.together:
+            return self._together(x)
+        n, momentum = self.channels.value, self.momentum
+        if self.training:
+            self.num_batches_tracked.add_(1)
+            if momentum is None:  # the plain average over batches, as recalibration uses it
+                momentum = 1.0 / int(self.num_batches_tracked)
         return F.batch_norm(
             x,
-            mean[:n],
-            variance[:n],
-            norm.weight[:n],
-            norm.bias[:n],
+            self.running_mean[:n],
+            self.running_var[:n],
+            self.weight[:n] if self._affine else None,
+            self.bias[:n] if self._affine else None,
             self.training,
-            factor or 0.0,
-            norm.eps,
+            momentum or 0.0,
+            self.eps,
         )
+
+    def plain(self, *, largest: bool = False) -> nn.BatchNorm2d:
+        """Return an `nn.BatchNorm2d` of the active (or the largest) width."""
+        n = self.channels.max if largest else self.channels.value
+        return nn.BatchNorm2d(n, self.eps, self.momentum, self._affine)
 
     def cut(self, inherit: bool) -> nn.Module:
         """Return an `nn.BatchNorm2d` of the active width."""
-        n = self.channels.value
-        plain = nn.BatchNorm2d(n, self.norm.eps, self.norm.momentum).to(self.norm.weight)
+        plain = cast("nn.BatchNorm2d", super().cut(inherit))
         if inherit:
-            _inherit(plain, self.norm.weight[:n], self.norm.bias[:n])
-            for new, old in zip(_statistics(plain), _statistics(self.norm), strict=True):
-                new.copy_(old[:n])
-            cast(Tensor, plain.num_batches_tracked).copy_(
-                cast(Tensor, self.norm.num_batches_tracked)
-            )
-        return plain
+            cast(Tensor, plain.num_batches_tracked).copy_(self.num_batches_tracked)
+        return plain.to(self.running_mean.device)
+
+    def reset_parameters(self) -> None:
+        """Forget scale, shift and statistics."""
+        super().reset_parameters()
+        self.num_batches_tracked.zero_()
 
     def extra_repr(self) -> str:
         """Return the width for printing."""
-        return str(self.channels)
+        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}, affine={self._affine}"
+
+    def _together(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise SpecError(
+                "batch norm mixes the samples of a batch, so that networks cannot be trained "
+                "together in one batch; use layer norm, or activate one architecture at a time"
+            )
+        mask = self.channels.mask(len(x), x.device)[:, :, None, None]
+        y = F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+        return y * mask
 
 
-class ElasticLinear(Mutable):
+class ElasticLinear(Elastic):
     """A linear layer whose widths may be choices.
 
     Args:
@@ -168,53 +327,91 @@ class ElasticLinear(Mutable):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = as_size(in_features), as_size(out_features)
-        widest = nn.Linear(self.in_features.max, self.out_features.max, bias=bias)
+        self._has_bias = bias
+        self.layout = {"weight": (self.out_features, self.in_features)}
+        if bias:
+            self.layout["bias"] = (self.out_features,)
+        widest = self.plain(largest=True)
         self.weight, self.bias = widest.weight, widest.bias
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """The choices of the widths."""
-        return (*self.in_features.choices, *self.out_features.choices)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        return F.linear(x, *self._slices())
+        n = self.out_features.value
+        if self.together:
+            y = F.linear(x, self.weight, self.bias)
+            return y * spread_over(self.out_features.mask(len(x), x.device), y)
+        bias = None if self.bias is None else self.bias[:n]
+        return F.linear(x, self.weight[:n, : self.in_features.value], bias)
 
-    def cut(self, inherit: bool) -> nn.Module:
-        """Return an `nn.Linear` of the active sizes."""
-        sizes = self.in_features.value, self.out_features.value
-        plain = nn.Linear(*sizes, bias=self.bias is not None)
-        return _inherit(plain, *self._slices()) if inherit else plain.to(self.weight)
-
-    def reset_parameters(self) -> None:
-        """Draw new weights by torch's rule for the largest sizes."""
-        sizes = self.in_features.max, self.out_features.max
-        _redraw(self, nn.Linear(*sizes, bias=self.bias is not None))
+    def plain(self, *, largest: bool = False) -> nn.Linear:
+        """Return an `nn.Linear` of the active (or the largest) sizes."""
+        sizes = (self.in_features, self.out_features)
+        n_in, n_out = (size.max if largest else size.value for size in sizes)
+        return nn.Linear(n_in, n_out, bias=self._has_bias)
 
     def extra_repr(self) -> str:
         """Return the sizes for printing."""
-        return f"{self.in_features}, {self.out_features}"
-
-    def _slices(self) -> tuple[Tensor, Tensor | None]:
-        n_out = self.out_features.value
-        bias = None if self.bias is None else self.bias[:n_out]
-        return self.weight[:n_out, : self.in_features.value], bias
+        return f"{self.in_features}, {self.out_features}, bias={self._has_bias}"
 
 
-def _inherit(plain: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    plain.to(weight)
+class ElasticLayerNorm(Elastic):
+    """Layer norm over the last dimension, whose width may be a choice.
+
+    Args:
+        features: Width.
+        eps: Added to the variance.
+    """
+
+    def __init__(self, features: Size | int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.features, self.eps = as_size(features), eps
+        widest = self.plain(largest=True)
+        self.weight, self.bias = widest.weight, widest.bias
+        self.layout = {"weight": (self.features,), "bias": (self.features,)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., features) -> the same shape."""
+        if self.together:
+            return self._together(x)
+        n = self.features.value
+        return F.layer_norm(x, (n,), self.weight[:n], self.bias[:n], self.eps)
+
+    def plain(self, *, largest: bool = False) -> nn.LayerNorm:
+        """Return an `nn.LayerNorm` of the active (or the largest) width."""
+        return nn.LayerNorm(self.features.max if largest else self.features.value, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the width for printing."""
+        return f"{self.features}, eps={self.eps}"
+
+    def _together(self, x: Tensor) -> Tensor:
+        """Normalise each sample over its own channels; the others stay zero."""
+        mask = spread_over(self.features.mask(len(x), x.device), x)
+        count = mask.sum(-1, keepdim=True)
+        centred = (x - (x * mask).sum(-1, keepdim=True) / count) * mask
+        variance = centred.square().sum(-1, keepdim=True) / count
+        return (centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias) * mask
+
+
+def inherited(
+    plain: nn.Module, tensors: dict[str, Tensor | None], like: Tensor | None
+) -> nn.Module:
+    """Return `plain`, like `like` in device and type, with copies of `tensors` (by name)."""
+    if like is not None:
+        plain.to(like)
     with torch.no_grad():
-        cast("nn.Parameter", plain.weight).copy_(weight)
-        if bias is not None:
-            cast("nn.Parameter", plain.bias).copy_(bias)
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                cast(Tensor, getattr(plain, name)).copy_(tensor)
     return plain
 
 
-def _redraw(layer: nn.Module, fresh: nn.Module) -> None:
-    with torch.no_grad():
-        for own, new in zip(layer.parameters(), fresh.parameters(), strict=True):
-            own.copy_(new)
+def spread_over(mask: Tensor, x: Tensor) -> Tensor:
+    """Return a mask (N, C) shaped to multiply `x` (N, ..., C)."""
+    return mask.view(len(mask), *(1,) * (x.dim() - 2), mask.shape[-1])
 
 
-def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    return cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+def _centre(weight: Tensor, side: int) -> Tensor:
+    margin = (weight.shape[-1] - side) // 2
+    window = slice(margin, margin + side)
+    return weight[..., window, window]

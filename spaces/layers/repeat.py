@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...errors import SpecError
@@ -57,8 +58,22 @@ class Repeat(Mutable):
 
     def forward(self, x: Any) -> Any:
         """Return the output of the last block that runs."""
-        for block in self.blocks[: self.choice.value]:
-            x = block(x)
+        if self.together:
+            return self._together(x)
+        for i in range(self.choice.value):
+            x = self.blocks[i](x)
+        return x
+
+    def _together(self, x: Any) -> Any:
+        """Run each block for the samples whose depth reaches it; the others keep their values."""
+        depths = torch.tensor(self.choice.each(len(x)), device=x.device)
+        for i in range(int(depths.max())):
+            y = self.blocks[i](x)
+            if i < int(depths.min()):
+                x = y
+            else:
+                runs = (depths > i).view(len(x), *(1,) * (y.dim() - 1))
+                x = torch.where(runs, y, x)
         return x
 
     def branches(self) -> Iterator[tuple[nn.Module, Context]]:

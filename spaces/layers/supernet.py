@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ...errors import SpecError
+from ...errors import InvalidArchitecture, SpecError, did_you_mean
+from ...seeds import derive_rng
+from ..decision import Architecture, Option
+from ..restricted import RestrictedSpace
+from .calibrate import calibrate
 from .mutable import Choice
 from .one_of import OneOf
+from .partial_channels import Junction
 from .tree import cut, mutables, running
 
 if TYPE_CHECKING:
@@ -49,12 +57,37 @@ class Supernet(nn.Module, ABC):
     def parameters_of(self, architecture: Mapping[str, Any]) -> Iterator[nn.Parameter]:
         """Yield the shared parameters that the network reads, elastic ones whole, each once."""
 
+    def sample(
+        self, step: int, seed: int = 0, law: Literal["architectures", "decisions"] = "decisions"
+    ) -> Architecture:
+        """Draw the architecture of a training step; the same one in every process.
+
+        Args:
+            step: Number of the draw.
+            seed: Of the experiment.
+            law: As `DecisionSpace.sample` takes it.
+        """
+        return self.space.sample(derive_rng(seed, "path", step), law)
+
+    def calibrated(self, architecture: Mapping[str, Any], batches: Iterable[Any]) -> nn.Module:
+        """Return the stand-alone network with batch-norm statistics of its own.
+
+        Args:
+            architecture: Which network.
+            batches: Inputs; see `calibrate`.
+        """
+        network = self.extract(architecture)
+        calibrate(network, batches)
+        return network
+
 
 class ModuleSupernet(Supernet):
     """A module with mutable layers as the super-network of its space.
 
+    Decisions that no layer holds (a resolution) are the caller's to follow.
+
     Args:
-        space: The `ModuleSpace`.
+        space: The space; the layers' choices have the names of its decisions.
         module: Owned by this object from now on.
     """
 
@@ -62,12 +95,18 @@ class ModuleSupernet(Supernet):
         super().__init__(space)
         self.module = module
         self._choices = choices_of(module)
+        self._masked: RestrictedSpace | None = None
+
+    @property
+    def active(self) -> dict[str, Option]:
+        """The active option of every choice, also of those that do not run now."""
+        return {name: choice.active for name, choice in self._choices.items()}
 
     def activate(self, architecture: Mapping[str, Any]) -> None:
         """Make `forward` compute the network of `architecture` from now on.
 
         Raises:
-            InvalidArchitecture: If the space does not hold it.
+            InvalidArchitecture: If the space does not hold it, or a mask forbids it.
         """
         activate(self._choices, self.space.architecture(architecture))
 
@@ -77,36 +116,160 @@ class ModuleSupernet(Supernet):
 
     def extract(self, architecture: Mapping[str, Any]) -> nn.Module:
         """Return the stand-alone network with a copy of the weights."""
-        module = deepcopy(self.module)
-        activate(choices_of(module), self.space.architecture(architecture))
-        return cut(module, inherit=True)
+        with self._activated(architecture):
+            network = deepcopy(self.module, _left_out(self.module))
+        return cut(network, inherit=True)
 
     def parameters_of(self, architecture: Mapping[str, Any]) -> Iterator[nn.Parameter]:
         """Yield the shared parameters that the network reads, elastic ones whole, each once."""
-        before = {name: choice.active for name, choice in self._choices.items()}
-        self.activate(architecture)
-        try:
-            found: dict[int, nn.Parameter] = {}
+        found: dict[int, nn.Parameter] = {}
+        with self._activated(architecture):
             for layer in running(self.module):
                 for parameter in layer.parameters(recurse=False):
                     found.setdefault(id(parameter), parameter)
-        finally:
-            activate(self._choices, before)
         yield from found.values()
 
+    @contextmanager
+    def _activated(self, architecture: Mapping[str, Any]) -> Iterator[None]:
+        before = self.active
+        self.activate(architecture)
+        try:
+            yield
+        finally:
+            activate(self._choices, before)
+
+    # ---------------------------------------------------------------- mixtures
     def mix(self, weights: Mapping[str, Any]) -> None:
-        """Run weighted mixtures: decision name -> weights of its options, None to end it.
+        """Run weighted mixtures: name -> weights, None to end it.
+
+        A decision's name sets the weights of its options, in every layer that holds it; the name
+        of a `Junction` those of its inputs.
+
+        Raises:
+            SpecError: If a name is neither, or a shape does not fit.
+        """
+        self._weigh(weights, "mix")
+
+    def gate(self, weights: Mapping[str, Any]) -> None:
+        """Run the active options times their weights: decision name -> weights, None to end it.
 
         Raises:
             SpecError: If a name is no `OneOf` of this module, or a shape does not fit.
         """
-        layers = {m.choice.name: m for m in mutables(self.module) if isinstance(m, OneOf)}
+        self._weigh(weights, "gate")
+
+    def _weigh(self, weights: Mapping[str, Any], mode: Literal["mix", "gate"]) -> None:
+        layers: dict[str, list[OneOf | Junction]] = {}
+        for layer in self.module.modules():
+            if isinstance(layer, OneOf):
+                layers.setdefault(layer.choice.name, []).append(layer)
+            elif isinstance(layer, Junction) and layer.name and mode == "mix":
+                layers.setdefault(layer.name, []).append(layer)
         for name, values in weights.items():
             if name not in layers:
                 raise SpecError(
                     f"{name!r} is no OneOf of this module; mixtures exist for {sorted(layers)}"
                 )
-            layers[name].mix(values)
+            for layer in layers[name]:
+                getattr(layer, mode)(values)
+
+    # ---------------------------------------------------------------- masks
+    @property
+    def masks(self) -> dict[str, tuple[Option, ...]]:
+        """The options that are left, of every decision where some are forbidden."""
+        return {
+            name: choice.allowed
+            for name, choice in self._choices.items()
+            if len(choice.allowed) < len(choice.options)
+        }
+
+    def restrict(self, masks: Mapping[str, Iterable[Any]]) -> None:
+        """Forbid all options but those listed, as splitting a super-network does.
+
+        Forbidden candidates are neither run nor drawn; they keep their weights.
+
+        Args:
+            masks: Decision name -> the options that are left; decisions left out allow all.
+
+        Raises:
+            SpecError: If a name is no choice of this module, or no option is left.
+        """
+        if unknown := [name for name in masks if name not in self._choices]:
+            raise SpecError(
+                f"a mask names {unknown[0]!r}, which is no choice of this super-network"
+                f"{did_you_mean(unknown[0], self._choices)}"
+            )
+        wanted = {name: tuple(options) for name, options in masks.items()}
+        restricted = RestrictedSpace(self.space, wanted) if wanted else None
+        for name, choice in self._choices.items():
+            choice.restrict(wanted.get(name))
+        self._masked = restricted
+
+    def admits(self, architecture: Mapping[str, Any]) -> bool:
+        """Return whether the masks allow `architecture`, a member of the space."""
+        masks = self.masks
+        return all(architecture[name] in masks[name] for name in masks if name in architecture)
+
+    def sample(
+        self, step: int, seed: int = 0, law: Literal["architectures", "decisions"] = "decisions"
+    ) -> Architecture:
+        """Draw an architecture that the masks allow; the same one in every process."""
+        space = self.space if self._masked is None else self._masked
+        return space.sample(derive_rng(seed, "path", step), law)
+
+    # ---------------------------------------------------------------- many networks in one batch
+    @contextmanager
+    def together(self, architectures: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+        """Let each sample of a batch run a network of its own, in one forward.
+
+        Layers run at their largest sizes and zero what a sample's network does not have, so that
+        outputs and gradients are those of the networks one by one (arXiv 2109.00642).
+
+        Args:
+            architectures: One per sample of the batches that are run meanwhile.
+
+        Raises:
+            InvalidArchitecture: If the space does not hold one.
+            SpecError: If there is none, or (in forward) where a layer mixes the samples.
+        """
+        wanted = [self.space.architecture(a) for a in architectures]
+        if not wanted:
+            raise SpecError("each sample needs an architecture, got an empty list")
+        for name, choice in self._choices.items():
+            choice.spread = tuple(
+                choice.checked(a[name]) if name in a else choice.active for a in wanted
+            )
+        layers = list(mutables(self.module))
+        for layer in layers:
+            layer.together = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.together = False
+            for choice in self._choices.values():
+                choice.spread = None
+
+    # ---------------------------------------------------------------- state
+    def get_extra_state(self) -> Tensor:
+        """Return what is active and masked, for `state_dict`: a text as bytes."""
+        state = {"active": self.active, "masks": self.masks}
+        return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take over what `get_extra_state` returned.
+
+        Raises:
+            SpecError: If it belongs to another super-network.
+        """
+        known = json.loads(bytes(state.tolist()).decode())
+        try:
+            self.restrict(known["masks"])
+            activate(self._choices, known["active"])
+        except (KeyError, InvalidArchitecture) as error:
+            raise SpecError(
+                f"the state is that of another super-network than {self.space.name} ({error})"
+            ) from error
 
 
 def choices_of(module: nn.Module) -> dict[str, Choice]:
@@ -117,4 +280,25 @@ def choices_of(module: nn.Module) -> dict[str, Choice]:
 def activate(choices: Mapping[str, Choice], architecture: Mapping[str, Any]) -> None:
     """Set every choice that `architecture` decides."""
     for name, option in architecture.items():
-        choices[name].activate(option)
+        if name in choices:
+            choices[name].activate(option)
+
+
+def _left_out(module: nn.Module) -> dict[int, Any]:
+    """Return the memo with which a deep copy of `module` copies no more than it has to.
+
+    What does not run becomes an empty layer, and what a layer copies itself when it is cut is
+    shared with the original until then.
+    """
+    runs = set(running(module))
+    memo: dict[int, Any] = {}
+    for layer in mutables(module):
+        if layer not in runs:
+            continue
+        for child, _ in layer.branches():
+            if child not in runs:
+                memo[id(child)] = nn.Identity()
+        if layer.copies:
+            for tensor in (*layer.parameters(), *layer.buffers()):
+                memo[id(tensor)] = tensor
+    return memo

@@ -303,15 +303,15 @@ def test_elastic_batch_norm_shares_its_statistics() -> None:
     norm, x = ElasticBatchNorm2d(width), torch.randn(8, 4, 3, 3)
     width.activate(2)
     norm(x[:, :2])
-    assert bool((norm.norm.running_mean[:2] != 0).all())
-    assert bool((norm.norm.running_mean[2:] == 0).all())
-    norm.norm.momentum = None  # recalibration: the average over batches
-    norm.norm.reset_running_stats()
+    assert bool((norm.running_mean[:2] != 0).all())
+    assert bool((norm.running_mean[2:] == 0).all())
+    norm.momentum = None  # recalibration: the average over batches
+    norm.reset_parameters()
     batches = [torch.randn(8, 2, 3, 3) for _ in range(3)]
     for batch in batches:
         norm(batch)
     means = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
-    torch.testing.assert_close(norm.norm.running_mean[:2], means)
+    torch.testing.assert_close(norm.running_mean[:2], means)
 
 
 def test_extraction_keeps_dtype_and_mode() -> None:
@@ -489,7 +489,7 @@ def test_an_extracted_norm_goes_on_as_the_shared_one() -> None:
             super().__init__()
             width = Choice("width", (2, 4))
             self.conv, self.norm = ElasticConv2d(3, width), ElasticBatchNorm2d(width)
-            self.norm.norm.momentum = None
+            self.norm.momentum = None
 
         def forward(self, x: Tensor) -> Tensor:
             out: Tensor = self.norm(self.conv(x))
