@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidArchitecture, SpecError
+from ..errors import InvalidArchitecture, SpecError, did_you_mean
 
 
 def resolved(cls: type[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +50,26 @@ def as_json(space: str, options: Mapping[str, Any]) -> dict[str, Any]:
             f"the options of space {space!r} must be JSON values ({error}); build objects inside "
             "the constructor"
         ) from error
+
+
+def with_preset(
+    space: str, options: dict[str, Any], presets: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the options with those that are None taken from the preset that they name.
+
+    Raises:
+        SpecError: If there is no such preset.
+    """
+    if not presets:
+        return options
+    preset = options.get("preset")
+    if preset not in presets:
+        raise SpecError(
+            f"space {space!r}: preset must be one of {', '.join(presets)}; got {preset!r}"
+            f"{did_you_mean(str(preset), presets)}"
+        )
+    chosen = presets[preset]
+    return {k: chosen.get(k) if v is None else v for k, v in options.items()}
 
 
 def from_json(space: str, text: str) -> Any:

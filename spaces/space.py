@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ..errors import InvalidArchitecture, SpecError, did_you_mean
 from ..jsonio import digest
-from .arguments import as_json, from_json, resolved
+from .arguments import as_json, from_json, resolved, with_preset
 from .conditions import Conditions
 from .decision import Architecture, Decision, Option, token
 from .encoding import Encoding
@@ -38,6 +38,7 @@ class DecisionSpace(ABC):
 
     name: str = "decisions"
     notation: ClassVar[str] = "a JSON object decision -> option"  # as error messages show it
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # name -> the options that it sets
     version: int = 1  # raise it when the same options build other networks than before
     decisions: tuple[Decision, ...]
     _call: tuple[tuple[Any, ...], dict[str, Any]]
@@ -63,10 +64,15 @@ class DecisionSpace(ABC):
     def options(self) -> dict[str, Any]:
         """The constructor's arguments with the defaults filled in: JSON values.
 
+        In a space with `presets`, the option `preset` names one of them, and options that are
+        None take its values. The constructor may read this before it calls its base.
+
         Raises:
-            SpecError: If one is not a JSON value.
+            SpecError: If one is not a JSON value, or there is no such preset.
         """
-        return as_json(self.name, resolved(type(self), *self._call))
+        return with_preset(
+            self.name, as_json(self.name, resolved(type(self), *self._call)), self.presets
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -89,6 +95,10 @@ class DecisionSpace(ABC):
     def size(self) -> int:
         """The number of architectures, exact."""
         return self._conditions.size
+
+    def counts(self) -> dict[str, int]:
+        """Return the size, and what else its literature counts, by name: all exact."""
+        return {"architectures": self.size}
 
     @property
     def supports(self) -> frozenset[str]:
