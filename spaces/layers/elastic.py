@@ -96,7 +96,7 @@ class Elastic(Mutable):
 
 
 class ElasticConv2d(Elastic):
-    """A convolution whose widths and kernel may be choices; padded to keep the size.
+    """A convolution whose widths and kernel may be choices; by default padded to keep the size.
 
     A smaller kernel is the centre of the next larger one. With `transform` the centre of each
     step goes through a learned square matrix, shared by the channels and initially the identity
@@ -105,8 +105,10 @@ class ElasticConv2d(Elastic):
     Args:
         in_channels: Width of the input.
         out_channels: Width of the output.
-        kernel: Side; odd numbers.
-        stride: Of both directions.
+        kernel: Side, odd where it is a choice; or height and width.
+        stride: Of both directions, or of each.
+        padding: On each side; None keeps the size, whatever the kernel.
+        dilation: Distance between the taps of the kernel.
         depthwise: One filter per channel; the widths must then be one and the same.
         bias: Whether it adds one.
         transform: Whether smaller kernels are learned transforms of larger ones.
@@ -119,9 +121,11 @@ class ElasticConv2d(Elastic):
         self,
         in_channels: Size | int,
         out_channels: Size | int,
-        kernel: Size | int = 1,
+        kernel: Size | int | tuple[int, int] = 1,
         *,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | None = None,
+        dilation: int | tuple[int, int] = 1,
         depthwise: bool = False,
         bias: bool = False,
         transform: bool = False,
@@ -132,11 +136,11 @@ class ElasticConv2d(Elastic):
                 f"a depthwise convolution has one width, got {in_channels!r} and {out_channels!r}"
             )
         self.in_channels, self.out_channels = as_size(in_channels), as_size(out_channels)
-        self.kernel, self.stride, self.depthwise = as_size(kernel), stride, depthwise
-        sides = [k for c in self.kernel.choices for k in c.options] or [self.kernel.max]
-        if even := [k for k in sides if not isinstance(k, int) or k % 2 == 0]:
-            raise SpecError(f"kernels must be odd to keep the size, got {even[0]!r}")
-        self._sides = sorted({k for k in sides if isinstance(k, int)}, reverse=True)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.depthwise = depthwise
+        self._shape = kernel if isinstance(kernel, tuple) else None
+        self.kernel = as_size(max(kernel) if isinstance(kernel, tuple) else kernel)
+        self._sides = _odd_sides(self.kernel) if padding is None or self.kernel.choices else []
         self._has_bias = bias
         reads = None if depthwise else self.in_channels
         self.layout = {"weight": (self.out_channels, reads, None, None)}
@@ -167,13 +171,19 @@ class ElasticConv2d(Elastic):
 
     def plain(self, *, largest: bool = False) -> nn.Conv2d:
         """Return an `nn.Conv2d` of the active (or the largest) sizes."""
-        n_in, n_out, kernel = (
+        n_in, n_out, side = (
             size.max if largest else size.value
             for size in (self.in_channels, self.out_channels, self.kernel)
         )
-        groups = n_out if self.depthwise else 1
         return nn.Conv2d(
-            n_in, n_out, kernel, self.stride, kernel // 2, groups=groups, bias=self._has_bias
+            n_in,
+            n_out,
+            self._shape or side,
+            self.stride,
+            self._padding(side),
+            self.dilation,
+            groups=n_out if self.depthwise else 1,
+            bias=self._has_bias,
         )
 
     def reset_parameters(self) -> None:
@@ -204,13 +214,22 @@ class ElasticConv2d(Elastic):
     def _run(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, side: int) -> Tensor:
         assert weight is not None
         groups = weight.shape[0] if self.depthwise else 1
-        return F.conv2d(x, weight, bias, self.stride, side // 2, groups=groups)
+        padding = self._padding(side)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, groups)
+
+    def _padding(self, side: int) -> int | tuple[int, int]:
+        """Return the padding, by default what keeps the size."""
+        if self.padding is not None:
+            return self.padding
+        height, width = self._shape or (side, side)
+        vertical, horizontal = _pair(self.dilation)
+        return height // 2 * vertical, width // 2 * horizontal
 
     def _together(self, x: Tensor) -> Tensor:
         sides = torch.tensor(self.kernel.each(len(x)), device=x.device)
         mask = self.out_channels.mask(len(x), x.device)[:, :, None, None]
         total: Tensor | None = None
-        for side in self._sides:
+        for side in self._sides or [self.kernel.max]:
             if (mine := sides == side).any():
                 y = self._run(x, self._kernel(self.weight, side), self.bias, side)
                 y = y * (mask & mine[:, None, None, None])
@@ -409,6 +428,22 @@ def inherited(
 def spread_over(mask: Tensor, x: Tensor) -> Tensor:
     """Return a mask (N, C) shaped to multiply `x` (N, ..., C)."""
     return mask.view(len(mask), *(1,) * (x.dim() - 2), mask.shape[-1])
+
+
+def _odd_sides(kernel: Size) -> list[int]:
+    """Return the kernels from the largest down.
+
+    Raises:
+        SpecError: If one is even.
+    """
+    sides = [k for c in kernel.choices for k in c.options] or [kernel.max]
+    if even := [k for k in sides if not isinstance(k, int) or k % 2 == 0]:
+        raise SpecError(f"kernels must be odd to keep the size, got {even[0]!r}")
+    return sorted({k for k in sides if isinstance(k, int)}, reverse=True)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def _centre(weight: Tensor, side: int) -> Tensor:
