@@ -13,6 +13,7 @@ from .repeat import Repeat
 from .sorting import importance_order, sort_channels
 from .squeeze_excite import SqueezeExcite
 from .supernet import ModuleSupernet, Supernet
+from .switchable import SwitchableBatchNorm2d
 from .tree import cut, derive_decisions, mutables
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Size",
     "SqueezeExcite",
     "Supernet",
+    "SwitchableBatchNorm2d",
     "Zero",
     "as_size",
     "attention",

@@ -6,10 +6,13 @@ the super-network, made with choices. Cutting the second down gives the first.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
 from .elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
-from .mutable import Size, as_size, fixed
+from .mutable import Choice, Size, as_size, fixed
+from .switchable import SwitchableBatchNorm2d
 
 
 def conv2d(
@@ -44,10 +47,14 @@ def batch_norm2d(
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     affine: bool = True,
+    switchable: bool = False,
 ) -> nn.Module:
-    """Return a batch norm; see `ElasticBatchNorm2d`."""
+    """Return a batch norm; see `ElasticBatchNorm2d`, and `SwitchableBatchNorm2d` (switchable)."""
     if fixed(channels):
         return nn.BatchNorm2d(as_size(channels).value, eps, momentum, affine)
+    if switchable:
+        choice = cast(Choice, channels)  # or else it says so
+        return SwitchableBatchNorm2d(choice, eps=eps, momentum=momentum, affine=affine)
     return ElasticBatchNorm2d(channels, eps=eps, momentum=momentum, affine=affine)
 
 

@@ -134,7 +134,12 @@ class Choice(Size):
     @property
     def max(self) -> int:
         """The largest option."""
-        return max(_whole(self.name, option) for option in self.options)
+        return max(self.values)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The options, whole numbers."""
+        return tuple(_whole(self.name, option) for option in self.options)
 
     @property
     def choices(self) -> tuple[Choice, ...]:

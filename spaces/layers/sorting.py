@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...errors import SpecError
 from .elastic import Elastic
 from .mutable import Size
+from .switchable import SwitchableBatchNorm2d
 from .tree import mutables
 
 
@@ -46,11 +47,18 @@ def sort_channels(
         (size.max,), int64: the former place of the channel at each place.
 
     Raises:
-        SpecError: If `by` does not read the size, or `within` is not in 1..size.max.
+        SpecError: If `by` does not read the size, `within` is not in 1..size.max, or each width
+            has a batch norm of its own, which no order of all channels fits.
     """
     if within is not None and not 1 <= within <= size.max:
         raise SpecError(f"within must be one of 1 .. {size.max} channels, got {within}")
     order = importance_order(by.importance(size), within)
+    for layer in mutables(module):
+        if isinstance(layer, SwitchableBatchNorm2d) and layer.channels is size:
+            raise SpecError(
+                f"the channels of {size!r} cannot be sorted: each width has a batch norm of its "
+                "own; build the super-network with one for all widths"
+            )
     for layer in mutables(module):
         if isinstance(layer, Elastic):
             layer.permute(size, order)
