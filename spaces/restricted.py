@@ -51,6 +51,14 @@ class RestrictedSpace(DecisionSpace):
         """
         return self.architecture(self.whole.parse(value))
 
+    def parse_object(self, value: Mapping[str, Any]) -> Architecture:
+        """Read what the whole reads.
+
+        Raises:
+            InvalidArchitecture: Also where the mask forbids an option.
+        """
+        return self.architecture(self.whole.parse(value))
+
     def format(self, architecture: Architecture) -> str:
         """Return the notation of the whole."""
         return self.whole.format(architecture)

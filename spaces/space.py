@@ -273,8 +273,18 @@ class DecisionSpace(ABC):
             if value.lstrip()[:1] in ("{", "["):
                 value = from_json(self.name, value)
         if isinstance(value, Mapping):
-            return self.architecture(value)
+            return self.parse_object(value)
         return self.parse_notation(value)
+
+    def parse_object(self, value: Mapping[str, Any]) -> Architecture:
+        """Return the architecture that a JSON object writes: decision -> option.
+
+        Override it for a space whose own notation is an object too.
+
+        Raises:
+            InvalidArchitecture: If it writes none, with the rule it breaks.
+        """
+        return self.architecture(value)
 
     def parse_notation(self, value: str | Sequence[Any]) -> Architecture:
         """Return the architecture that a text or a list writes in this space's own notation.
