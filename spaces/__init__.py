@@ -12,6 +12,7 @@ from .registry import SPACES
 from .space import DecisionSpace, Space
 
 if TYPE_CHECKING:
+    from .conversion import elasticize
     from .layers import OneOf, Supernet
     from .module_space import ModuleSpace
 
@@ -29,9 +30,15 @@ __all__ = [
     "ProductSpace",
     "Space",
     "Supernet",
+    "elasticize",
 ]
 
-_LAZY = {"ModuleSpace": ".module_space", "OneOf": ".layers", "Supernet": ".layers"}  # need torch
+_LAZY = {  # need torch
+    "ModuleSpace": ".module_space",
+    "OneOf": ".layers",
+    "Supernet": ".layers",
+    "elasticize": ".conversion",
+}
 
 
 def __getattr__(name: str) -> Any:

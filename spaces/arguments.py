@@ -57,16 +57,18 @@ def with_preset(
 ) -> dict[str, Any]:
     """Return the options with those that are None taken from the preset that they name.
 
+    A subclass whose constructor takes no `preset` has the options that it takes.
+
     Raises:
         SpecError: If there is no such preset.
     """
-    if not presets:
+    if not presets or "preset" not in options:
         return options
-    preset = options.get("preset")
+    preset = str(options.get("preset"))
     if preset not in presets:
         raise SpecError(
             f"space {space!r}: preset must be one of {', '.join(presets)}; got {preset!r}"
-            f"{did_you_mean(str(preset), presets)}"
+            f"{did_you_mean(preset, presets)}"
         )
     chosen = presets[preset]
     return {k: chosen.get(k) if v is None else v for k, v in options.items()}

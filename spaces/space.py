@@ -418,8 +418,10 @@ class Space(DecisionSpace):
         """Return the network as a graph of keyed parts, or None where the space has none."""
         return None
 
-    def supernet(self, **options: Any) -> Supernet:
+    def supernet(self, *args: Any, **options: Any) -> Supernet:
         """Return a super-network: shared weights for all networks of the space.
+
+        Implementations take keyword options of their own.
 
         Raises:
             SpecError: If the space has none.

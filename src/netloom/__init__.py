@@ -21,6 +21,7 @@ _LAZY = {
     "ProductSpace": ".spaces",
     "Space": ".spaces",
     "Store": ".db",
+    "elasticize": ".spaces",
 }
 __all__ = ["__version__", *sorted(_LAZY)]
 
