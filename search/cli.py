@@ -19,6 +19,7 @@ from .commands import (
     pareto,
     repro,
     search,
+    spaces,
     trials,
     validate,
 )
@@ -59,6 +60,7 @@ for _module in (
     pareto,
     repro,
     estimate,
+    spaces,
     catalog,
     dashboard,
     trials,

@@ -1,7 +1,8 @@
-"""`netloom spaces | strategies | estimators | devices`: what there is, and its options."""
+"""`netloom strategies | estimators | devices`: what there is, and its options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,33 +22,9 @@ NameArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    command(app, "spaces", "netloom spaces nb201")(spaces)
     command(app, "strategies", "netloom strategies nsga2")(strategies)
     command(app, "estimators", "netloom estimators training")(estimators)
     command(app, "devices", "netloom devices cpu_generic")(devices)
-
-
-def spaces(name: NameArgument = None, as_json: JsonOption = False) -> None:
-    """List the spaces: what networks can be built, how many, with which options."""
-    from ...spaces import SPACES
-
-    if name is not None:
-        _show_space(name, as_json)
-        return
-    rows = []
-    for each in SPACES:
-        found = _try(SPACES, each)
-        row: dict[str, Any] = {"name": each, "about": first_line(found)}
-        row |= {"error": str(found)} if isinstance(found, Exception) else _space_facts(found)
-        rows.append(row)
-    if as_json:
-        emit_json(rows)
-        return
-    cells = [
-        [r["name"], _count(r.get("size")), ", ".join(r.get("supports", [])), _about(r)]
-        for r in rows
-    ]
-    emit_table(["space", "networks", "offers", "about"], cells)
 
 
 def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
@@ -58,11 +35,11 @@ def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
     if name is not None:
         cls = STRATEGIES.get(name)
         facts = {"objectives": cls.objectives, "needs": sorted(cls.needs)}
-        _show(name, cls, facts, as_json)
+        show(name, cls, facts, as_json)
         return
     rows = []
     for each in STRATEGIES:
-        found = _try(STRATEGIES, each)
+        found = attempt(STRATEGIES, each)
         row: dict[str, Any] = {"name": each, "about": first_line(found)}
         if isinstance(found, Exception):
             row |= {"error": str(found)}
@@ -78,7 +55,7 @@ def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
         emit_json({"strategies": rows, "pairs": pairs})
         return
     cells = [
-        [r["name"], r.get("objectives", "-"), ", ".join(r.get("needs", [])) or "-", _about(r)]
+        [r["name"], r.get("objectives", "-"), ", ".join(r.get("needs", [])) or "-", about(r)]
         for r in rows
     ]
     emit_table(["strategy", "objectives", "needs", "about"], cells)
@@ -97,11 +74,11 @@ def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
         cls = ESTIMATORS.get(name)
         facts = {"cheap": getattr(cls, "cheap", False), "reports": getattr(cls, "reports", False)}
         facts |= {"needs_data": getattr(cls, "needs_data", False)}
-        _show(name, cls, facts, as_json)
+        show(name, cls, facts, as_json)
         return
     rows = []
     for each in ESTIMATORS:
-        found = _try(ESTIMATORS, each)
+        found = attempt(ESTIMATORS, each)
         row: dict[str, Any] = {"name": each, "about": first_line(found)}
         if isinstance(found, Exception):
             row |= {"error": str(found)}
@@ -111,7 +88,7 @@ def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
     if as_json:
         emit_json(rows)
         return
-    cells = [[r["name"], _yes(r.get("cheap")), _yes(r.get("needs_data")), _about(r)] for r in rows]
+    cells = [[r["name"], _yes(r.get("cheap")), _yes(r.get("needs_data")), about(r)] for r in rows]
     emit_table(["estimator", "cheap", "needs data", "about"], cells)
 
 
@@ -165,7 +142,7 @@ def _measured() -> list[dict[str, Any]]:
     ]
 
 
-def _try(registry: Registry, name: str) -> Any:
+def attempt(registry: Registry, name: str) -> Any:
     """Return the class, or the error of one that cannot be loaded: it must not hide the others."""
     try:
         return registry.get(name)
@@ -175,36 +152,14 @@ def _try(registry: Registry, name: str) -> Any:
         return UnknownName(registry.kind, f"{name} ({type(error).__name__}: {error})", [])
 
 
-def _space_facts(cls: Any) -> dict[str, Any]:
-    try:
-        space = cls()
-    except Exception as error:  # a plug-in whose options have no defaults
-        return {"error": f"{type(error).__name__}: {error}"}
-    return {"size": space.size, "supports": sorted(space.supports)}
-
-
-def _show_space(name: str, as_json: bool) -> None:
-    from random import Random
-
-    from ..run.parts import make_space
-    from ..run.spec import Named
-
-    space, _ = make_space(Named(name=name))
-    example = space.sample(Random(0))
-    facts = {
-        "networks": space.size,
-        "decisions": [
-            {"name": d.name, "options": list(d.options), "when": dict(d.when) if d.when else None}
-            for d in space.decisions
-        ],
-        "offers": sorted(space.supports),
-        "published": sorted(space.published()),
-        "example": space.format(example),
-    }
-    _show(name, type(space), facts, as_json)
-
-
-def _show(name: str, cls: Any, facts: dict[str, Any], as_json: bool) -> None:
+def show(
+    name: str,
+    cls: Any,
+    facts: dict[str, Any],
+    as_json: bool,
+    after: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Print what there is to know of one: facts, decisions, options, and what `after` adds."""
     from ...options import describe
 
     options = describe(cls)
@@ -214,22 +169,30 @@ def _show(name: str, cls: Any, facts: dict[str, Any], as_json: bool) -> None:
         ]
         emit_json({"name": name, "about": first_line(cls), **facts, "options": listed})
         return
-    shown = {key: value for key, value in facts.items() if key != "decisions"}
+    shown = {key: value for key, value in facts.items() if key not in ("decisions", "published")}
     emit_facts({"name": name, "about": first_line(cls), **{k: _text(v) for k, v in shown.items()}})
     if decisions := facts.get("decisions"):
-        emit("")
         rows = [[d["name"], _text(d["options"]), _when(d["when"])] for d in decisions]
-        emit_table(["decision", "options", "only when"], rows)
-    emit("")
+        show_table(["decision", "options", "only when"], rows)
     rows = [[o.name, o.type, o.default or "required", o.doc] for o in options]
-    emit_table(["option", "type", "default", "about"], rows)
+    show_table(["option", "type", "default", "about"], rows)
+    if after is not None:
+        after(facts)
 
 
-def _about(row: dict[str, Any]) -> str:
+def show_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table after a blank line."""
+    emit("")
+    emit_table(columns, rows)
+
+
+def about(row: dict[str, Any]) -> str:
+    """Return what a row is about, or why it cannot be used."""
     return f"cannot be used: {row['error']}" if "error" in row else str(row["about"])
 
 
-def _count(size: int | None) -> str:
+def count(size: int | None) -> str:
+    """Return a number as people read it."""
     if size is None:
         return "-"
     return f"{size:,}" if size < 10**15 else f"{size:.3e}" if size < 10**300 else f"{size}"
@@ -239,7 +202,9 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return _yes(value)
     if isinstance(value, int):
-        return _count(value)
+        return count(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(v)}" for key, v in value.items())
     if isinstance(value, list | tuple | frozenset):
         return ", ".join(_text(v) for v in value) or "-"
     return str(value)
