@@ -147,11 +147,10 @@ class Panel:
             report: Called per step of the first repeat; with no metrics in the others.
             answered: Positions among the costly estimators of those whose values are known.
         """
-        found, last = Evaluation(), Evaluation()
-        declared = {name for e in self.costly for name in self._expected[id(e)]}
+        found, reported = Evaluation(), dict[str, float]()
 
         def remember(step: int, metrics: Mapping[str, float]) -> None:
-            last.metrics |= {name: v for name, v in metrics.items() if name in declared}
+            reported.update(metrics)
             if report is not None:
                 report(step, metrics)
 
@@ -161,12 +160,31 @@ class Panel:
                 if i not in answered:
                     self._run(estimator, architecture, seeds, budget, remember, found)
         except StopTrial:
-            found.status, found.metrics = "pruned", {**found.metrics, **last.metrics}
+            found = self.cut_short(reported, beside=found.metrics)
         except HardwareLimit as limit:
             found.limit(limit)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # code that calls sys.exit ends its trial only
             found.fail(error)
         found.duration_s = time.perf_counter() - started
+        return found
+
+    def cut_short(
+        self, reported: Mapping[str, float], *, beside: Mapping[str, float] | None = None
+    ) -> Evaluation:
+        """Return the evaluation of a trial that was stopped early: `pruned`, or failed by a NaN.
+
+        Args:
+            reported: The last value of everything that was reported; what no estimator declares
+                is a curve and no metric.
+            beside: Metrics of the estimators that came to their end.
+        """
+        found = Evaluation("pruned", dict(beside or {}))
+        try:
+            for estimator in self.costly:
+                names = [n for n in self._expected[id(estimator)] if n in reported]
+                found.metrics |= check_finite(label(estimator), reported, names)
+        except EvaluationError as error:
+            found.fail(error)
         return found
 
     def _run(
@@ -207,6 +225,12 @@ def label(estimator: Estimator) -> str:
 def valid_metrics(estimator: Estimator) -> tuple[str, ...]:
     """Return the names of the metrics that `evaluate` owes."""
     return tuple(m.name for m in estimator.metrics if m.split == "valid")
+
+
+def lost_text(times: int, how: str = "") -> str:
+    """Return the one line of a trial whose workers died."""
+    text = f"WorkerLost: the worker that evaluated it died {times} times"
+    return f"{text}, {how}" if how else text
 
 
 def std_name(metric: str) -> str:

@@ -80,7 +80,6 @@ class Session:
         self._started, self._before = time.monotonic(), elapsed_s
         self._open: dict[int, OpenTrial] = {}
         self._ready: deque[OpenTrial] = deque()
-        self._taken: dict[int, OpenTrial] = {}
         self._next = self._told = self._warmed = 0
         self._dry = False
         self._strategy_state: Mapping[str, Any] = {}
@@ -191,21 +190,16 @@ class Session:
         trial.epochs = 0
         self._book.start([trial.number])
 
-    def taken(self, trial: OpenTrial) -> None:
-        """Note that a trial is on its way to a worker (engines that start trials later)."""
-        self._taken[trial.number] = trial
-
-    def start_taken(self, number: int, *, again: bool = True) -> None:
-        """Start a trial noted with `taken`; a second start is a further attempt.
-
-        Args:
-            number: The trial.
-            again: Whether a trial that runs already is started once more.
-        """
-        if number in self._taken:
-            self.start(self._taken.pop(number))
-        elif again:
-            self.start(self.running[number])
+    def retry(self, number: int) -> bool:
+        """Give back a running trial whose worker was lost; False: it was tried often enough."""
+        trial = self.running[number]
+        trial.losses += 1
+        if trial.losses > self.plan.runner.retries:
+            return False
+        del self.running[number]
+        self._book.requeue([number])
+        self._ready.appendleft(trial)
+        return True
 
     def report(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
         """Take a point of the curve of a running trial; no metrics: only an epoch went by."""

@@ -29,6 +29,7 @@ class OpenTrial:
         leader: Trial of the same batch that this one copies: they count as one architecture.
         duration_s: Seconds spent so far.
         epochs: Steps reported so far.
+        losses: Workers that died while they evaluated it, in this process.
         outcome: How it ended.
         weights: The trained network, while it is not stored.
     """
@@ -45,6 +46,7 @@ class OpenTrial:
     leader: int | None = None
     duration_s: float = 0.0
     epochs: int = 0
+    losses: int = 0
     outcome: Outcome | None = None
     weights: bytes | None = None
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....errors import SpecError
+
 if TYPE_CHECKING:
     from ..spec import RunnerOptions
 
@@ -66,7 +68,14 @@ class Cluster:
 
             if not ray.is_initialized():
                 self._start(stack)
-            self.workers = self._options.workers or self._room()
+            room = self.room()
+            if room == 0 and self._options.address is None:  # a cluster may grow, this one cannot
+                raise SpecError(
+                    f"a trial must fit on this machine, which has {_amounts(self._totals())}; got "
+                    f"runner: {_amounts(self.resources)} for each; reserve less, or give the "
+                    "address of a cluster"
+                )
+            self.workers = self._options.workers or max(1, room)
             self._cleanup = stack.pop_all()
         return self
 
@@ -96,14 +105,20 @@ class Cluster:
     def _needed_cpus(self) -> int:
         return math.ceil((self._options.workers or 1) * self.resources["cpu"])
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """Return how many trials the cluster can run at a time."""
+        totals = self._totals()
+        return int(min(totals[k] / need for k, need in self.resources.items() if need) + 1e-9)
+
+    def _totals(self) -> dict[str, float]:
         import ray
 
-        total = ray.cluster_resources()
-        names = {"cpu": "CPU", "gpu": "GPU"}
-        room = [total.get(names[k], 0) // need for k, need in self.resources.items() if need]
-        return max(1, int(min(room)))
+        found = ray.cluster_resources()
+        return {"cpu": found.get("CPU", 0.0), "gpu": found.get("GPU", 0.0)}
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
 @contextlib.contextmanager

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayActorError
 
+from ....errors import EvaluationError
 from ....spaces import Architecture
-from ..evaluation import Evaluation, Panel
+from ..evaluation import Evaluation, Panel, lost_text, one_line
 from .cluster import Cluster
+from .losses import LOST
 from .payload import Payload, pack
 
 if TYPE_CHECKING:
@@ -28,12 +29,22 @@ class PanelActor:
     """Holds the estimators in a worker."""
 
     def __init__(self, payload: Payload) -> None:
-        self._panel: Panel = payload.load()
+        self._panel: Panel | None = None
+        try:
+            self._panel = payload.load()
+        except Exception as error:  # raised here it would look as if the worker had died
+            self._broken = one_line(error)
 
     def screen(
         self, architectures: list[Architecture], seeds: list[Sequence[int]]
     ) -> list[Evaluation]:
-        """Ask the cheap estimators."""
+        """Ask the cheap estimators.
+
+        Raises:
+            EvaluationError: If they could not be loaded here: every trial would fail so.
+        """
+        if self._panel is None:
+            raise EvaluationError(f"the workers cannot load the search: {self._broken}")
         return self._panel.screen(architectures, seeds)
 
     def call(self, payload: Payload, item: Any) -> Any:
@@ -55,15 +66,13 @@ class RayActorsEngine:
         self.panel, self._plan = panel, plan
         self._cluster = Cluster(plan.runner)
         self._actors: list[Any] = []
-
-    @property
-    def workers(self) -> int:
-        """Evaluations at a time."""
-        return self._cluster.workers
+        self.workers = 1  # known once there is a Ray
 
     def __enter__(self) -> RayActorsEngine:
         self._cluster.__enter__()
         try:
+            # An actor that finds no room would keep its share of a batch waiting.
+            self.workers = max(1, min(self._cluster.workers, self._cluster.room()))
             resources = self._cluster.resources
             self._payload = ray.put(pack(self.panel, self._plan))
             self._class = ray.remote(PanelActor).options(
@@ -87,18 +96,20 @@ class RayActorsEngine:
         """Ask the cheap estimators, spread over the actors."""
         size = math.ceil(len(architectures) / self.workers)
         found: list[Evaluation | None] = [None] * len(architectures)
-        chunks: list[_Chunk] = [
-            (i, list(architectures[i : i + size]), list(seeds[i : i + size]))
-            for i in range(0, len(architectures), size)
-        ]
-        for attempt in range(1 + self._plan.runner.retries):
-            lost = self._round(chunks, found)
-            if not lost:
-                break
-            last = attempt == self._plan.runner.retries - 1
-            chunks = _singly(lost) if last else lost
-        for i, _, _ in _singly([c for c in chunks if found[c[0]] is None]):
-            found[i] = _worker_lost(1 + self._plan.runner.retries)
+        lost = self._round(
+            [
+                (i, list(architectures[i : i + size]), list(seeds[i : i + size]))
+                for i in range(0, len(architectures), size)
+            ],
+            found,
+        )
+        # From here on alone: one that kills its worker takes no other with it.
+        lost, deaths, retries = _singly(lost), 1, self._plan.runner.retries
+        while lost and deaths <= (retries if size == 1 else max(1, retries)):
+            lost, deaths = self._round(lost, found), deaths + 1
+        for i, _, _ in lost:
+            text = lost_text(deaths)
+            found[i] = Evaluation("failed", error=text, traceback=f"{text}\n")
         return [evaluation for evaluation in found if evaluation is not None]
 
     def _round(self, chunks: Sequence[_Chunk], found: list[Evaluation | None]) -> list[_Chunk]:
@@ -113,7 +124,7 @@ class RayActorsEngine:
             for slot, (call, chunk) in enumerate(zip(calls, part, strict=True)):
                 try:
                     answers = ray.get(call)
-                except RayActorError:
+                except LOST:
                     lost.append(chunk)
                     self._actors[slot] = self._class.remote(self._payload)
                 else:
@@ -136,14 +147,9 @@ class RayActorsEngine:
 
 
 def _singly(chunks: Sequence[_Chunk]) -> list[_Chunk]:
-    """Return one chunk per architecture: one that kills its worker takes no other with it."""
+    """Return one chunk per architecture."""
     return [
         (first + i, [architecture], [seeds[i]])
         for first, architectures, seeds in chunks
         for i, architecture in enumerate(architectures)
     ]
-
-
-def _worker_lost(times: int) -> Evaluation:
-    text = f"WorkerLost: the worker that evaluated it died {times} times"
-    return Evaluation("failed", error=text, traceback=f"{text}\n")

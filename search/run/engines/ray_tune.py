@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import cloudpickle, tune
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray import tune
 from ray.tune import Callback, Stopper
-from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
 
 from ....errors import EvaluationError
 from ....spaces import Architecture
-from ..evaluation import Evaluation, Panel, one_line, valid_metrics
+from ..evaluation import Evaluation, Panel
 from ..ledger import epochs_each
 from .cluster import Cluster, quiet
+from .losses import describe, failure, memory_counts_as_loss
 from .payload import Payload, pack
-from .trainable import OUTCOME, REPORT, SCORE, STEP, WORK, Report, TrialActor, Work
+from .schedulers import make_scheduler, score
+from .trainable import OUTCOME, REPORT, WORK, Report, TrialActor, Work
 
 if TYPE_CHECKING:
     from ..plan import Plan
     from ..session import Session
-
-_ENDLESS = 10**6  # more steps than a trial has: its end is its outcome, not a step count
+    from ..trial import OpenTrial
 
 
 class RayTuneEngine:
@@ -84,11 +83,11 @@ class RayTuneEngine:
             EvaluationError: If no worker can load the estimators.
             NetloomError: If the session cannot go on, for example because its store cannot.
         """
-        score, mode = _score(self._plan)
-        searcher = SessionSearcher(session, score)
+        metric, mode = score(self._plan)
+        searcher = SessionSearcher(session, metric)
         folder = tempfile.mkdtemp(prefix="netloom-tune-")
         try:
-            with quiet():
+            with quiet(), memory_counts_as_loss():
                 self._tuner(session, searcher, mode, folder).fit()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -103,7 +102,7 @@ class RayTuneEngine:
             tune.with_resources(trainable, self._cluster.resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=_scheduler(self._plan, mode),
+                scheduler=make_scheduler(self._plan, mode),
                 num_samples=-1,
                 max_concurrent_trials=self.workers,
                 reuse_actors=True,
@@ -114,8 +113,8 @@ class RayTuneEngine:
                 name="run",
                 storage_path=folder,
                 stop=_SessionStopper(session, searcher),
-                callbacks=[_SessionCallback(session, searcher)],
-                failure_config=tune.FailureConfig(max_failures=self._plan.runner.retries),
+                callbacks=[_SessionCallback(searcher)],
+                failure_config=tune.FailureConfig(max_failures=0),  # the session tries again
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -132,8 +131,20 @@ class _Bound:
         return self
 
 
-class SessionSearcher(_Bound, Searcher):
+@dataclass
+class _Attempt:
+    """A trial of ours on its way through Tune."""
+
+    trial: OpenTrial
+    started: float = 0.0
+    reported: dict[str, float] = field(default_factory=dict)
+
+
+class SessionSearcher(_Bound, Searcher):  # type: ignore[misc]  # Ray is untyped here
     """Gives Tune the trials of a session, and the session the results of Tune.
+
+    Every attempt at a trial of ours is a trial of Tune's. An error of the session ends the run: if
+    Tune saw it, it would blame the trial.
 
     Args:
         session: Decides everything.
@@ -144,27 +155,26 @@ class SessionSearcher(_Bound, Searcher):
         super().__init__()
         self._session, self._score = session, score
         self._epochs = epochs_each(session.panel.costly)
-        self._owed = {m for e in session.panel.costly for m in valid_metrics(e)}
-        self._numbers: dict[str, int] = {}
-        self.reported: dict[int, dict[str, float]] = {}
-        self.started: dict[int, float] = {}
+        self._attempts: dict[str, _Attempt] = {}
         self.error: Exception | None = None
 
-    def attempt(self, action: Callable[[], None]) -> None:
-        """Act on the session; its error ends the run: Tune would blame the trial and try again."""
-        if self.error is None:
-            try:
-                action()
-            except Exception as error:
-                self.error = error
+    @contextmanager
+    def _session_at_work(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None while there is none; FINISHED at the end."""
-        trial = self._session.take() if self.error is None else None
+        trial = None
+        if self.error is None:
+            with self._session_at_work():
+                trial = self._session.take()
         if trial is None:
             ended = self._session.reason is not None or self.error is not None
             return Searcher.FINISHED if ended else None
-        self._numbers[trial_id] = trial.number
+        self._attempts[trial_id] = _Attempt(trial)
         work = Work(
             trial.number,
             trial.architecture,
@@ -174,41 +184,57 @@ class SessionSearcher(_Bound, Searcher):
             self._score,
             trial.budget or self._epochs,
         )
-        self._session.taken(trial)
         return {WORK: work}
+
+    def start(self, trial_id: str) -> None:
+        """Note that the worker of a trial begins."""
+        if self.error is None:
+            with self._session_at_work():
+                attempt = self._attempts[trial_id]
+                attempt.started, attempt.reported = time.monotonic(), {}
+                self._session.start(attempt.trial)
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Pass a report on."""
-        self.attempt(lambda: self._report(self._numbers[trial_id], result))
+        if self.error is None:
+            with self._session_at_work():
+                self._report(self._attempts[trial_id], result)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass an outcome on; a report without one means that the scheduler ended the trial."""
-        number = self._numbers.pop(trial_id)
-        if error or result is None:
-            return  # lost workers are the callback's business: it knows why
-        self.attempt(lambda: self._complete(number, result))
+        if error or result is None or self.error is not None:
+            return  # a lost worker is the callback's business: it knows how it died
+        with self._session_at_work():
+            attempt = self._attempts.pop(trial_id)
+            found: Evaluation | None = result.get(OUTCOME)
+            if found is not None and result.get("broken"):
+                raise EvaluationError(f"the workers cannot load the search: {found.error}")
+            if found is None:
+                self._report(attempt, result)
+                found = self._session.panel.cut_short(attempt.reported)
+                found.duration_s = time.monotonic() - attempt.started
+            self._session.finish(attempt.trial.number, found)
+            found.weights = None  # Tune keeps the last result of every trial
 
-    def _complete(self, number: int, result: Mapping[str, Any]) -> None:
-        found = result.get(OUTCOME)
-        if result.get("broken"):
-            raise EvaluationError(f"the workers cannot load the search: {found.error}")
-        if found is None:
-            self._report(number, result)
-            seconds = time.monotonic() - self.started[number]
-            found = Evaluation("pruned", self.reported.pop(number, {}), duration_s=seconds)
-        self.reported.pop(number, None)
-        self._session.finish(number, found)
-        found.weights = None  # Tune keeps the last result of every trial
+    def lose(self, trial_id: str, error: Exception, trace: str) -> None:
+        """Note that the worker of a trial died; it may have died before it began."""
+        if self.error is None:
+            with self._session_at_work():
+                trial = self._attempts.pop(trial_id).trial
+                if trial.number not in self._session.running:
+                    self._session.start(trial)
+                if not self._session.retry(trial.number):
+                    text = describe(error, trial.losses)
+                    found = Evaluation("failed", error=text, traceback=f"{text}\n{trace}\n")
+                    self._session.finish(trial.number, found)
 
-    def _report(self, number: int, result: Mapping[str, Any]) -> None:
-        """Pass a report on to the session; what no estimator declares is a curve, no metric."""
+    def _report(self, attempt: _Attempt, result: Mapping[str, Any]) -> None:
         report = result.get(REPORT)
         if isinstance(report, Report):
-            declared = {n: v for n, v in report.metrics.items() if n in self._owed}
-            self.reported.setdefault(number, {}).update(declared)
-            self._session.report(number, report.step, report.metrics)
+            attempt.reported.update(report.metrics)
+            self._session.report(attempt.trial.number, report.step, report.metrics)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the store holds everything."""
@@ -220,7 +246,7 @@ class SessionSearcher(_Bound, Searcher):
         """Save nothing: the store holds everything."""
 
 
-class _SessionStopper(_Bound, Stopper):
+class _SessionStopper(_Bound, Stopper):  # type: ignore[misc]  # Ray is untyped here
     """Ends all trials when the run is being stopped."""
 
     def __init__(self, session: Session, searcher: SessionSearcher) -> None:
@@ -233,47 +259,19 @@ class _SessionStopper(_Bound, Stopper):
         return self._searcher.error is not None or bool(self._session.stop)
 
 
-class _SessionCallback(_Bound, Callback):
-    """Tells the session which trials run, and which lost their workers."""
+class _SessionCallback(_Bound, Callback):  # type: ignore[misc]  # Ray is untyped here
+    """Tells the searcher which trials run, and which lost their workers."""
 
-    def __init__(self, session: Session, searcher: SessionSearcher) -> None:
-        self._session, self._searcher = session, searcher
+    def __init__(self, searcher: SessionSearcher) -> None:
+        self._searcher = searcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number = trial.config[WORK].number
-        self._searcher.started[number] = time.monotonic()
-        self._searcher.reported.pop(number, None)
-        self._searcher.attempt(lambda: self._session.start_taken(number))
+        self._searcher.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, (cause, trace) = trial.config[WORK].number, _failure(trial)
-        text = f"WorkerLost: the worker that evaluated it died {trial.num_failures} times"
-        if not isinstance(cause, RayActorError | OutOfMemoryError):
-            text = one_line(cause)
-        found = Evaluation("failed", error=text, traceback=f"{text}\n{trace}\n")
-        self._searcher.attempt(lambda: self._fail(number, found))
-
-    def _fail(self, number: int, found: Evaluation) -> None:
-        self._session.start_taken(number, again=False)
-        self._session.finish(number, found)
-
-
-class _MedianRule(MedianStoppingRule):
-    """Knows that a trial may end before its first report."""
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if SCORE in result:
-            super().on_trial_complete(tune_controller, trial, result)
-
-
-def _failure(trial: Any) -> tuple[Exception, str]:
-    """Return why a trial failed, and the text that Tune kept of it."""
-    text = Path(trial.error_file).read_text() if trial.error_file else ""
-    if trial.pickled_error_file:
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-        if isinstance(error, Exception):
-            return error, text.strip()
-    return EvaluationError("the trial failed outside its estimators"), text.strip()
+        # Tune asks the worker of a trial without results for its place: here, in vain.
+        trial._default_result_or_future = None
+        self._searcher.lose(trial.trial_id, *failure(trial))
 
 
 def _call(payload: Payload, item: Any) -> Any:
@@ -282,38 +280,3 @@ def _call(payload: Payload, item: Any) -> Any:
 
 def _name(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _score(plan: Plan) -> tuple[str | None, str]:
-    """Return the metric that the scheduler compares, and which way is better."""
-    if plan.runner.scheduler.name == "none":
-        return None, "max"
-    reported = [m for e in plan.estimators if e.reports for m in valid_metrics(e)]
-    wanted = [o.metric for o in plan.objectives if o.metric in reported]
-    metric = plan.runner.scheduler.metric or (wanted or reported)[0]
-    directions = {o.metric: o.direction for o in plan.objectives}
-    direction = directions.get(metric, plan.metrics[metric].direction)
-    return metric, "max" if direction == "maximize" else "min"
-
-
-def _scheduler(plan: Plan, mode: str) -> TrialScheduler | None:
-    options = plan.runner.scheduler
-    if options.name == "asha":
-        return AsyncHyperBandScheduler(
-            time_attr=STEP,
-            metric=SCORE,
-            mode=mode,
-            max_t=_ENDLESS,
-            grace_period=options.grace,
-            reduction_factor=options.reduction,
-        )
-    if options.name == "median":
-        return _MedianRule(
-            time_attr=STEP,
-            metric=SCORE,
-            mode=mode,
-            grace_period=options.grace,
-            min_samples_required=options.min_trials,
-            min_time_slice=math.inf,  # it would pause trials to wait for others; ours cannot pause
-        )
-    return None

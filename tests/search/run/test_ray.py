@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ Plans = Callable[..., Plan]
 EVOLVE = {"name": "nsga2", "population": 4, "batch": 4}
 
 
+def wait_for_the_end_of(pid: int) -> None:
+    while (stat := Path(f"/proc/{pid}/stat")).exists() and ") Z " not in stat.read_text():
+        time.sleep(0.01)
+
+
 def ray(workers: int, **options: Any) -> dict[str, Any]:
     return {"runner": {"engine": "ray", "workers": workers, **options}}
 
@@ -36,13 +42,17 @@ def rows(store: Store, name: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_number_of_workers_does_not_change_the_trials(plan: Plans, store: Store) -> None:
-    changes = trained(raise_at=7) | {"strategy": EVOLVE, "constraints": ["cost <= 14"]}
+    changes = trained(raise_at=7, exit_at=13) | {"strategy": EVOLVE, "budget": {"trials": 16}}
+    changes |= {"constraints": ["cost <= 14"]}
     Runner(plan(**changes, name="inline"), store).run()
     for workers in (1, 3):
         Runner(plan(**{**changes, **ray(workers)}, name=f"ray{workers}"), store).run()
         assert rows(store, f"ray{workers}") == rows(store, "inline")
     failed = [r for r in store.trial_records(store.experiment("ray3").id) if r.status == "failed"]
-    assert all("--- what the trial printed ---\nwhat it printed" in r.traceback for r in failed)
+    assert {r.error for r in failed} == {"EvaluationError: it does not train", "SystemExit: 3"}
+    for record in failed:
+        printed = "--- what the trial printed ---\nwhat it printed" in record.traceback
+        assert printed == ("EvaluationError" in record.error)
 
 
 def test_cheap_batches_run_in_actors_with_the_same_result(plan: Plans, store: Store) -> None:
@@ -72,16 +82,68 @@ def test_a_lost_worker_is_replaced_and_its_trial_tried_again(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.fixture
+def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kills a worker, Ray says that it was for want of memory."""
+    from ray import get
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    def low(*arguments: Any, **options: Any) -> Any:
+        try:
+            return get(*arguments, **options)
+        except RayActorError as error:
+            raise OutOfMemoryError("the node is running low on memory") from error
+
+    monkeypatch.setattr("ray.get", low)
+
+
+@pytest.mark.parametrize("fixture", ["tmp_path", "short_of_memory"], ids=["killed", "memory"])
+def test_a_worker_that_dies_between_trials_costs_the_next_one_an_attempt(
+    plan: Plans, store: Store, tmp_path: Path, request: pytest.FixtureRequest, fixture: str
+) -> None:
+    request.getfixturevalue(fixture)
+    pids = tmp_path / "pids"
+
+    def kill(event: Event) -> None:
+        if (event.kind, event.number) == ("committed", 1):
+            worker = int(pids.read_text())
+            os.kill(worker, signal.SIGKILL)
+            wait_for_the_end_of(worker)
+
+    changes = trained(pids=str(pids)) | {"budget": {"trials": 4}} | ray(1, retries=1)
+    summary = Runner(plan(**changes), store, listeners=[kill]).run()
+    records = store.trial_records(summary.experiment.id)
+    assert [r.status for r in records] == ["done"] * 4
+    assert [r.attempts for r in records] == [1, 1, 2, 1]
+
+
+@pytest.mark.usefixtures("short_of_memory")
+def test_a_worker_killed_for_memory_is_a_lost_worker(plan: Plans, store: Store) -> None:
+    """Ray answers for it with an error that Tune does not know, and would end at."""
+    changes = trained(die_at=8) | {"budget": {"trials": 6}} | ray(2, retries=1)
+    summary = Runner(plan(**changes, name="tune"), store).run()
+    deadly = {"estimators": [{"name": "toys:Cost", "deadly": 8}], "budget": {"trials": 6}}
+    actors = Runner(plan(**deadly, **ray(2, retries=1), name="actors"), store).run()
+    for found, how in ((summary, ", killed for want of memory"), (actors, "")):
+        records = store.trial_records(found.experiment.id)
+        lost = [r for r in records if sum(r.architecture.values()) == 8]
+        text = f"WorkerLost: the worker that evaluated it died 2 times{how}"
+        assert [r.error for r in lost] == [text] * len(lost)
+        assert lost
+        assert found.counts["done"] == 6 - len(lost)
+
+
+@pytest.mark.parametrize("retries", [0, pytest.param(2, marks=pytest.mark.full)])
 def test_a_cheap_evaluation_that_kills_its_worker_takes_no_other_with_it(
-    plan: Plans, store: Store
+    plan: Plans, store: Store, retries: int
 ) -> None:
     deadly = {"estimators": [{"name": "toys:Cost", "deadly": 8}], "budget": {"trials": 24}}
-    summary = Runner(plan(**deadly, **ray(2, retries=1)), store).run()
+    summary = Runner(plan(**deadly, **ray(2, retries=retries)), store).run()
     records = store.trial_records(summary.experiment.id)
     lost = [r for r in records if r.status == "failed"]
     assert lost
     assert {sum(r.architecture.values()) for r in lost} == {8}
-    assert all("died 2 times" in (r.error or "") for r in lost)
+    assert all(f"died {max(2, 1 + retries)} times" in (r.error or "") for r in lost)
     assert summary.counts["done"] == 24 - len(lost)
 
 
@@ -159,6 +221,27 @@ def test_what_no_worker_can_load_ends_the_run(plan: Plans, store: Store) -> None
     record = store.experiment("toy")
     assert record.status == "failed"
     assert record.counts.get("running", 0) == 0
+
+
+def test_cheap_estimators_that_no_worker_can_load_end_the_run_too(
+    plan: Plans, store: Store
+) -> None:
+    with pytest.raises(EvaluationError, match=r"workers cannot load the search.*elsewhere"):
+        Runner(plan(estimators=["toys:UnloadableCost"], **ray(1)), store).run()
+    assert store.experiment("toy").status == "failed"
+    assert store.trial_records(store.experiment("toy").id) == []
+
+
+def test_more_workers_than_there_is_room_for_do_not_wait_for_each_other(
+    plan: Plans, store: Store
+) -> None:
+    summary = Runner(plan(budget={"trials": 12}, **ray(5)), store).run()
+    assert summary.counts["done"] == 12
+
+
+def test_a_trial_that_fits_nowhere_is_refused(plan: Plans, store: Store) -> None:
+    with pytest.raises(SpecError, match=r"has 3 cpu, 0 gpu; got runner: 1 cpu, 64 gpu for each"):
+        Runner(plan(**{**TRAIN, **ray(1, gpus_per_trial=64)}), store).run()
 
 
 def test_what_cannot_be_sent_is_refused_by_name(plan: Plans, store: Store) -> None:

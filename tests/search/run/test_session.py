@@ -121,6 +121,11 @@ def test_a_broken_constraint_on_a_costly_metric_is_measured(plan: Plans, store: 
     [
         ({"raise_at": 8}, "EvaluationError: it does not train"),
         ({"nan_at": 8}, "EvaluationError: train: accuracy must be a finite number, got nan"),
+        (
+            {"nan_at": 8, "stop_at": 8},
+            "EvaluationError: train: accuracy must be a finite number, got nan",
+        ),
+        ({"exit_at": 8}, "SystemExit: 3"),
     ],
 )
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(
@@ -137,6 +142,18 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(
         assert "Traceback" in (record.traceback or "")
         assert "accuracy" not in record.metrics
         assert record.metrics["cost"] == 8  # what was known before stays
+
+
+def test_a_trial_that_stops_itself_is_pruned_with_the_metrics_it_owes(
+    plan: Plans, store: Store
+) -> None:
+    summary = Runner(plan(**trained(stop_at=8) | {"budget": {"trials": 40}}), store).run()
+    records = store.trial_records(summary.experiment.id)
+    pruned = [r for r in records if r.status == "pruned"]
+    assert {sum(r.architecture.values()) for r in pruned} == {8}
+    assert all(r.metrics.keys() == {"accuracy", "cost", "gain"} for r in pruned)
+    assert all(r.metrics["accuracy"] == pytest.approx(8.1, abs=0.01) for r in pruned)
+    assert summary.counts["done"] + len(pruned) == 40
 
 
 def test_a_failing_cheap_estimator_is_a_failed_trial_with_one_line(

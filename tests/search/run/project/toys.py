@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
-from netloom.errors import EvaluationError, HardwareLimit
+from netloom.errors import EvaluationError, HardwareLimit, StopTrial
 from netloom.estimators import Estimator, Metric
 from netloom.seeds import derive_rng
 from netloom.spaces import Architecture, Decision, DecisionSpace
@@ -90,13 +91,17 @@ class Train(Estimator):
         nan_at: int | None = None,
         raise_at: int | None = None,
         die_at: int | None = None,
+        exit_at: int | None = None,
+        stop_at: int | None = None,
         sleep_s: float = 0.0,
         weights: bool = False,
         tested: bool = False,
         log: str | None = None,
+        pids: str | None = None,
     ) -> None:
         super().__init__(space, data)
         self.epochs, self.nan_at, self.raise_at, self.die_at = epochs, nan_at, raise_at, die_at
+        self.exit_at, self.stop_at, self.pids = exit_at, stop_at, pids
         self.sleep_s, self.weights, self.log = sleep_s, weights, log
         self.tested = tested or weights
         self._last: dict[str, Any] | None = None
@@ -122,6 +127,10 @@ class Train(Estimator):
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(f"{architecture.to_json()} {seed}\n")
+        if self.pids:
+            Path(self.pids).write_text(str(os.getpid()))
+        if total == self.exit_at:
+            sys.exit(3)
         if total == self.raise_at:
             print("what it printed")
             raise EvaluationError("it does not train")
@@ -131,13 +140,17 @@ class Train(Estimator):
         for epoch in range(1, 1 + int(budget or self.epochs)):
             time.sleep(self.sleep_s)
             accuracy = total + epoch / 10 + self._noise(seed)
+            if total == self.nan_at:
+                accuracy = math.nan
             if report is not None:
                 report(epoch, {"accuracy": accuracy, "loss": 1 / epoch})  # a curve, no metric
+            if total == self.stop_at:
+                raise StopTrial("enough")
         if self.weights:
             import torch
 
             self._last = {"w": torch.full((4,), float(seed % 1000))}
-        return {"accuracy": math.nan if total == self.nan_at else accuracy}
+        return {"accuracy": accuracy}
 
     def test(
         self, architecture: Architecture, *, seed: int = 0, weights: Any = None
@@ -166,10 +179,8 @@ class Exact(Train):
         return 0.0
 
 
-class Unloadable(Train):
+class OnlyHere:
     """Fine where it is made, not in a worker."""
-
-    name: ClassVar[str] = "unloadable"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"made_in": os.getpid()}
@@ -177,3 +188,15 @@ class Unloadable(Train):
     def __setstate__(self, state: dict[str, Any]) -> None:
         if os.getpid() != state["made_in"]:
             raise RuntimeError("this cannot be loaded elsewhere")
+
+
+class Unloadable(OnlyHere, Train):
+    """Trains where it was made."""
+
+    name: ClassVar[str] = "unloadable"
+
+
+class UnloadableCost(OnlyHere, Cost):
+    """Cheap where it was made."""
+
+    name: ClassVar[str] = "unloadable_cost"
