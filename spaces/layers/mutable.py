@@ -75,6 +75,11 @@ class Choice(Size):
         self.allowed: tuple[Option, ...] = self.decision.options
         self.spread: tuple[Option, ...] | None = None  # per sample of a batch; None: all alike
 
+    @classmethod
+    def of(cls, decision: Decision) -> Choice:
+        """Return a choice with the name, the options and the order of a decision of a space."""
+        return cls(decision.name, decision.options, decision.ordered)
+
     @property
     def name(self) -> str:
         """Name of the decision."""

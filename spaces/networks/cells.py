@@ -1,48 +1,142 @@
 """Networks made of NAS-Bench-201 cells: the topology space and the size space share them.
 
+With numbers and names they are the stand-alone networks; with `Choice`s of widths or of the
+operations of an edge, their super-networks.
+
 Source: arXiv 2001.00326 and 2009.00437; D-X-Y/AutoDL-Projects: xautodl/models/cell_operations.py,
-cell_infers/cells.py, shape_infers/InferTinyCellNet.py (re-written).
+cell_infers/cells.py, cell_searchs/search_cells.py, shape_infers/InferTinyCellNet.py;
+changlin31/BossNAS: searching/bossnas/models/operations/nats_ops.py (re-written).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-Genotype = Sequence[Sequence[str]]  # per node 1, 2, 3: the operation from each earlier node
+from ..layers import (
+    Choice,
+    Mutable,
+    OneOf,
+    Size,
+    Zero,
+    as_size,
+    batch_norm2d,
+    conv2d,
+    linear,
+)
+from ..layers.mutable import Context
+
+Operation: TypeAlias = "str | Choice"  # of one edge
+Genotype: TypeAlias = Sequence[Sequence[Operation]]  # per node 1, 2, 3: from each earlier node
+Width: TypeAlias = "Size | int"
+
+
+@dataclass(frozen=True)
+class Norm:
+    """How the layers of a network are normalised.
+
+    Args:
+        affine: With scale and shift; without them the convolution before has a bias.
+        switchable: Where the width is chosen, a batch norm for each or one for all.
+    """
+
+    affine: bool = True
+    switchable: bool = False
+
+    def __call__(self, channels: Width) -> nn.Module:
+        """Return a batch norm."""
+        return batch_norm2d(channels, affine=self.affine, switchable=self.switchable)
+
+
+PLAIN = Norm()
 
 
 class Stem(nn.Sequential):
     """3x3 convolution and batch norm."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
+    def __init__(self, in_channels: int, out_channels: Width, norm: Norm = PLAIN) -> None:
+        super().__init__(conv2d(in_channels, out_channels, 3), norm(out_channels))
 
 
 class ReluConvBN(nn.Sequential):
-    """ReLU, convolution without bias (size kept at stride 1, halved upwards at 2), batch norm."""
+    """ReLU, convolution (size kept at stride 1, halved upwards at 2), batch norm."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: Width,
+        out_channels: Width,
+        kernel: int,
+        stride: int = 1,
+        norm: Norm = PLAIN,
+    ) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(out_channels),
+            conv2d(in_channels, out_channels, kernel, stride=stride, bias=not norm.affine),
+            norm(out_channels),
         )
 
 
 class ConvBN(nn.Sequential):
-    """1x1 convolution without bias and batch norm: a skip between different widths."""
+    """1x1 convolution and batch norm: a skip between different widths."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: Width, out_channels: Width, norm: Norm = PLAIN) -> None:
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            conv2d(in_channels, out_channels, bias=not norm.affine), norm(out_channels)
         )
+
+
+class Skip(Mutable):
+    """The identity while two chosen widths agree, a 1x1 convolution and batch norm while not.
+
+    Args:
+        in_channels: Width of the input.
+        out_channels: Width of the output.
+        norm: Of the convolution.
+    """
+
+    def __init__(self, in_channels: Width, out_channels: Width, norm: Norm) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = as_size(in_channels), as_size(out_channels)
+        self.projection = ConvBN(in_channels, out_channels, norm)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices of both widths, each once."""
+        return tuple(dict.fromkeys((*self.in_channels.choices, *self.out_channels.choices)))
+
+    @property
+    def projects(self) -> bool:
+        """Whether the widths differ now."""
+        return self.in_channels.value != self.out_channels.value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W)."""
+        if self.together:
+            return self._together(x)
+        y: Tensor = self.projection(x) if self.projects else x
+        return y
+
+    def branches(self) -> Iterator[tuple[nn.Module, Context]]:
+        """Yield the convolution while it runs."""
+        if self.projects:
+            yield self.projection, {}
+
+    def cut(self, inherit: bool) -> nn.Module:
+        """Return what runs."""
+        return self.projection if self.projects else nn.Identity()
+
+    def _together(self, x: Tensor) -> Tensor:
+        """Project the samples whose own widths differ."""
+        widths = zip(self.in_channels.each(len(x)), self.out_channels.each(len(x)), strict=True)
+        equal = torch.tensor([a == b for a, b in widths], device=x.device)
+        more = self.out_channels.max - self.in_channels.max
+        same = F.pad(x, (0, 0, 0, 0, 0, more))  # equal widths fit both
+        return torch.where(equal[:, None, None, None], same, self.projection(x))
 
 
 class AvgPool(nn.AvgPool2d):
@@ -50,18 +144,6 @@ class AvgPool(nn.AvgPool2d):
 
     def __init__(self) -> None:
         super().__init__(3, stride=1, padding=1, count_include_pad=False)
-
-
-class Zero(nn.Module):
-    """`none`: multiplies by 0, as the benchmark does.
-
-    It keeps every operation of the cell in the autograd graph, so that each parameter gets a
-    gradient (0 for a dead one) and optimizers need no special case.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return zeros of the shape of `x`."""
-        return x * 0.0
 
 
 class Sum(nn.Module):
@@ -83,14 +165,21 @@ class Reduction(nn.Module):
         out_channels: Width of the output.
         odd: Whether the input side is odd; the average then keeps the last row and column, as
             the convolution does.
+        norm: Of the two convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, odd: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: Width,
+        out_channels: Width,
+        odd: bool = False,
+        norm: Norm = PLAIN,
+    ) -> None:
         super().__init__()
-        self.conv_a = ReluConvBN(in_channels, out_channels, 3, 2)
-        self.conv_b = ReluConvBN(out_channels, out_channels, 3)
+        self.conv_a = ReluConvBN(in_channels, out_channels, 3, 2, norm)
+        self.conv_b = ReluConvBN(out_channels, out_channels, 3, norm=norm)
         self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, ceil_mode=odd), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            nn.AvgPool2d(2, ceil_mode=odd), conv2d(in_channels, out_channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,11 +192,11 @@ class Reduction(nn.Module):
 class Head(nn.Module):
     """Batch norm, ReLU, global average, linear."""
 
-    def __init__(self, in_channels: int, classes: int) -> None:
+    def __init__(self, in_channels: Width, classes: int, norm: Norm = PLAIN) -> None:
         super().__init__()
-        self.activate = nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU())
+        self.activate = nn.Sequential(norm(in_channels), nn.ReLU())
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(in_channels, classes)
+        self.classifier = linear(in_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, classes)."""
@@ -116,15 +205,33 @@ class Head(nn.Module):
         return logits
 
 
-def operation(name: str, in_channels: int, out_channels: int) -> nn.Module:
-    """Return the operation `name` of an edge from width `in_channels` to `out_channels`."""
-    if name == "nor_conv_1x1":
-        return ReluConvBN(in_channels, out_channels, 1)
-    if name == "nor_conv_3x3":
-        return ReluConvBN(in_channels, out_channels, 3)
+_FREE: dict[str, type[nn.Module]] = {  # of parameters
+    "none": Zero,
+    "skip_connect": nn.Identity,
+    "avg_pool_3x3": AvgPool,
+}
+
+
+def operation(
+    name: Operation, in_channels: Width, out_channels: Width, norm: Norm = PLAIN
+) -> nn.Module:
+    """Return the operation of an edge between two widths, or one of several where it is chosen.
+
+    `none` multiplies by 0, as the benchmark does: it keeps every operation of the cell in the
+    autograd graph, so that each parameter gets a gradient (0 for a dead one) and optimizers need
+    no special case.
+    """
+    if isinstance(name, Choice):
+        return OneOf(
+            name, {o: operation(str(o), in_channels, out_channels, norm) for o in name.options}
+        )
+    if name in ("nor_conv_1x1", "nor_conv_3x3"):
+        return ReluConvBN(in_channels, out_channels, int(name[-1]), norm=norm)
     if name == "skip_connect" and in_channels != out_channels:
-        return ConvBN(in_channels, out_channels)
-    return {"none": Zero, "skip_connect": nn.Identity, "avg_pool_3x3": AvgPool}[name]()
+        if isinstance(in_channels, int) and isinstance(out_channels, int):
+            return ConvBN(in_channels, out_channels, norm)
+        return Skip(in_channels, out_channels, norm)
+    return _FREE[name]()
 
 
 class Cell(nn.Module):
@@ -134,13 +241,16 @@ class Cell(nn.Module):
         genotype: The operations from nodes 0..i-1, for i = 1, 2, 3.
         in_channels: Width of node 0.
         out_channels: Width of the other nodes.
+        norm: Of the operations.
     """
 
-    def __init__(self, genotype: Genotype, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, genotype: Genotype, in_channels: Width, out_channels: Width, norm: Norm = PLAIN
+    ) -> None:
         super().__init__()
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                operation(name, out_channels if source else in_channels, out_channels)
+                operation(name, out_channels if source else in_channels, out_channels, norm)
                 for source, name in enumerate(node)
             )
             for node in genotype
@@ -167,30 +277,35 @@ class CellNetwork(nn.Module):
         in_channels: Channels of the image.
         classes: Number of outputs.
         resolution: Side of the image.
+        norm: Of stem, reductions and head.
+        cell_norm: Of the cells; None: the same.
     """
 
     def __init__(
         self,
         genotype: Genotype,
-        widths: Sequence[int],
+        widths: Sequence[Width],
         reductions: Sequence[bool],
         in_channels: int,
         classes: int,
         resolution: int,
+        *,
+        norm: Norm = PLAIN,
+        cell_norm: Norm | None = None,
     ) -> None:
         super().__init__()
-        self.stem = Stem(in_channels, widths[0])
+        self.stem = Stem(in_channels, widths[0], norm)
         layers: list[nn.Module] = []
         width, side = widths[0], resolution
         for new_width, reduction in zip(widths, reductions, strict=True):
             if reduction:
-                layers.append(Reduction(width, new_width, side % 2 == 1))
+                layers.append(Reduction(width, new_width, side % 2 == 1, norm))
                 side = (side + 1) // 2
             else:
-                layers.append(Cell(genotype, width, new_width))
+                layers.append(Cell(genotype, width, new_width, cell_norm or norm))
             width = new_width
         self.layers = nn.Sequential(*layers)
-        self.head = Head(width, classes)
+        self.head = Head(width, classes, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, resolution, resolution) -> (N, classes)."""

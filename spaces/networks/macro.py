@@ -1,4 +1,4 @@
-"""The networks of NAS-Bench-Macro.
+"""The networks of NAS-Bench-Macro and their super-network.
 
 Source: arXiv 2103.11922; xiusu/NAS-Bench-Macro: train/model.py (re-written).
 """
@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from ..layers import Choice, OneOf
+from .codes import block_code
 
 
 class Stem(nn.Sequential):
@@ -83,23 +86,33 @@ class Head(nn.Module):
         return logits
 
 
+def operation(name: str | Choice, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Return the operation of a layer, or one of several where it is chosen."""
+    if isinstance(name, Choice):
+        shape = (in_channels, out_channels, stride)
+        return OneOf(name, {option: operation(str(option), *shape) for option in name.options})
+    if name == "identity":
+        return nn.Identity() if stride == 1 else Downsample(in_channels, out_channels)
+    kernel, expand, _ = block_code(name)
+    return InvertedResidual(in_channels, out_channels, kernel, expand, stride)
+
+
 class MacroNetwork(nn.Sequential):
     """Stem, eight layers, head.
 
     Args:
         stem: Arguments of `Stem`.
-        layers: Per layer its class and arguments; identities are left out.
+        layers: Per layer its operation, the widths that it reads and writes, and its stride.
         head: Arguments of `Head`.
     """
 
     def __init__(
         self,
         stem: tuple[int, int],
-        layers: Sequence[tuple[str, tuple[int, ...]]],
+        layers: Sequence[tuple[str | Choice, int, int, int]],
         head: tuple[int, int, int],
     ) -> None:
-        blocks = {"Downsample": Downsample, "InvertedResidual": InvertedResidual}
-        body: list[nn.Module] = [blocks[name](*args) for name, args in layers]
+        body = [operation(*layer) for layer in layers]
         super().__init__()
         self.stem = Stem(*stem)
         self.layers = nn.Sequential(*body)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..arguments import with_preset
 from ..decision import Architecture, Decision
 from ..graph import Module, PartGraph
+from ..networks.codes import block_code
 from ..part import NETWORK_INPUT, Part
 from ..space import Space
 from .checks import at_least
@@ -14,8 +16,9 @@ from .checks import at_least
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..layers import ModuleSupernet
+
 OPERATIONS = ("identity", "k3_e3", "k5_e6")  # written 0, 1, 2
-_ARGUMENTS = {"k3_e3": (3, 3), "k5_e6": (5, 6)}  # kernel, expand ratio
 _STAGES = (2, 3, 3)  # layers; the first of each halves the side and doubles the width
 _PLACES = [(stage, layer) for stage, n in enumerate(_STAGES) for layer in range(n)]
 _NAMES = [f"stage{stage + 1}.layer{layer + 1}" for stage, layer in _PLACES]
@@ -26,11 +29,13 @@ class NasBenchMacro(Space):
     """The space of NAS-Bench-Macro: 6,561 architectures, 3,969 different networks.
 
     Written as eight digits: 0 identity, 1 inverted residual of kernel 3 and ratio 3, 2 of kernel
-    5 and ratio 6. Where a stage begins, 0 is a 1x1 convolution of stride 2.
+    5 and ratio 6. Where a stage begins, 0 is a 1x1 convolution of stride 2. The super-network has
+    all three in every layer.
 
     Source: arXiv 2103.11922; xiusu/NAS-Bench-Macro: train/model.py.
 
     Args:
+        preset: `full`, the networks of the benchmark, or `tiny`; sets the options left out.
         channels: Of the stem; doubled at each of the three stages.
         features: Channels before the classifier.
         classes: Number of outputs.
@@ -41,15 +46,25 @@ class NasBenchMacro(Space):
     name = "nas_bench_macro"
     notation = "8 digits, each 0, 1 or 2"
 
+    presets: ClassVar = {
+        "full": {"channels": 32, "features": 1280, "resolution": 32},
+        "tiny": {"channels": 4, "features": 32, "resolution": 16},
+    }
+    mixture = True
+
     def __init__(
         self,
         *,
-        channels: int = 32,
-        features: int = 1280,
+        preset: str = "full",
+        channels: int | None = None,
+        features: int | None = None,
         classes: int = 10,
-        resolution: int = 32,
+        resolution: int | None = None,
         in_channels: int = 3,
     ) -> None:
+        own = {"channels": channels, "features": features, "resolution": resolution}
+        o = with_preset(self.name, {"preset": preset, **own}, self.presets)
+        channels, features, resolution = (o[name] for name in own)
         at_least(
             1,
             channels=channels,
@@ -67,8 +82,21 @@ class NasBenchMacro(Space):
         """Return the network, freshly initialised."""
         from ..networks.macro import MacroNetwork
 
-        layers = [(name, args) for _, name, args in self._layers(architecture)]
-        return MacroNetwork(self._stem, layers, self._head)
+        return MacroNetwork(self._stem, list(self._layers(architecture)), self._head)
+
+    def supernet(self) -> ModuleSupernet:
+        """Return a super-network with every operation in every layer."""
+        from ..layers import Choice, ModuleSupernet
+        from ..networks.macro import MacroNetwork
+
+        chosen = {decision.name: Choice.of(decision) for decision in self.decisions}
+        network = MacroNetwork(self._stem, list(self._layers(chosen)), self._head)
+        return ModuleSupernet(self, network)
+
+    def counts(self) -> dict[str, int]:
+        """Return the strings and the different networks (see `canonical`)."""
+        networks = {self.canonical(a) for a in self.enumerate()}
+        return {"architectures": self.size, "networks": len(networks)}
 
     def parts(self, architecture: Architecture) -> list[Part]:
         """Return one part per stem, layer that is no identity, and head."""
@@ -76,11 +104,11 @@ class NasBenchMacro(Space):
         graph = PartGraph((1, self._stem[0], side, side))
         module = Module(f"{_NETWORKS}:Stem", self._stem)
         x = graph.add("stem", module, NETWORK_INPUT, shape=(1, self._channels, side, side))
-        for label, name, args in self._layers(architecture):
-            if name == "Downsample" or args[-1] == 2:
-                side = (side + 1) // 2
-            module = Module(f"{_NETWORKS}:{name}", args)
-            x = graph.add(label, module, x, shape=(1, args[1], side, side))
+        for label, layer in zip(_NAMES, self._layers(architecture), strict=True):
+            if (block := _module(*layer)) is not None:
+                _, _, width, stride = layer
+                side = (side + 1) // 2 if stride == 2 else side
+                x = graph.add(label, block, x, shape=(1, width, side, side))
         module = Module(f"{_NETWORKS}:Head", self._head)
         graph.add("head", module, x, shape=(1, self._head[-1]))
         return graph.parts
@@ -121,13 +149,16 @@ class NasBenchMacro(Space):
         """Return the network with the best mean accuracy of the benchmark."""
         return {"best": self.parse_notation("22212220")}
 
-    def _layers(self, a: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-        """Yield (label, class, arguments) of every layer that is no identity."""
-        for (stage, layer), label in zip(_PLACES, _NAMES, strict=True):
+    def _layers(self, a: Mapping[str, Any]) -> Iterator[tuple[Any, int, int, int]]:
+        """Yield operation (or the choice of it), widths and stride of every layer."""
+        for (stage, layer), name in zip(_PLACES, _NAMES, strict=True):
             width = self._channels * 2 ** (stage + 1)
-            in_width, stride = (width // 2, 2) if layer == 0 else (width, 1)
-            if (operation := a[label]) != "identity":
-                args = (in_width, width, *_ARGUMENTS[operation], stride)
-                yield label, "InvertedResidual", args
-            elif layer == 0:
-                yield label, "Downsample", (in_width, width)
+            yield (a[name], width // 2, width, 2) if layer == 0 else (a[name], width, width, 1)
+
+
+def _module(name: str, in_width: int, width: int, stride: int) -> Module | None:
+    """Return the module of a layer; None for an identity, which is no layer."""
+    if name == "identity":
+        return Module(f"{_NETWORKS}:Downsample", (in_width, width)) if stride == 2 else None
+    kernel, expand, _ = block_code(name)
+    return Module(f"{_NETWORKS}:InvertedResidual", (in_width, width, kernel, expand, stride))

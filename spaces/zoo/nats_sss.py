@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import SpecError
+from ..arguments import with_preset
 from ..decision import Architecture, Decision
 from ..part import Part
 from ..space import Space
@@ -14,6 +15,8 @@ from .checks import at_least
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..layers import ModuleSupernet
 
 GENOTYPE = (
     ("nor_conv_3x3",),
@@ -42,12 +45,15 @@ class NatsSSS(Space):
     Written `c1:c2:c3:c4:c5`. The stem has the first width; where the width changes inside a cell
     the skip becomes a 1x1 convolution and batch norm (no ReLU, as the benchmark's networks have
     it; search code that puts one there trains other networks). `parse` also reads widths between
-    the listed ones.
+    the listed ones; the super-network has the listed ones only. It is slimmable: a smaller width
+    is the leading channels of a larger one.
 
     Source: arXiv 2009.00437; D-X-Y/AutoDL-Projects: xautodl/models/shape_infers/
-    InferTinyCellNet.py, exps/NATS-Bench/main-sss.py.
+    InferTinyCellNet.py, exps/NATS-Bench/main-sss.py; changlin31/BossNAS: searching/bossnas/
+    models/{supernets/nats_supernet,operations/nats_ops}.py.
 
     Args:
+        preset: `full`, the networks of the benchmark, or `tiny`; sets the options left out.
         widths: To choose from, rising.
         cells: Per stage; the benchmark has one.
         classes: Number of outputs.
@@ -57,19 +63,26 @@ class NatsSSS(Space):
 
     name = "nats_sss"
     notation = "c1:c2:c3:c4:c5"
+    presets: ClassVar = {
+        "full": {"widths": [8, 16, 24, 32, 40, 48, 56, 64], "resolution": 32},
+        "tiny": {"widths": [4, 8, 12, 16], "resolution": 16},
+    }
 
     def __init__(
         self,
         *,
-        widths: Sequence[int] = (8, 16, 24, 32, 40, 48, 56, 64),
+        preset: str = "full",
+        widths: Sequence[int] | None = None,
         cells: int = 1,
         classes: int = 10,
-        resolution: int = 32,
+        resolution: int | None = None,
         in_channels: int = 3,
     ) -> None:
+        own = {"preset": preset, "widths": widths, "resolution": resolution}
+        o = with_preset(self.name, own, self.presets)
+        widths, resolution = o["widths"], o["resolution"]
         at_least(1, cells=cells, classes=classes, resolution=resolution, in_channels=in_channels)
-        given: Any = widths  # a caller may pass anything
-        if isinstance(given, str) or not isinstance(given, Sequence):
+        if isinstance(widths, str) or not isinstance(widths, Sequence):
             raise SpecError(f"widths must be a list of integers, got {widths!r}")
         at_least(1, **{f"widths[{i}]": w for i, w in enumerate(widths)})
         if not widths or list(widths) != sorted(set(widths)):
@@ -88,6 +101,27 @@ class NatsSSS(Space):
         widths = self._widths(architecture)
         return CellNetwork(GENOTYPE, widths, self._reductions, *self._image)
 
+    def supernet(self, *, norms: Literal["width", "shared"] = "width") -> ModuleSupernet:
+        """Return the slimmable super-network.
+
+        Args:
+            norms: One batch norm for each width (`width`, as in the literature), or the leading
+                part of one for all (`shared`).
+
+        Raises:
+            SpecError: If `norms` is neither.
+        """
+        from ..layers import Choice, ModuleSupernet
+        from ..networks.cells import CellNetwork, Norm
+
+        if norms not in ("width", "shared"):
+            raise SpecError(f"norms must be width or shared, got {norms!r}")
+        chosen = [Choice.of(decision) for decision in self.decisions]
+        widths = [c for c, n in zip(chosen, self._repeats, strict=True) for _ in range(n)]
+        norm = Norm(switchable=norms == "width")
+        network = CellNetwork(GENOTYPE, widths, self._reductions, *self._image, norm=norm)
+        return ModuleSupernet(self, network)
+
     def parts(self, architecture: Architecture) -> list[Part]:
         """Return one part per stem, operation, sum, reduction and head."""
         widths = self._widths(architecture)
@@ -104,9 +138,19 @@ class NatsSSS(Space):
         """Return `c1:c2:c3:c4:c5`."""
         return ":".join(str(architecture[name]) for name in _NAMES)
 
+    def published(self) -> dict[str, Architecture]:
+        """Return the networks that the literature names."""
+        return {name: self.parse_notation(text) for name, text in _PUBLISHED.items()}
+
     def _widths(self, architecture: Mapping[str, Any]) -> list[int]:
         layers = zip(_NAMES, self._repeats, strict=True)
         return [int(architecture[name]) for name, n in layers for _ in range(n)]
+
+
+_PUBLISHED = {
+    # arXiv 2103.12424: the best path by the published ratings on CIFAR-10
+    "BossNAS": "64:40:48:64:56",
+}
 
 
 def _number(text: Any) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import InvalidArchitecture, did_you_mean
+from ..arguments import with_preset
 from ..decision import Architecture, Decision
 from ..part import Part
 from ..space import Space
@@ -15,6 +16,8 @@ from .checks import at_least
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..layers import ModuleSupernet
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (node, earlier node), as strings go
@@ -26,11 +29,14 @@ class NB201(Space):
 
     Written `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`. Every string is an architecture of its own and
     every operation counts in parameters and MACs, also one on a zero input or without a way to
-    the output.
+    the output. The super-network has every operation on every edge; all cells share the choice
+    of an edge.
 
-    Source: arXiv 2001.00326; D-X-Y/AutoDL-Projects: xautodl/models/cell_infers/tiny_network.py.
+    Source: arXiv 2001.00326; D-X-Y/AutoDL-Projects: xautodl/models/cell_infers/tiny_network.py,
+    cell_searchs/search_cells.py.
 
     Args:
+        preset: `full`, the networks of the benchmark, or `tiny`; sets the options left out.
         channels: Of the first stack; doubled in each of the two reductions.
         cells: Per stack; there are three stacks.
         classes: Number of outputs.
@@ -40,16 +46,25 @@ class NB201(Space):
 
     name = "nb201"
     notation = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+    presets: ClassVar = {
+        "full": {"channels": 16, "cells": 5, "resolution": 32},
+        "tiny": {"channels": 4, "cells": 1, "resolution": 16},
+    }
+    mixture = True
 
     def __init__(
         self,
         *,
-        channels: int = 16,
-        cells: int = 5,
+        preset: str = "full",
+        channels: int | None = None,
+        cells: int | None = None,
         classes: int = 10,
-        resolution: int = 32,
+        resolution: int | None = None,
         in_channels: int = 3,
     ) -> None:
+        own = {"channels": channels, "cells": cells, "resolution": resolution}
+        o = with_preset(self.name, {"preset": preset, **own}, self.presets)
+        channels, cells, resolution = (o[name] for name in own)
         at_least(
             1,
             channels=channels,
@@ -70,6 +85,28 @@ class NB201(Space):
         from ..networks.cells import CellNetwork
 
         return CellNetwork(_genotype(architecture), self._widths, self._reductions, *self._image)
+
+    def supernet(self, *, affine: bool = True) -> ModuleSupernet:
+        """Return a super-network with every operation on every edge of every cell.
+
+        Args:
+            affine: Whether the batch norms of the cells have scale and shift, as those of the
+                stand-alone networks. Without, as the benchmark's own search methods have it, the
+                convolutions of the cells have a bias instead.
+        """
+        from ..layers import Choice, ModuleSupernet
+        from ..networks.cells import CellNetwork, Norm
+
+        edges = {decision.name: Choice.of(decision) for decision in self.decisions}
+        skeleton = (self._widths, self._reductions, *self._image)
+        network = CellNetwork(_genotype(edges), *skeleton, cell_norm=Norm(affine))
+        return ModuleSupernet(self, network)
+
+    def counts(self) -> dict[str, int]:
+        """Return the strings, the networks (see `canonical`), and the cells with a way through."""
+        networks = {self.canonical(a) for a in self.enumerate()}
+        connected = sum(map(_connected, self.enumerate()))
+        return {"architectures": self.size, "networks": len(networks), "connected": connected}
 
     def parts(self, architecture: Architecture) -> list[Part]:
         """Return one part per stem, operation, sum, reduction and head."""
@@ -119,11 +156,24 @@ class NB201(Space):
 _PUBLISHED = {
     # arXiv 2001.00326, table 5: the cell of ResNet
     "ResNet": "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|",
+    # arXiv 2009.00437, section 3.2: the cell whose widths the size space chooses
+    "NATS-size": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
 }
 
 
-def _genotype(a: Mapping[str, Any]) -> list[list[str]]:
+def _genotype(a: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the operations (or the choices of them) from the earlier nodes to each node."""
     return [[a[f"node{node}.from{source}"] for source in range(node)] for node in (1, 2, 3)]
+
+
+def _connected(a: Mapping[str, Any]) -> bool:
+    """Return whether a path without `none` leads from the input to the output."""
+    reached = {0}
+    for (node, source), name in zip(EDGES, _NAMES, strict=True):
+        if source in reached and a[name] != "none":
+            reached.add(node)
+    return 3 in reached
 
 
 def _edges(text: str, node: int) -> list[str]:
