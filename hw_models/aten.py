@@ -15,7 +15,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .op_names import ATEN_DOTS, ATEN_KINDS, ATEN_PRODUCTS
+from ..errors import TraceError
+from .op_names import ATEN_DOTS, ATEN_KINDS, ATEN_PRODUCTS, OPAQUE_PRODUCTS
 from .recorder import Recorder, tensors_in
 from .rules import record_conv, record_product
 from .workload import Kind
@@ -48,6 +49,7 @@ def _record(rec: Recorder, func: Any, args: Any, kwargs: Mapping[str, Any], out:
     if not operands or not results:  # a constant: it enters the graph where a layer reads it
         return
     name = func.overloadpacket.__name__
+    plain = name.removesuffix("_")  # `addmm_` multiplies as `addmm` does
     result = results[0]
     if name == "convolution":
         stride, padding, dilation, transposed, _, groups = args[3:9]
@@ -62,12 +64,25 @@ def _record(rec: Recorder, func: Any, args: Any, kwargs: Mapping[str, Any], out:
             groups=groups,
             transposed=transposed,
         )
-    elif name in ATEN_PRODUCTS:
-        left = args[ATEN_PRODUCTS[name]]
-        record_product(rec, name, operands, result, left.shape[-1])
-    elif name == "addbmm":  # a batch of products, summed
+    elif name == "conv_tbc":  # (time, batch, in) with a weight (kernel, in, out)
+        macs = result.numel() * math.prod(args[1].shape[:2])
+        kind: Kind = "pointwise_conv" if args[1].shape[0] == 1 else "conv"
+        rec.layer(kind, name, operands, results, macs=macs, kernel=(args[1].shape[0],))
+    elif plain in ATEN_PRODUCTS:
+        left = args[ATEN_PRODUCTS[plain]]
+        record_product(rec, plain, operands, result, left.shape[-1])
+    elif plain == "addbmm":  # a batch of products, summed
         macs = args[1].numel() * args[2].shape[-1]
-        rec.layer("matmul", name, operands, results, macs=macs)
+        rec.layer("matmul", plain, operands, results, macs=macs)
+    elif name.startswith("_scaled_dot_product"):  # a backend's own kernel, called by name
+        query, key, value = (t.shape for t in args[:3])
+        macs = math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+        rec.layer("attention", name, operands, results, macs=macs)
+    elif OPAQUE_PRODUCTS.search(name):
+        raise TraceError(
+            f"{rec.where()} calls {name}, a fused operator whose products cannot be seen; call the "
+            "public function that it belongs to, or write the products out"
+        )
     elif name == "_trilinear":  # of nn.Bilinear: x^T W_o y for each output o
         macs = args[0].shape[0] * args[1].numel() + result.numel() * args[0].shape[1]
         rec.layer("linear", "bilinear", operands, results, macs=macs)
@@ -77,7 +92,7 @@ def _record(rec: Recorder, func: Any, args: Any, kwargs: Mapping[str, Any], out:
         inside = name.endswith("_")
         memory = operands[0].untyped_storage()._cdata
         view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
-        kind: Kind = "reshape" if view else ATEN_KINDS.get(name.strip("_"), "other")
+        kind = "reshape" if view else ATEN_KINDS.get(name.strip("_"), "other")
         rec.layer(kind, name.strip("_"), operands, results, view=view)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .workload import Kind
 
 
@@ -52,7 +54,10 @@ ATEN_PRODUCTS = {
     "addmv": 1,
     "_int_mm": 0,
     "_scaled_mm": 0,
+    "_addmm_activation": 1,
 }
+# fused operators that multiply inside: counting them as nothing would be a lie
+OPAQUE_PRODUCTS = re.compile(r"(^|_)(attention|[a-z]*mm|rnn|lstm|gru|encoder_layer)(_|$)")
 ATEN_DOTS = frozenset({"dot", "vdot"})
 _ATEN: dict[Kind, str] = {
     "norm": """native_batch_norm native_layer_norm native_group_norm native_batch_norm_legit

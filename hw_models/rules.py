@@ -321,7 +321,7 @@ def _pool(n: int) -> Rule:
         if ceil_mode or return_indices or (args and args[0] is True) or len(shape) != n + 2:
             return NotImplemented  # args: ceil_mode, count_include_pad of an average pool
         kernel = _tuple(kernel_size, n)
-        steps = _tuple(stride, n) if stride not in (None, ()) else kernel
+        steps = _tuple(stride, n) if stride not in (None, (), []) else kernel
         pads, dilations = _tuple(padding, n), _tuple(dilation, n)
         rows = list(zip(shape[2:], kernel, steps, pads, dilations, strict=True))
         size = [(h + 2 * p - d * (k - 1) - 1) // s + 1 for h, k, s, p, d in rows]

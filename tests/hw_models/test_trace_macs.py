@@ -315,6 +315,13 @@ def test_the_encoder_with_a_padding_mask_is_traced():
     [
         (lambda m, x: torch.bmm(input=x, mat2=x), 2 * 4**3),
         (lambda m, x: torch.matmul(x, x, out=torch.empty(2, 4, 4)), 2 * 4**3),
+        (lambda m, x: torch.baddbmm(x, x, x), 2 * 4**3),
+        (lambda m, x: x.clone().baddbmm_(x, x), 2 * 4**3),
+        (lambda m, x: x[0].clone().addmm_(x[0], x[1]), 4**3),
+        (lambda m, x: x[0, 0].clone().addmv_(x[0], x[1, 0]), 4**2),
+        (lambda m, x: x[0].clone().addbmm_(x, x), 2 * 4**3),
+        (lambda m, x: torch.conv_tbc(x, x.new_ones(3, 4, 5), x.new_ones(5), 1), 2 * 4 * 5 * 12),
+        (lambda m, x: F.max_pool2d(x[None], 2, []), 0),
         (lambda m, x: torch.pow(2.0, x), 0),
         (lambda m, x: torch.softmax(x, -1, torch.float64), 0),
     ],
@@ -325,6 +332,31 @@ def test_unusual_spellings_are_traced(function, macs):
     assert workload.macs == macs
     tensor = workload.tensors[workload.outputs[0]]
     assert (tensor.shape, f"torch.{tensor.dtype}") == (tuple(real.shape), str(real.dtype))
+
+
+def test_a_backends_own_attention_kernel_counts_like_the_public_function():
+    query, memory = torch.zeros(1, 2, 6, 8), torch.zeros(1, 2, 5, 8)
+
+    def kernel(m, q, k):
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, k)[0]
+
+    def public(m, q, k):
+        return F.scaled_dot_product_attention(q, k, k)
+
+    direct, through = (trace(Calls(f), (query, memory)) for f in (kernel, public))
+    assert direct.macs == through.macs == 2 * 2 * 6 * 5 * 8
+    assert "attention" in {layer.kind for layer in direct.layers}
+
+
+def test_a_fused_operator_whose_products_are_hidden_is_refused():
+    """Its multiply-adds are not nothing, so they are not counted as nothing."""
+
+    def fused(m, t):
+        return torch._native_multi_head_attention(t, t, t, 8, 2, m.w, m.b, m.v, m.c)[0]
+
+    network = Calls(fused, w=weight(24, 8), b=weight(24), v=weight(8, 8), c=weight(8))
+    with pytest.raises(TraceError, match=r"_native_multi_head_attention.*cannot be seen"):
+        trace(network, torch.zeros(TOKENS))
 
 
 @pytest.mark.parametrize(
