@@ -5,12 +5,12 @@ from __future__ import annotations
 from .attention import Attention, ElasticAttention, LowRankLinear, Mlp, attention
 from .calibrate import calibrate
 from .elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
-from .make import batch_norm2d, conv2d, layer_norm, linear
+from .make import batch_norm2d, conv2d, layer_norm, linear, repeat
 from .mutable import Choice, Derived, Mutable, Product, Size, as_size, fixed
 from .one_of import OneOf, Zero
 from .partial_channels import Junction
 from .repeat import Repeat
-from .sorting import importance_order, sort_channels
+from .sorting import Sortable, importance_order, sort_channels, sort_hidden
 from .squeeze_excite import SqueezeExcite
 from .supernet import ModuleSupernet, Supernet
 from .switchable import SwitchableBatchNorm2d
@@ -35,6 +35,7 @@ __all__ = [
     "Product",
     "Repeat",
     "Size",
+    "Sortable",
     "SqueezeExcite",
     "Supernet",
     "SwitchableBatchNorm2d",
@@ -51,5 +52,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "mutables",
+    "repeat",
     "sort_channels",
+    "sort_hidden",
 ]

@@ -36,6 +36,12 @@ class Elastic(Mutable):
         found = [c for sizes in self.layout.values() for s in sizes if s for c in s.choices]
         return tuple(dict.fromkeys(found))
 
+    @property
+    def reads(self) -> Size | None:
+        """The size of what it reads, if a dimension of its weight belongs to that."""
+        sizes = self.layout.get("weight", ())
+        return sizes[1] if len(sizes) > 1 else None
+
     def sliced(self, name: str) -> Tensor | None:
         """Return the active part of a tensor, a view; None where the layer has none."""
         tensor = cast("Tensor | None", getattr(self, name))
@@ -69,8 +75,7 @@ class Elastic(Mutable):
         Raises:
             SpecError: If the layer reads no such size.
         """
-        sizes = self.layout.get("weight", ())
-        if len(sizes) < 2 or sizes[1] is not size:
+        if self.reads is not size:
             raise SpecError(f"{type(self).__name__}({self.extra_repr()}) does not read {size!r}")
         weight = cast(Tensor, self.weight).detach().abs()
         return weight.sum(dim=[d for d in range(weight.dim()) if d != 1])

@@ -6,12 +6,14 @@ the super-network, made with choices. Cutting the second down gives the first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import nn
 
 from .elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
 from .mutable import Choice, Size, as_size, fixed
+from .repeat import Repeat
 from .switchable import SwitchableBatchNorm2d
 
 
@@ -70,3 +72,10 @@ def layer_norm(features: Size | int, *, eps: float = 1e-5) -> nn.Module:
     if fixed(features):
         return nn.LayerNorm(as_size(features).value, eps)
     return ElasticLayerNorm(features, eps=eps)
+
+
+def repeat(depth: Choice | int, blocks: Sequence[nn.Module]) -> nn.Module:
+    """Return the first `depth` blocks, one after the other; see `Repeat`."""
+    if isinstance(depth, Choice):
+        return Repeat(depth, blocks)
+    return nn.Sequential(*blocks[:depth])

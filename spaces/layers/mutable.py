@@ -30,6 +30,11 @@ class Size(ABC):
 
     @property
     @abstractmethod
+    def least(self) -> int:
+        """The smallest number that the masks of the choices leave."""
+
+    @property
+    @abstractmethod
     def choices(self) -> tuple[Choice, ...]:
         """The choices that decide it."""
 
@@ -142,6 +147,11 @@ class Choice(Size):
         return max(self.values)
 
     @property
+    def least(self) -> int:
+        """The smallest option that the mask leaves."""
+        return min(_whole(self.name, option) for option in self.allowed)
+
+    @property
     def values(self) -> tuple[int, ...]:
         """The options, whole numbers."""
         return tuple(_whole(self.name, option) for option in self.options)
@@ -194,6 +204,11 @@ class Derived(Size):
     def max(self) -> int:
         """The function of the largest numbers."""
         return int(self._function(*map(_largest, self._inputs)))
+
+    @property
+    def least(self) -> int:
+        """The function of the smallest numbers that the masks leave."""
+        return int(self._function(*map(_smallest, self._inputs)))
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -264,6 +279,10 @@ class _Number(Size):
         return self._number
 
     @property
+    def least(self) -> int:
+        return self._number
+
+    @property
     def choices(self) -> tuple[Choice, ...]:
         return ()
 
@@ -314,6 +333,12 @@ def _largest(size: Size | int) -> float:
     if isinstance(size, Choice):
         return max(_ratio(size, option) for option in size.options)
     return as_size(size).max
+
+
+def _smallest(size: Size | int) -> float:
+    if isinstance(size, Choice):
+        return min(_ratio(size, option) for option in size.allowed)
+    return as_size(size).least
 
 
 def _each(size: Size | int, n: int) -> Sequence[float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -63,3 +66,37 @@ def sort_channels(
         if isinstance(layer, Elastic):
             layer.permute(size, order)
     return order
+
+
+class Sortable(nn.Module):
+    """A block with hidden widths: what writes their channels and what reads them is inside it."""
+
+    @abstractmethod
+    def readers(self) -> Sequence[nn.Module]:
+        """Return the layer that reads each hidden width; its weights say what a channel is worth.
+
+        Layers whose widths are not chosen are passed over.
+        """
+
+
+def sort_hidden(module: nn.Module) -> int:
+    """Sort the hidden channels of all `Sortable` blocks so that smaller widths keep the best.
+
+    Only channels that every network has which the choices' masks admit trade places: none of
+    those networks changes. With the masks of what was trained so far, this is what comes before
+    smaller widths are trained (arXiv 1908.09791, section 3.2).
+
+    Returns:
+        The number of widths sorted.
+    """
+    count = 0
+    for block in module.modules():
+        if not isinstance(block, Sortable):
+            continue
+        for reader in block.readers():
+            if not isinstance(reader, Elastic):
+                continue
+            if (size := reader.reads) is not None and size.choices:
+                sort_channels(block, size, reader, within=size.least)
+                count += 1
+    return count

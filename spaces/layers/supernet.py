@@ -20,6 +20,7 @@ from .calibrate import calibrate
 from .mutable import Choice
 from .one_of import OneOf
 from .partial_channels import Junction
+from .sorting import sort_hidden
 from .tree import cut, mutables, running
 
 if TYPE_CHECKING:
@@ -137,6 +138,25 @@ class ModuleSupernet(Supernet):
             yield
         finally:
             activate(self._choices, before)
+
+    def sort_hidden(self) -> int:
+        """Sort the hidden channels by importance, before smaller widths are trained.
+
+        No network that the masks admit changes: restrict the super-network to what was trained so
+        far. Of one that was trained at its largest width only, all channels are sorted.
+
+        Returns:
+            The number of widths sorted.
+
+        Raises:
+            SpecError: If no block of the super-network has hidden widths to choose from.
+        """
+        if not (count := sort_hidden(self.module)):
+            raise SpecError(
+                f"the super-network of {self.space.name} has no hidden width to sort: no Sortable "
+                "block reads a chosen one; leave the sorting out"
+            )
+        return count
 
     # ---------------------------------------------------------------- mixtures
     def mix(self, weights: Mapping[str, Any]) -> None:

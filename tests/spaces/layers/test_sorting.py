@@ -1,0 +1,124 @@
+"""Sorting the hidden channels of blocks, and what of it leaves trained networks as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from netloom.errors import SpecError
+from netloom.spaces import ModuleSpace
+from netloom.spaces.layers import (
+    Choice,
+    Derived,
+    Elastic,
+    Repeat,
+    Sortable,
+    SqueezeExcite,
+    batch_norm2d,
+    calibrate,
+    conv2d,
+    repeat,
+    sort_hidden,
+)
+
+
+def test_the_least_size_is_that_of_the_mask() -> None:
+    width, ratio = Choice("width", (8, 16)), Choice("ratio", (0.25, 0.5, 1.0))
+    hidden = Derived(_product, width, ratio)
+    assert (width.least, hidden.least, hidden.map(_half).least) == (8, 2, 1)
+    ratio.restrict([1.0, 0.5])
+    width.restrict([16])
+    assert (width.least, hidden.least, hidden.max) == (16, 8, 16)
+
+
+def _product(a: float, b: float) -> int:
+    return round(a * b)
+
+
+def _half(a: int) -> int:
+    return a // 2
+
+
+def test_a_number_of_blocks_or_a_choice_of_it() -> None:
+    blocks = [nn.Tanh(), nn.Tanh()]
+    assert list(repeat(1, blocks)) == blocks[:1]
+    assert list(repeat(0, blocks)) == []
+    assert isinstance(repeat(Choice("depth", (0, 2)), blocks), Repeat)
+
+
+class Block(Sortable):
+    """Hidden width (4, 8 or 12) with squeeze-and-excitation (2, 4 or 6) inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = Choice("hidden", (4, 8, 12))
+        self.expand = nn.Sequential(conv2d(3, hidden, 3), batch_norm2d(hidden), nn.Hardswish())
+        self.gate = SqueezeExcite(hidden, hidden.map(_half))
+        self.project = conv2d(hidden, 3)
+        self.fixed = conv2d(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fixed(x + self.project(self.gate(self.expand(x)))).mean((2, 3))
+
+    def readers(self) -> Sequence[nn.Module]:
+        return [self.project, self.gate.expand, self.fixed]
+
+
+def make() -> ModuleSpace:
+    return ModuleSpace(Block, torch.zeros(1, 3, 6, 6))
+
+
+def outputs(supernet: nn.Module, x: Tensor) -> dict[int, Tensor]:
+    found = {}
+    for hidden in (4, 8, 12):
+        supernet.activate({"hidden": hidden})
+        found[hidden] = supernet(x)
+    return found
+
+
+def test_networks_that_the_masks_admit_do_not_change() -> None:
+    torch.manual_seed(0)
+    supernet, x = make().supernet().double(), torch.randn(4, 3, 6, 6).double()
+    calibrate(supernet, [3 * x + 1])
+    supernet.eval()
+    block = supernet.module
+    previous, trained = outputs(supernet, x), [12]
+    for added in (8, 4):
+        supernet.restrict({"hidden": trained})
+        least = min(trained)
+        assert supernet.sort_hidden() == 2  # the fixed layer has nothing to sort
+        for reader, width in ((block.project, least), (block.gate.expand, least // 2)):
+            assert isinstance(reader, Elastic)
+            importance = reader.importance(reader.reads)[:width]
+            assert torch.equal(importance, importance.sort(descending=True).values)
+        supernet.restrict({})
+        now = outputs(supernet, x)
+        for hidden in trained:
+            torch.testing.assert_close(now[hidden], previous[hidden])
+        assert not torch.allclose(now[added], previous[added])
+        with torch.no_grad():  # as if it had been trained on
+            for p in block.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+        previous, trained = outputs(supernet, x), [*trained, added]
+
+
+def test_a_supernet_without_hidden_widths_says_so() -> None:
+    space = ModuleSpace(Wide, torch.zeros(1, 3, 6, 6))
+    with pytest.raises(SpecError, match="no hidden width to sort"):
+        space.supernet().sort_hidden()
+    assert sort_hidden(nn.Linear(2, 2)) == 0
+    assert space.sample(Random(0))["width"] in (2, 4)
+
+
+class Wide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        width = Choice("width", (2, 4))
+        self.layers = nn.Sequential(conv2d(3, width), conv2d(width, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
