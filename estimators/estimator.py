@@ -66,6 +66,18 @@ class Estimator(ABC):
     def __init__(self, space: DecisionSpace, data: Any = None) -> None:
         self.space, self.data = space, data
 
+    @classmethod
+    def space_options(cls, space: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what options of the space must be for this estimator's values to be right.
+
+        The runner fills those that neither the spec nor the data set decides.
+
+        Args:
+            space: Name of the space in the spec.
+            options: The estimator's own options, as the spec gives them.
+        """
+        return {}
+
     @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:

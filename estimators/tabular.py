@@ -60,6 +60,14 @@ class Tabular(Estimator):
         self.deterministic = self._seeds == 1  # type: ignore[misc]  # one object's, not the kind's
 
     @classmethod
+    def space_options(cls, space: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the options that the networks of the table were measured with."""
+        try:
+            return cls.options_for(space, str(options.get("dataset", "cifar10")))
+        except SpecError:  # no such table: the constructor says so
+            return {}
+
+    @classmethod
     def options_for(cls, space: str, dataset: str = "cifar10") -> Mapping[str, Any]:
         """Return the options that the table of `space` (a name) wants the space to have.
 

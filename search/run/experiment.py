@@ -16,7 +16,14 @@ from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .events import Listener
-from .parts import make_data, make_estimator, make_importable, make_space, make_strategy
+from .parts import (
+    make_data,
+    make_estimator,
+    make_importable,
+    make_space,
+    make_strategy,
+    wanted_options,
+)
 from .plan import Plan, build_plan
 from .runner import Runner, RunSummary
 from .spec import Budget, ConstraintSpec, Named, ObjectiveSpec, RunnerOptions, parse
@@ -217,7 +224,8 @@ class Experiment:
     def _space(self, data: Any) -> DecisionSpace:
         part = self._parts["space"]
         if _is_named(part):
-            return make_space(_named(part), data)[0]
+            named = [_named(e) for e in self._parts["estimators"] if _is_named(e)]
+            return make_space(_named(part), data, wanted=wanted_options(named, _named(part)))[0]
         if not isinstance(part, DecisionSpace):
             raise SpecError(
                 f"space must be a DecisionSpace, a name or an import path, got {part!r}; wrap a "

@@ -7,8 +7,9 @@ the value in the spec that caused it.
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from ..registry import STRATEGIES
 from ..strategy import Strategy
 from .spec import Named
 
+_LOG = logging.getLogger(__name__)
 PRODUCT = "product"  # the one space whose options are spaces
 
 
@@ -45,9 +47,19 @@ def make_data(named: Named, where: Path = ("data",)) -> tuple[Any, dict[str, Any
 
 
 def make_space(
-    named: Named, data: Any = None, where: Path = ("space",)
+    named: Named,
+    data: Any = None,
+    where: Path = ("space",),
+    *,
+    wanted: Mapping[str, Any] | None = None,
 ) -> tuple[DecisionSpace, dict[str, Any]]:
     """Return the space, its free options filled from the data, and what the stored spec says.
+
+    Args:
+        named: What the spec says.
+        data: The data set, or None.
+        where: Path in the spec.
+        wanted: What the estimators want options to be that neither spec nor data set decides.
 
     Raises:
         SpecProblems: Also when an option contradicts the data set.
@@ -61,12 +73,28 @@ def make_space(
         return _make_module_space(target, named, data, where)
     if not callable(target):
         raise SpecProblems([Problem((*where, "name"), f"{named.name} is not a space: {target!r}")])
-    options = _filled(target, named, data, where)
+    options = _filled(target, named, data, where, wanted or {})
     space = build(target, options, where=where)
     if not isinstance(space, DecisionSpace):
         text = f"{named.name} must give a Space, got {type(space).__name__}"
         raise SpecProblems([Problem((*where, "name"), text)])
     return space, _stored(named, target, options)
+
+
+def wanted_options(estimators: Iterable[Named], space: Named) -> dict[str, Any]:
+    """Return what the estimators of a spec want the options of its space to be.
+
+    One that cannot be found is passed over here; making it says what is wrong.
+    """
+    wanted: dict[str, Any] = {}
+    for named in estimators:
+        try:
+            cls, options = resolve_estimator(named.name, named.options)
+        except Exception as error:
+            _LOG.debug("estimator %s cannot be found: %s", named.name, error)
+            continue
+        wanted = {**cls.space_options(space.name, options), **wanted}
+    return wanted
 
 
 def make_estimator(
@@ -127,18 +155,24 @@ def _stored(
     return {"name": named.name, **to_jsonable_python(full, fallback=repr)}
 
 
-def _filled(factory: Callable[..., Any], named: Named, data: Any, where: Path) -> dict[str, Any]:
-    """Return the options with those that the data set decides.
+def _filled(
+    factory: Callable[..., Any],
+    named: Named,
+    data: Any,
+    where: Path,
+    wanted: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the options with those that the data set decides, then those that are `wanted`.
 
     Raises:
-        SpecProblems: If the spec says otherwise.
+        SpecProblems: If the spec says something else than the data set.
     """
     options = named.options
-    if data is None:
+    if data is None and not wanted:
         return options
     takes = options_of(factory).model_fields
     problems = []
-    for option, value in _declared(data).items():
+    for option, value in (_declared(data) if data is not None else {}).items():
         if option in options and options[option] != value:
             label = getattr(data, "label", "") or getattr(data, "name", "") or type(data).__name__
             text = f"the data set {label} needs {value}, got {options[option]!r}; leave it out"
@@ -147,7 +181,8 @@ def _filled(factory: Callable[..., Any], named: Named, data: Any, where: Path) -
             options[option] = value
     if problems:
         raise SpecProblems(problems)
-    return options
+    free = {k: v for k, v in (wanted or {}).items() if k in takes and k not in options}
+    return {**options, **free}
 
 
 def _declared(data: Any) -> dict[str, int]:

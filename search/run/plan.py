@@ -16,7 +16,14 @@ from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .capabilities import pairing_problem
-from .parts import make_data, make_estimator, make_importable, make_space, make_strategy
+from .parts import (
+    make_data,
+    make_estimator,
+    make_importable,
+    make_space,
+    make_strategy,
+    wanted_options,
+)
 from .spec import Budget, RunnerOptions, Spec
 
 _T = TypeVar("_T")
@@ -113,7 +120,8 @@ class Plan:
             for given in estimator.metrics:
                 if metric == given.name or (self.repeats > 1 and metric == f"{given.name}_std"):
                     return estimator
-        raise SpecError(no_provider(metric, self.metrics))
+        seen = [name for name, m in self.metrics.items() if m.split == "valid"]
+        raise SpecError(no_provider(metric, seen))
 
 
 def build_plan(spec: Spec, *, source_dir: FilePath | None = None) -> Plan:
@@ -146,7 +154,8 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
         data = _attempt(problems, lambda: make_data(spec.data))  # type: ignore[arg-type]
     space = None
     if data is not None:
-        space = _attempt(problems, lambda: make_space(spec.space, data[0]))
+        wanted = wanted_options(spec.estimators, spec.space)
+        space = _attempt(problems, lambda: make_space(spec.space, data[0], wanted=wanted))
     if space is None or data is None:
         raise SpecProblems(problems)
     estimators = [

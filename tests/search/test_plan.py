@@ -13,7 +13,7 @@ import pytest
 from netloom.errors import MissingDependency, SpecError
 from netloom.estimators import Estimator, Metric
 from netloom.options import SpecProblems
-from netloom.search import Strategy
+from netloom.search import STRATEGIES, Experiment, Strategy
 from netloom.search.run import yaml_text
 from netloom.search.run.capabilities import capability_matrix, pairing_problem
 from netloom.search.run.plan import Plan, build_plan
@@ -161,6 +161,43 @@ def test_a_data_set_fills_the_options_of_the_space() -> None:
     assert (found.space.in_channels, found.space.classes) == (1, 2)  # type: ignore[attr-defined]
     assert found.spec["space"] == {"name": "plan_toys:Toy", "in_channels": 1, "classes": 2}
     assert found.data.share == 0.25
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes", "resolution"),
+    [("cifar10", 10, 32), ("cifar100", 100, 32), ("imagenet16", 120, 16)],
+)
+def test_a_table_fills_the_options_of_the_space(
+    dataset: str, classes: int, resolution: int
+) -> None:
+    text = TEXT.replace("  - minimize: latency_ms@pixel3\n", "")
+    text = text.replace("constraints:\n  - latency_ms@eyeriss <= 6\n", "")
+    made = plan(text.replace("[tabular]", f"[{{name: tabular, dataset: {dataset}}}]"))
+    assert made.space.options["classes"] == classes
+    assert made.space.options["resolution"] == resolution
+    assert made.spec["space"]["classes"] == classes
+    assert build_plan(parse(made.spec)).space.fingerprint == made.space.fingerprint
+    mixed = Experiment(  # one object among the names: the plan is made by hand
+        name="mixed",
+        space="nb201",
+        estimators=[{"name": "tabular", "dataset": dataset}],
+        strategy=STRATEGIES.get("random")(),
+        objectives=[{"maximize": "valid_accuracy"}],
+        budget=1,
+    )
+    assert mixed.plan().space.fingerprint == made.space.fingerprint
+
+
+def test_a_space_that_contradicts_its_table_is_a_conflict() -> None:
+    text = TEXT.replace("space: nb201", "space: {name: nb201, classes: 10}")
+    (text,) = errors(text.replace("[tabular]", "[{name: tabular, dataset: cifar100}]"))
+    assert "measured with classes: 100, the space has classes: 10" in text
+
+
+def test_a_metric_of_the_test_split_is_never_the_remedy() -> None:
+    (text,) = errors(TEXT.replace("maximize: valid_accuracy", "maximize: accuracy"))
+    assert "did you mean valid_accuracy" in text
+    assert "test_accuracy" not in text
 
 
 def test_a_finished_object_is_a_space_too() -> None:
