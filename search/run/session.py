@@ -282,7 +282,19 @@ class Session:
                 f"a strategy may return at most as many candidates as it is asked for, got "
                 f"{len(candidates)} for {wanted} from {type(self._strategy).__name__}"
             )
-        return candidates
+        return self._distinct(candidates)
+
+    def _distinct(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates without twins of earlier ones in the same batch.
+
+        A strategy sees to it that architectures differ; under `dedup: canonical` two that differ
+        may still be one network.
+        """
+        first: dict[tuple[str, float | None], Candidate] = {}
+        for candidate in candidates:
+            key = self.context.identity(candidate.architecture), candidate.budget
+            first.setdefault(key, candidate)
+        return list(first.values())
 
     def _number(self, candidate: Candidate) -> OpenTrial:
         trial = OpenTrial.of(candidate, self._next, self._seeds(self._next))

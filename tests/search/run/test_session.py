@@ -243,6 +243,7 @@ def test_canonical_twins_count_as_one(plan: Plans, store: Store, tmp_path: Path)
         by_network.setdefault(network, set()).add(record.metrics["accuracy"])
     assert len(by_network) == 10
     assert all(len(values) == 1 for values in by_network.values())
+    assert len(records) == 10, "a twin in the same batch is no trial of its own"
 
 
 def test_curves_of_trials_are_stored(plan: Plans, store: Store) -> None:
