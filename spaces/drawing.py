@@ -15,7 +15,7 @@ from math import log2
 
 from .part import NETWORK_INPUT, Part
 
-_COLUMN, _GAP, _LANE, _MARGIN, _HEAD = 96, 28, 66, 24, 48  # pixels
+_COLUMN, _GAP, _LANE, _MARGIN, _HEAD = 100, 28, 76, 24, 48  # pixels
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
 
 
@@ -124,7 +124,7 @@ def _place(
         y += depth[line] * _LANE + _GAP
     boxes = []
     for (column, line, lane), shape in zip(places, shapes, strict=True):
-        height = 26 + 3 * min(8.0, log2(max(1, shape[1] if len(shape) > 1 else 1)))
+        height = 38 + 3 * min(8.0, log2(max(1, shape[1] if len(shape) > 1 else 1)))
         x = _MARGIN + column * (_COLUMN + _GAP)
         boxes.append(
             _Box(x, tops[line] + lane * _LANE + (_LANE - height) / 2, height, line, tops[line])
@@ -161,10 +161,16 @@ def _box(part: Part, box: _Box, shape: tuple[int, ...], colour: str) -> list[str
         f"<g><title>{escape(f'{part.label}: {part.key}')}</title>",
         f'<rect {place} fill="#ffffff"/>',
         f'<rect {place} fill="{colour}" fill-opacity="0.22" stroke="{colour}"/>',
-        f'<text x="{middle:g}" y="{centre - 2:g}" text-anchor="middle">'
-        f"{escape(_short(part.label, 19))}</text>",
-        f'<text x="{middle:g}" y="{centre + 9:g}" text-anchor="middle" fill="#555555">'
-        f"{escape(size)}</text></g>",
+        *(
+            f'<text x="{middle:g}" y="{centre + offset:g}" text-anchor="middle" fill="{grey}">'
+            f"{escape(_short(text, 21))}</text>"
+            for text, offset, grey in (
+                (part.label, -8, "#000000"),
+                (_arguments(part), 3, "#555555"),
+                (size, 14, "#555555"),
+            )
+        ),
+        "</g>",
     ]
 
 
@@ -184,6 +190,12 @@ def _kind(part: Part) -> str:
     """Return the class of a part, from its key `package.module:Class(arguments) @ shapes`."""
     found = re.match(r"[\w.]+:(\w+)", part.key)
     return found[1] if found else "layer"
+
+
+def _arguments(part: Part) -> str:
+    """Return what the class of a part was made with."""
+    found = re.match(r"[\w.]+:\w+\((.*)\) @", part.key)
+    return re.sub(r"['()]", "", found[1]) if found else ""
 
 
 def _short(text: str, length: int) -> str:

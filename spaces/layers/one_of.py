@@ -97,6 +97,11 @@ class OneOf(Mutable):
         """The candidate that runs."""
         return self.candidates[self._position]
 
+    @property
+    def alone(self) -> bool:
+        """Whether the active candidate runs alone, without a weight, for the whole batch."""
+        return not self.together and (self.mode == "one" or self.weights is None)
+
     def mix(self, weights: Tensor | None) -> None:
         """Run a weighted sum of the candidates from now on; None goes back to the active one.
 
@@ -142,7 +147,7 @@ class OneOf(Mutable):
     def _run(self, *inputs: Any, **named: Any) -> Any:
         if self.together:
             return self._together(*inputs, **named)
-        if self.mode == "one" or self.weights is None:
+        if self.weights is None or self.alone:
             return self.active(*inputs, **named)
         if self.mode == "gate":
             return self.active(*inputs, **named) * self.weights[self._position]

@@ -8,10 +8,11 @@ import pytest
 from netloom.db import Store
 from netloom.search.run.plan import build_plan
 from netloom.search.run.spec import load_spec
+from netloom.spaces import SPACES
 
 from .conftest import EXAMPLES, Example
 
-ALL = [Example(path) for path in sorted(EXAMPLES.glob("*.yaml"))]
+ALL = [Example(path) for path in sorted(EXAMPLES.rglob("*.yaml"))]
 INLINE = [e for e in ALL if not e.ray]
 
 
@@ -21,6 +22,13 @@ def test_every_way_of_customising_has_an_example():
     assert any("module_space:" in s for s in spaces)
     assert {e.path.stem for e in ALL} >= {"quickstart", "digits", "regression"}
     assert len({e.name for e in ALL}) == len(ALL)
+
+
+def test_every_named_space_has_an_example():
+    """Each searches the `tiny` preset of its space."""
+    found = {e.path.stem: e.spec["space"] for e in ALL if e.path.parent.name == "spaces"}
+    assert found.keys() == set(SPACES.names())
+    assert all(s == {"name": name, "preset": "tiny"} for name, s in found.items())
 
 
 @pytest.mark.parametrize("example", ALL, ids=lambda e: e.path.stem)
