@@ -13,13 +13,13 @@ import tarfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ...errors import EvaluationError, MissingDependency
 from .dataset import Array, DataSet, Split, Splits, hold_out
-from .files import data_root
+from .files import content_digest, data_root
 
 Read: TypeAlias = Callable[[str], bytes]
 _PIXELS = 3 * 32 * 32
@@ -38,6 +38,22 @@ _UNREADABLE = (
 )
 
 
+class _Source(NamedTuple):
+    """What was found on disk.
+
+    Args:
+        names: Of the train files and of the test files, inside the folder or the archive.
+        read: Gives the bytes of one.
+        parse: Makes examples of them.
+        files: (name, place) of what lies on disk.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    read: Read
+    parse: Callable[[bytes], Split]
+    files: list[tuple[str, Path]]
+
+
 class _Cifar(DataSet):
     """Images 3x32x32 (uint8); the published test set stays the test split."""
 
@@ -54,13 +70,21 @@ class _Cifar(DataSet):
         self._root = data_root(root)
         self.valid, self.split_seed = valid, split_seed
 
+    def identity(self) -> dict[str, Any]:
+        """The content of the files counts (a part of the archive is other data), not their place.
+
+        Raises:
+            MissingDependency: If they are not there.
+        """
+        return {**super().identity(), "files": content_digest(self._source().files)}
+
     def load(self) -> Splits:
         """Read train and test, and draw the validation split from train, by class."""
-        names, read, parse = self._source()
-        train, test = (self._join(files, read, parse) for files in names)
+        source = self._source()
+        train, test = (self._join(names, source.read, source.parse) for names in source.names)
         return hold_out(train, test, valid=self.valid, seed=self.split_seed, stratify=True)
 
-    def _source(self) -> tuple[tuple[tuple[str, ...], ...], Read, Callable[[bytes], Split]]:
+    def _source(self) -> _Source:
         """Find what is on disk: an extracted folder before an archive, binary before pickles."""
         kinds = [
             (self.folders[1], self.archives[1], self.binary_files, self._parse_binary),
@@ -69,10 +93,12 @@ class _Cifar(DataSet):
         for folder, _, names, parse in kinds:
             for place in (self._root / folder, self._root):
                 if (place / names[0][0]).is_file():
-                    return names, _folder_reader(place), parse
+                    files = [(n, place / n) for part in names for n in part]
+                    files = [(n, file) for n, file in files if file.is_file()]
+                    return _Source(names, _folder_reader(place), parse, files)
         for folder, archive, names, parse in kinds:
-            if (self._root / archive).is_file():
-                return names, _archive_reader(self._root / archive, folder), parse
+            if (file := self._root / archive).is_file():
+                return _Source(names, _archive_reader(file, folder), parse, [(archive, file)])
         raise MissingDependency(
             f"{self.name} is not in {self._root}; put {' or '.join(self.archives)} (or the "
             "extracted folder) there, or name another folder by the option root or by "

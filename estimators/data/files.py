@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import MissingDependency
@@ -25,3 +27,17 @@ def present(path: Path, *, what: str, remedy: str) -> Path:
     if not path.exists():
         raise MissingDependency(f"{what} is not at {path}; {remedy}")
     return path
+
+
+def content_digest(files: Iterable[tuple[str, Path]]) -> str:
+    """Return a digest of the names and the bytes of files; where they lie does not matter.
+
+    Args:
+        files: (name, place) of each, in an order of their own.
+    """
+    total = hashlib.sha256()
+    for name, path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{len(name)} {name} {content}\n".encode())
+    return total.hexdigest()

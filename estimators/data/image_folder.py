@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...errors import EvaluationError, SpecError
 from .dataset import Array, DataSet, Split, Splits, hold_out, three_ways
-from .files import present
+from .files import content_digest, present
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -67,13 +67,13 @@ class ImageFolder(DataSet):
         return names
 
     def identity(self) -> dict[str, Any]:
-        """The files' names and sizes count, not the folder's place."""
+        """The files' names and contents count, not the folder's place."""
         options = {k: v for k, v in super().identity().items() if k != "root"}
         root = Path(self.root)
         parts = [p for p in self._parts if p is not None]
         files = [f for part in parts for paths in self._files(part) for f in paths]
-        listing = [[f.relative_to(root).as_posix(), f.stat().st_size] for f in files]
-        return {**options, "files": listing}
+        listing = [(f.relative_to(root).as_posix(), f) for f in files]
+        return {**options, "files": content_digest(listing)}
 
     def load(self) -> Splits:
         """Read every image, and cut the splits that have no folder of their own."""

@@ -220,6 +220,26 @@ def test_an_image_folder_with_its_own_splits(tmp_path):
         ImageFolder(root=str(tmp_path), resolution=4).check()
 
 
+def test_images_of_equal_names_and_sizes_are_other_data(tmp_path):
+    """A corrected version of a folder must not be answered with what was loaded before."""
+    for version in (1, 2):
+        for name in ("a", "b"):
+            (tmp_path / str(version) / name).mkdir(parents=True)
+            for i in range(5):
+                pixels = np.full((4, 4, 3), 10 * version + i, np.uint8)
+                Image.fromarray(pixels).save(tmp_path / str(version) / name / f"{i}.bmp")
+    first, second = (ImageFolder(root=str(tmp_path / str(v)), resolution=4) for v in (1, 2))
+    assert first.fingerprint != second.fingerprint
+    assert first.splits().train.x.max() < 20 <= second.splits().train.x.min()
+
+
+def test_a_folder_of_images_may_move(tmp_path):
+    _write_images(tmp_path / "here")
+    before = ImageFolder(root=str(tmp_path / "here")).fingerprint
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert ImageFolder(root=str(tmp_path / "there")).fingerprint == before
+
+
 def test_a_broken_image_is_named(tmp_path):
     _write_images(tmp_path)
     (tmp_path / "dog" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
@@ -290,6 +310,23 @@ def test_cifar10_in_every_form(tmp_path, kind, archive):
     assert np.array_equal(splits.test.x.reshape(N, -1), noise(N, 3072, seed=5))
     assert np.array_equal(splits.test.y, np.arange(N) % 10)
     data.check()
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_cifar_of_another_content_is_other_data(tmp_path, archive):
+    for root in ("a", "b"):
+        _write_cifar10(tmp_path / root, "binary")
+    batch = tmp_path / "b" / "cifar-10-batches-bin" / "test_batch.bin"
+    batch.write_bytes(bytes(reversed(batch.read_bytes()[: -(3072 + 1)])) + bytes(3072 + 1))
+    if archive:
+        for root in ("a", "b"):
+            folder = tmp_path / root / "cifar-10-batches-bin"
+            with tarfile.open(tmp_path / root / "cifar-10-binary.tar.gz", "w:gz") as tar:
+                tar.add(folder, arcname=folder.name)
+            folder.rename(tmp_path / f"{root}-gone")
+    a, b = (Cifar10(root=str(tmp_path / root)) for root in ("a", "b"))
+    assert a.fingerprint != b.fingerprint
+    assert a.fingerprint == Cifar10(root=str(tmp_path / "a")).fingerprint
 
 
 def test_cifar_in_the_folder_itself_and_by_environment(tmp_path, monkeypatch):
