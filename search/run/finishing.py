@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...db.records import TrialRecord
+from ...errors import EvaluationError
 from ...estimators import Estimator, check_finite
 from ...pareto import front_mask, hypervolume, reference_point
 from ...spaces import Architecture
@@ -72,7 +73,10 @@ def test_front(
             continue
         emit("progress", text=f"testing the front ({label(estimator)})", done=0, total=len(waiting))
         items = [_item(store, experiment_id, estimator, record) for record in waiting]
-        found = mapper(partial(_tested, estimator, tuple(names)), items)
+        try:
+            found = mapper(partial(_tested, estimator, tuple(names)), items)
+        except EvaluationError as error:  # a worker was lost; what was searched is there
+            found = [one_line(error)] * len(items)
         with store.transaction() as transaction:
             for record, answer in zip(waiting, found, strict=True):
                 if isinstance(answer, str):

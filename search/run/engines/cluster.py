@@ -66,7 +66,9 @@ class Cluster:
             stack.enter_context(quiet())
             import ray
 
-            if not ray.is_initialized():
+            if ray.is_initialized():
+                self._check_address(ray.get_runtime_context().gcs_address)
+            else:
                 self._start(stack)
             room = self.room()
             if room == 0 and self._options.address is None:  # a cluster may grow, this one cannot
@@ -75,12 +77,22 @@ class Cluster:
                     f"runner: {_amounts(self.resources)} for each; reserve less, or give the "
                     "address of a cluster"
                 )
+            if not (self._options.cpus_per_trial or self._options.gpus_per_trial):
+                room = int(self._totals()["cpu"])  # nothing is reserved: one trial per core
             self.workers = self._options.workers or max(1, room)
             self._cleanup = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._cleanup.close()
+
+    def _check_address(self, connected: str) -> None:
+        wanted = self._options.address
+        if wanted not in (None, "auto", connected):
+            raise SpecError(
+                f"a process is connected to one Ray, here {connected}; got runner.address: "
+                f"{wanted}; leave the address out, or call ray.shutdown() first"
+            )
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         import ray

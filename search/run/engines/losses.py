@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle
 from ray.air.execution._internal import RayActorManager
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.tune.execution import tune_controller
 
 from ....errors import EvaluationError
 from ..evaluation import lost_text, one_line
 
-LOST = (RayActorError, OutOfMemoryError)
+LOST = (RayActorError, OutOfMemoryError, WorkerCrashedError)
 _MEMORY = "killed for want of memory"
 
 
@@ -62,6 +63,20 @@ def describe(error: Exception, times: int) -> str:
         return one_line(error)
     memory = isinstance(error, OutOfMemoryError) or str(error).startswith(_MEMORY)
     return lost_text(times, _MEMORY if memory else "")
+
+
+def results_of(calls: Sequence[Any]) -> list[Any]:
+    """Return what pieces of work gave.
+
+    Raises:
+        EvaluationError: If a worker was lost for good.
+    """
+    try:
+        found: list[Any] = ray.get(list(calls))
+    except LOST as error:
+        memory = f", {_MEMORY}" if isinstance(error, OutOfMemoryError) else ""
+        raise EvaluationError(f"WorkerLost: a worker died at its piece of work{memory}") from error
+    return found
 
 
 def failure(trial: Any) -> tuple[Exception, str]:

@@ -15,7 +15,7 @@ from ....errors import EvaluationError
 from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel, lost_text, one_line
 from .cluster import Cluster
-from .losses import LOST
+from .losses import LOST, results_of
 from .payload import Payload, pack
 
 if TYPE_CHECKING:
@@ -132,14 +132,17 @@ class RayActorsEngine:
         return lost
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Return the function's value of each item, computed by the actors."""
+        """Return the function's value of each item, computed by the actors.
+
+        Raises:
+            EvaluationError: If an item kills its worker.
+        """
         payload = ray.put(pack(function, self._plan))
         calls = [
             self._actors[i % self.workers].call.remote(payload, item)
             for i, item in enumerate(items)
         ]
-        found: list[Any] = ray.get(calls)
-        return found
+        return results_of(calls)
 
     def run(self, session: Session) -> None:
         """Let the session go on to its end: it asks `screen` for everything."""

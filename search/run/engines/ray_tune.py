@@ -20,7 +20,7 @@ from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel
 from ..ledger import epochs_each
 from .cluster import Cluster, quiet
-from .losses import describe, failure, memory_counts_as_loss
+from .losses import describe, failure, memory_counts_as_loss, results_of
 from .payload import Payload, pack
 from .schedulers import make_scheduler, score
 from .trainable import OUTCOME, REPORT, WORK, Report, TrialActor, Work
@@ -64,7 +64,11 @@ class RayTuneEngine:
         return self.panel.screen(architectures, seeds)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Return the function's value of each item, computed in Ray tasks."""
+        """Return the function's value of each item, computed in Ray tasks.
+
+        Raises:
+            EvaluationError: If an item loses its worker again and again.
+        """
         if not items:
             return []
         payload, resources = ray.put(pack(function, self._plan)), self._cluster.resources
@@ -73,8 +77,7 @@ class RayTuneEngine:
             num_gpus=resources.get("gpu", 0),
             max_retries=self._plan.runner.retries,
         )
-        found: list[Any] = ray.get([task.remote(payload, item) for item in items])
-        return found
+        return results_of([task.remote(payload, item) for item in items])
 
     def run(self, session: Session) -> None:
         """Let Tune take trials from the session until it ends.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -18,7 +19,9 @@ import pytest
 from toy_plans import PROJECT, TRAIN, make_plan
 
 from netloom.db import Store
+from netloom.db.records import TrialRecord
 from netloom.search.run.runner import Runner
+from netloom.spaces import Architecture
 
 CHILD = PROJECT / "kill_child.py"
 EVOLVE = {"name": "nsga2", "population": 4, "batch": 4}
@@ -71,6 +74,27 @@ def rows(store: Store, name: str) -> list[tuple[Any, ...]]:
     ]
 
 
+def logged(changes: dict[str, Any], log: Path) -> dict[str, Any]:
+    """Return the changes with a file in which each training notes that it began."""
+    cheap, *costly = changes.get("estimators", ["toys:Cost"])
+    return {**changes, "estimators": [cheap, *({**e, "log": str(log)} for e in costly)]}
+
+
+def finished(records: list[TrialRecord]) -> dict[int, dict[str, float]]:
+    return {r.number: r.metrics for r in records if r.status in ("done", "pruned")}
+
+
+def check_what_was_paid(records: list[TrialRecord], before: set[int], log: Path) -> None:
+    """What had ended before the kill was trained once, the rest no more often than it was tried."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    paid = Counter(line.rsplit(" ", 1)[0] for line in lines)
+    for record in records:
+        times = paid[Architecture(record.architecture).to_json()]
+        if record.number in before:
+            assert times == 1, record.number
+        assert times <= record.attempts, record.number
+
+
 def kill_and_resume(
     tmp_path: Path, tmp: Path, changes: dict[str, Any], phases: tuple[str, ...], seed: int
 ) -> None:
@@ -81,18 +105,18 @@ def kill_and_resume(
         Runner(make_plan(url, **calm), store).run()
         expected = rows(store, "toy")
     for i, (number, phase) in enumerate(points(seed, len(expected), phases)):
-        url = f"sqlite:///{tmp_path}/killed-{i}.db"
-        if not killed(url, changes, number, phase, tmp):
+        url, log = f"sqlite:///{tmp_path}/killed-{i}.db", tmp_path / f"killed-{i}.log"
+        if not killed(url, logged(changes, log), number, phase, tmp):
             continue  # for example: an infeasible trial is never evaluated in a worker
         with Store(url) as store:
-            before = len(store.experiments())
-            summary = Runner.resume(store, "toy") if before else None
-            if summary is None:
-                continue
+            before = finished(store.trial_records(store.experiment("toy").id))
+            summary = Runner.resume(store, "toy")
             assert summary.reason == "budget"
             assert rows(store, "toy") == expected, (number, phase)
             records = store.trial_records(summary.experiment.id)
             assert sum(r.attempts > 1 for r in records) <= 2  # no more than were running
+            if "runner" in changes:
+                check_what_was_paid(records, set(before), log)
         return
 
 
@@ -128,23 +152,20 @@ def test_killed_ray_searches_end_the_same(tmp_path: Path, short_tmp: Path, seed:
     kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
 
 
-@pytest.mark.full
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize("seed", range(100, 105))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(s, marks=pytest.mark.full) for s in range(100, 110))]
+)
 def test_by_arrival_nothing_is_lost_and_nothing_comes_twice(
     tmp_path: Path, short_tmp: Path, seed: int
 ) -> None:
     for i, (number, phase) in enumerate(points(seed, 16, IN_STEPS)):
-        url = f"sqlite:///{tmp_path}/killed-{i}.db"
-        if not killed(url, ARRIVAL, number, phase, short_tmp):
+        url, log = f"sqlite:///{tmp_path}/killed-{i}.db", tmp_path / f"killed-{i}.log"
+        if not killed(url, logged(ARRIVAL, log), number, phase, short_tmp):
             continue
         with Store(url) as store:
-            stored = {
-                r.number: r.metrics
-                for r in store.trial_records(store.experiment("toy").id)
-                if r.status in ("done", "pruned")
-            }
+            stored = finished(store.trial_records(store.experiment("toy").id))
             summary = Runner.resume(store, "toy")
             records = store.trial_records(summary.experiment.id)
             assert [r.number for r in records] == list(range(16))
@@ -152,4 +173,5 @@ def test_by_arrival_nothing_is_lost_and_nothing_comes_twice(
             assert {r.status for r in records} <= {"done", "pruned"}
             assert all(records[n].metrics.items() >= m.items() for n, m in stored.items())
             assert len({r.key for r in records}) == 16
+            check_what_was_paid(records, set(stored), log)
         return

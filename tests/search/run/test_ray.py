@@ -214,6 +214,14 @@ def test_weights_come_back_and_the_front_is_tested_in_workers(plan: Plans, store
     assert {r.number for r in summary.front} <= kept
 
 
+def test_a_test_that_kills_its_worker_is_reported(plan: Plans, store: Store) -> None:
+    changes = trained(tested=True, deadly_test=True) | {"budget": {"trials": 3}}
+    summary = Runner(plan(**changes | ray(2, retries=0)), store).run()
+    assert (summary.exit_code, summary.counts["done"]) == (0, 3)
+    assert summary.test_failures.keys() == {r.number for r in summary.front}
+    assert {"WorkerLost" in text for text in summary.test_failures.values()} == {True}
+
+
 def test_what_no_worker_can_load_ends_the_run(plan: Plans, store: Store) -> None:
     changes = {**TRAIN, "estimators": ["toys:Cost", "toys:Unloadable"], **ray(1)}
     with pytest.raises(EvaluationError, match=r"workers cannot load the search.*elsewhere"):
@@ -237,11 +245,6 @@ def test_more_workers_than_there_is_room_for_do_not_wait_for_each_other(
 ) -> None:
     summary = Runner(plan(budget={"trials": 12}, **ray(5)), store).run()
     assert summary.counts["done"] == 12
-
-
-def test_a_trial_that_fits_nowhere_is_refused(plan: Plans, store: Store) -> None:
-    with pytest.raises(SpecError, match=r"has 3 cpu, 0 gpu; got runner: 1 cpu, 64 gpu for each"):
-        Runner(plan(**{**TRAIN, **ray(1, gpus_per_trial=64)}), store).run()
 
 
 def test_what_cannot_be_sent_is_refused_by_name(plan: Plans, store: Store) -> None:
