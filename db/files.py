@@ -43,9 +43,12 @@ class ArtifactFiles:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
-        if target.exists() and target.stat().st_size == len(data):
-            os.utime(target)  # young again: `gc` waits for the transaction that will name it
-            return sha256, len(data)
+        try:
+            if target.stat().st_size == len(data):
+                os.utime(target)  # young again: it stays until the transaction that will name it
+                return sha256, len(data)
+        except FileNotFoundError:
+            pass  # not there yet, or just removed
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
         try:
@@ -60,6 +63,19 @@ class ArtifactFiles:
         for folder in (target.parent, self.folder, self.folder.parent):
             _sync(folder)
         return sha256, len(data)
+
+    def remove(self, sha256: str, *, unless_newer_than: float) -> None:
+        """Remove a file, if it is there and was not put again after a time (since the epoch)."""
+        target = self.path(sha256)
+        aside = target.with_name(f".old-{sha256}")
+        try:
+            os.replace(target, aside)  # from here on whoever puts it writes it anew
+        except FileNotFoundError:
+            return
+        if aside.stat().st_mtime > unless_newer_than:
+            os.replace(aside, target)
+        else:
+            aside.unlink()
 
     def unnamed(self, named: set[str], *, older_than_s: float) -> Iterator[Path]:
         """Yield files that no row names, half-written ones included.

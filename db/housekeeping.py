@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, exists, select, text
@@ -60,3 +61,24 @@ def collect_files(connection: Connection, files: ArtifactFiles) -> tuple[int, in
         count, size = count + 1, size + path.stat().st_size
         path.unlink()
     return count, size
+
+
+def collect_replaced(
+    connection: Connection, files: ArtifactFiles, replaced: Mapping[str, float]
+) -> None:
+    """Remove files that artifacts named until just now, where none names them any more.
+
+    Args:
+        connection: In a writing transaction: no other process can name a file meanwhile.
+        files: Of the store.
+        replaced: Digest -> when this process put the file (seconds since the epoch). One that was
+            put again since then is spared: somebody is about to name it.
+
+    Raises:
+        OSError: If one cannot be removed.
+    """
+    chosen = ARTIFACTS.c.sha256.in_(list(replaced))
+    named = set(connection.execute(select(ARTIFACTS.c.sha256).where(chosen)).scalars())
+    for sha256, put_at in replaced.items():
+        if sha256 not in named:
+            files.remove(sha256, unless_newer_than=put_at)

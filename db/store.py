@@ -20,7 +20,7 @@ from .database import Database
 from .experiments import delete_experiment, insert_experiment
 from .failures import file_error
 from .files import ArtifactFiles, artifact_folder
-from .housekeeping import GcReport, collect_files, collect_rows
+from .housekeeping import GcReport, collect_files, collect_replaced, collect_rows
 from .records import (
     ArtifactRecord,
     ExperimentRecord,
@@ -417,6 +417,23 @@ class Store:
                 f"{path}; copy the folder {self.files.folder.name} with the store"
             )
         return path
+
+    def drop_files(self, replaced: Mapping[str, float]) -> None:
+        """Remove files whose artifacts were removed, unless another artifact names them.
+
+        Args:
+            replaced: Digest -> when its file was put (seconds since the epoch).
+
+        Raises:
+            StoreError: If one cannot be removed.
+        """
+        if not replaced:
+            return
+        with self._write() as connection:
+            try:
+                collect_replaced(connection, self.files, replaced)
+            except OSError as error:
+                raise file_error(error, f"the artifact folder {self.files.folder}") from error
 
     def gc(self) -> GcReport:
         """Remove what nothing names: architectures, checkpoints that were replaced, files.

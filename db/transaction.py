@@ -252,7 +252,7 @@ class Transaction:
         numbers: Iterable[int] | None = None,
         name: str | None = None,
     ) -> None:
-        """Remove artifact rows; `Store.gc` removes files that no row names.
+        """Remove artifact rows; `Store.drop_files` and `Store.gc` remove files that no row names.
 
         Args:
             experiment_id: The experiment's id.

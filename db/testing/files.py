@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -61,6 +62,28 @@ class FileChecks(Fixtures):
         with store.transaction() as tx:
             tx.remove_artifacts(exp, kind="checkpoint")
         assert store.checkpoint(exp, "supernet") is None
+
+    def test_a_replaced_file_goes_at_once(self, store: Store, exp: str) -> None:
+        put = {}
+        for data in (b"replaced", b"named elsewhere", b"put again"):
+            sha256, size = store.put_file(data)
+            put[sha256] = time.time()
+            with store.transaction() as tx:
+                tx.add_artifact(exp, kind="weights", name="old", sha256=sha256, size_bytes=size)
+        replaced, named, again = put
+        with store.transaction() as tx:
+            tx.remove_artifacts(exp, kind="weights", name="old")
+            tx.add_artifact(exp, kind="weights", name="new", sha256=named, size_bytes=15)
+        later = put[again] + 5
+        os.utime(store.files.path(again), (later, later))  # another process is about to name it
+        store.drop_files(put)
+        assert not store.files.path(replaced).exists()
+        assert store.files.path(named).read_bytes() == b"named elsewhere"
+        assert store.files.path(again).read_bytes() == b"put again"
+        assert sorted(p.name for p in store.files.folder.glob("??/*")) == sorted((named, again))
+        store.drop_files({replaced: time.time()})  # a second time
+        assert store.put_file(b"replaced")[0] == replaced
+        assert store.files.path(replaced).read_bytes() == b"replaced"
 
     def test_garbage_collection_spares_a_run(self, store: Store, exp: str) -> None:
         sha256, _ = store.put_file(b"about to be named")

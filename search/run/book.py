@@ -53,8 +53,12 @@ class Book:
         self._points: list[CurvePoint] = []
         self._points_at = time.monotonic()
         self._costed = costed_metrics(plan)
+        self._dropped: dict[str, float] = {}
+        #: trial number -> digest of its weights, and when their file was put
         self._kept = {
-            a.number for a in store.artifacts(experiment_id, kind=WEIGHTS) if a.number is not None
+            a.number: (a.sha256, a.created_at.timestamp())
+            for a in store.artifacts(experiment_id, kind=WEIGHTS)
+            if a.number is not None
         }
 
     def ask(self, trials: Sequence[OpenTrial], state: Mapping[str, Any], told: int) -> None:
@@ -133,6 +137,8 @@ class Book:
             self._state(transaction, state, told, strategy=bool(tell))
             self._emit.each("transaction", (t.number for t in ended))
         self._points, self._points_at = [], time.monotonic()
+        self._store.drop_files(self._dropped)
+        self._dropped = {}
         if tell:
             self._context.written()
         self._committed(ended)
@@ -209,13 +215,13 @@ class Book:
                 number=number,
                 meta={"format": "torch.save of a state dict"},
             )
-            self._kept.add(number)
+            self._kept[number] = (sha256, time.time())
         if not self._kept:
             return
-        dropped = self._kept - self._standing.kept(self._plan.keep_weights)
-        if dropped:
-            transaction.remove_artifacts(self._id, kind=WEIGHTS, numbers=sorted(dropped))
-            self._kept -= dropped
+        gone = self._kept.keys() - self._standing.kept(self._plan.keep_weights)
+        if gone:
+            transaction.remove_artifacts(self._id, kind=WEIGHTS, numbers=sorted(gone))
+            self._dropped = dict(self._kept.pop(number) for number in gone)
 
     def _committed(self, trials: Iterable[OpenTrial]) -> None:
         if self._emit:

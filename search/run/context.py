@@ -36,6 +36,7 @@ class _Artifact:
     sha256: str
     size_bytes: int
     meta: Mapping[str, Any]
+    put_at: float  # seconds since the epoch
 
 
 class RunContext:
@@ -77,6 +78,12 @@ class RunContext:
         self._curves: list[CurvePoint] = []
         self._artifacts: list[_Artifact] = []
         self._written: dict[str, bytes] = {}
+        #: (kind, name) -> digest of the newest, and when its file was put
+        self._files = {
+            (a.kind, a.name): (a.sha256, a.created_at.timestamp())
+            for a in store.artifacts(experiment_id)
+            if a.number is None
+        }
         self._flushed = time.monotonic()
         self.preparing = True
 
@@ -190,10 +197,7 @@ class RunContext:
         if self._curves:
             transaction.add_curves(self._experiment, self._curves)
         for artifact in self._artifacts:
-            if artifact.kind != "checkpoint":
-                transaction.remove_artifacts(
-                    self._experiment, kind=artifact.kind, name=artifact.name
-                )
+            transaction.remove_artifacts(self._experiment, kind=artifact.kind, name=artifact.name)
             transaction.add_artifact(
                 self._experiment,
                 kind=artifact.kind,
@@ -204,7 +208,13 @@ class RunContext:
             )
 
     def written(self) -> None:
-        """Forget what `write` wrote, once it is committed."""
+        """Forget what `write` wrote, once it is committed, and remove the files it replaced."""
+        replaced: dict[str, float] = {}
+        for artifact in self._artifacts:
+            place = (artifact.kind, artifact.name)
+            replaced |= dict([self._files[place]] if place in self._files else ())
+            self._files[place] = (artifact.sha256, artifact.put_at)
+        self._store.drop_files(replaced)
         self._curves, self._artifacts = [], []
         self._written.clear()
         self._flushed = time.monotonic()
@@ -221,7 +231,7 @@ class RunContext:
     ) -> None:
         data = pack_tensors(tensors)
         sha256, size = self._store.put_file(data)
-        self._artifacts.append(_Artifact(kind, name, sha256, size, meta))
+        self._artifacts.append(_Artifact(kind, name, sha256, size, meta, time.time()))
         if kind == "checkpoint":
             self._written[name] = data
         if self.preparing:

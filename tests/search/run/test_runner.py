@@ -184,6 +184,20 @@ def test_weights_of_the_front_and_of_the_best_are_kept(plan: Plans, store: Store
         state = torch.load(store.artifact_path(artifact), weights_only=True)
         assert artifact.number is not None
         assert float(state["w"][0]) == records[artifact.number].seed % 1000
+    on_disk = {path.name for path in store.files.folder.glob("??/*")}
+    assert on_disk == {a.sha256 for a in artifacts}, "weights that fell out are off the disk"
+
+
+def test_replaced_checkpoints_are_off_the_disk(plan: Plans, store: Store) -> None:
+    import torch
+
+    made = plan(strategy="toys:Remembering", budget={"trials": 12})
+    summary = Runner(made, store).run()
+    (kept,) = store.artifacts(summary.experiment.id, kind="checkpoint")
+    assert store.checkpoint(summary.experiment.id, "memory") == kept
+    state = torch.load(store.artifact_path(kept), weights_only=True)
+    assert int(state["told"]) == 12
+    assert [path.name for path in store.files.folder.glob("??/*")] == [kept.sha256]
 
 
 def test_details_are_kept(plan: Plans, store: Store) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from netloom.errors import EvaluationError, HardwareLimit, StopTrial
 from netloom.estimators import Estimator, Metric
+from netloom.search.strategies.random import RandomSearch
 from netloom.seeds import derive_rng
 from netloom.spaces import Architecture, Decision, DecisionSpace
 
@@ -203,3 +204,20 @@ class UnloadableCost(OnlyHere, Cost):
     """Cheap where it was made."""
 
     name: ClassVar[str] = "unloadable_cost"
+
+
+class Remembering(RandomSearch):
+    """Random search that writes a checkpoint whenever it is told something."""
+
+    name: ClassVar[str] = "remembering"
+
+    def __init__(self) -> None:
+        super().__init__(batch=4)
+        self._told = 0
+
+    def tell(self, results: Any) -> None:
+        import torch
+
+        for _ in results:
+            self._told += 1
+            self.context.checkpoint("memory", {"told": torch.tensor(self._told)})
