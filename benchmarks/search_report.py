@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
 import numpy as np
+from machine import machine, sentence
 from numpy.typing import NDArray
 from search_peers import PEERS
 from search_tasks import TASKS
@@ -29,7 +27,8 @@ def report(results: Sequence[Mapping[str, Any]], tuning: Sequence[Mapping[str, A
     parts += ["## How the defaults were chosen", _TUNING]
     for task in (t for t in TASKS if t.startswith("tune")):
         parts += [f"### {task}", _means(task, _by_method(tuning, task))]
-    parts.append(_machine())
+    versions = machine("netloom", "numpy", "moocore", "optuna", "pymoo", "nni")
+    parts.append(sentence(versions) + ".")
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,16 +105,6 @@ def _by_method(lines: Sequence[Mapping[str, Any]], task: str) -> Scores:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _machine() -> str:
-    versions = [f"python {platform.python_version()}"]
-    for package in ("netloom", "numpy", "moocore", "optuna", "pymoo", "nni"):
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            versions.append(f"{package} not installed where the report was made")
-    return f"{os.cpu_count()} cores, {platform.machine()}; " + ", ".join(versions) + "."
 
 
 _INTRODUCTION = """# Search quality on measured tables

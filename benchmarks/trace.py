@@ -11,14 +11,11 @@ import argparse
 import gc
 import json
 import logging
-import os
-import platform
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +24,11 @@ import torchinfo
 from fvcore.nn import FlopCountAnalysis
 
 sys.path.insert(0, str(Path(__file__).parent))
+from machine import RESULTS, machine, sentence
 from networks import NETWORKS
 
 from netloom.hw_models import Workload, trace
 
-RESULTS = Path(__file__).parent / "results"
 CONVOLUTIONS = {"conv", "pointwise_conv", "depthwise_conv", "grouped_conv"}
 
 
@@ -121,16 +118,6 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
-    """Return the processor's name where the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def table(report: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
     rows = [
@@ -149,11 +136,9 @@ def table(report: dict[str, Any]) -> str:
             f"| {ms['fvcore']} ms ({times['fvcore']}x) "
             f"| {ms['torchinfo']} ms ({times['torchinfo']}x) | {agree[0]} | {agree[1]} |"
         )
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
     return "\n".join(rows) + (
         f"\n\nMedian of {report['rounds']} alternating runs in one process, one thread; "
-        f"{report['cpu']}, {report['cores']} cores, load {report['load']} when it started; "
-        f"{versions}.\n\n"
+        f"{sentence(report['machine'])}.\n\n"
         "fvcore has no rule for the fused attention product and adds norms and adaptive pools to "
         "its total; torchinfo runs the network, counts biases, leaves out functions that are no "
         "modules, and counts a linear layer over many tokens once.\n"
@@ -169,13 +154,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    packages = ("torch", "fvcore", "torchinfo", "netloom")
     report = {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
+        "machine": machine("torch", "fvcore", "torchinfo", "netloom"),
         "rounds": options.rounds,
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "networks": {name: measure(name, options.rounds) for name in NETWORKS},
     }
     options.output.mkdir(parents=True, exist_ok=True)
