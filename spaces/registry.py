@@ -11,5 +11,6 @@ SPACES = Registry(
         "nb201": "netloom.spaces.zoo.nb201:NB201",
         "nats_sss": "netloom.spaces.zoo.nats_sss:NatsSSS",
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
+        "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
     },
 )

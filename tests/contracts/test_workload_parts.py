@@ -14,6 +14,7 @@ SMALL = {
     "nb201": {"channels": 4, "cells": 2, "resolution": 9, "in_channels": 1, "classes": 3},
     "nats_sss": {"cells": 1, "resolution": 8, "in_channels": 1, "classes": 3},
     "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
+    "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
 }
 
 
