@@ -11,7 +11,7 @@ from ..spaces import Architecture, DecisionSpace
 from .estimator import Estimator, Metric, Metrics, Report, check_finite
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_GIVEN = ("architecture", "network", "space", "data", "seed", "budget", "report")
+GIVEN = ("architecture", "network", "space", "data", "seed", "budget", "report")
 _OWN = ("metrics", "cheap", "deterministic", "reports")
 _KEYS = ("direction", "unit")
 
@@ -195,6 +195,14 @@ class FunctionEstimator(Estimator):
         self._call = _function(self.function)
 
 
+def flags_of(function: Callable[..., Any]) -> dict[str, bool]:
+    """Return whether a function is declared `cheap`, `reports`, and asks for data."""
+    marks = getattr(function, "__netloom__", {})
+    asks = inspect.signature(function).parameters
+    flags = {name: bool(marks.get(name, False)) for name in ("cheap", "reports")}
+    return {**flags, "needs_data": "data" in asks}
+
+
 def _silent(step: int, metrics: Mapping[str, float]) -> None:
     """Stand in for `report` where nobody listens."""
 
@@ -241,19 +249,19 @@ def _metrics(path: str, declared: Any, version: int) -> tuple[Metric, ...]:
 def _asked(path: str, call: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which of the given things the function takes; check the options against the rest."""
     parameters = inspect.signature(call).parameters
-    own = [n for n, p in parameters.items() if n not in _GIVEN and p.kind is not p.VAR_KEYWORD]
+    own = [n for n, p in parameters.items() if n not in GIVEN and p.kind is not p.VAR_KEYWORD]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in options:
-        if name in _GIVEN or (name not in own and not open_ended):
+        if name in GIVEN or (name not in own and not open_ended):
             raise UnknownName(f"option of {path}", name, own)
     missing = [n for n in own if parameters[n].default is inspect.Parameter.empty]
     missing = [n for n in missing if n not in options and parameters[n].kind is not _VARARGS]
     if missing:
         raise SpecError(
             f"{path} needs the options {', '.join(missing)}; set them in the spec, beside its "
-            f"name (it can also ask for {', '.join(_GIVEN)})"
+            f"name (it can also ask for {', '.join(GIVEN)})"
         )
-    return tuple(name for name in _GIVEN if name in parameters)
+    return tuple(name for name in GIVEN if name in parameters)
 
 
 _VARARGS = inspect.Parameter.VAR_POSITIONAL

@@ -46,3 +46,17 @@ def resolve_estimator(
         f"estimator {name!r} must be an Estimator subclass or a function, got "
         f"{type(target).__name__} {target!r}"
     )
+
+
+def describe_estimator(target: Any) -> tuple[dict[str, bool], tuple[str, ...]]:
+    """Return what listings say of an estimator class, or of a function that stands for one.
+
+    Returns:
+        `cheap`, `reports` and `needs_data`; and the parameters that no spec sets.
+    """
+    if inspect.isfunction(target):
+        from .function import GIVEN, flags_of
+
+        return flags_of(target), GIVEN
+    flags = ("cheap", "reports", "needs_data")
+    return {name: bool(getattr(target, name, False)) for name in flags}, ("space", "data")

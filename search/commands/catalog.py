@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
     from ..run.capabilities import capability_matrix
 
     if name is not None:
-        cls = STRATEGIES.get(name)
+        cls = _named(STRATEGIES, name)
         facts = {"objectives": cls.objectives, "needs": sorted(cls.needs)}
         show(name, cls, facts, as_json)
         return
@@ -69,12 +70,12 @@ def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
 def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
     """List the estimators: where metrics come from."""
     from ...estimators import ESTIMATORS
+    from ...estimators.registry import describe_estimator
 
     if name is not None:
-        cls = ESTIMATORS.get(name)
-        facts = {"cheap": getattr(cls, "cheap", False), "reports": getattr(cls, "reports", False)}
-        facts |= {"needs_data": getattr(cls, "needs_data", False)}
-        show(name, cls, facts, as_json)
+        target = _named(ESTIMATORS, name)
+        facts, given = describe_estimator(target)
+        show(name, target, facts, as_json, skip=given)
         return
     rows = []
     for each in ESTIMATORS:
@@ -83,7 +84,7 @@ def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
         if isinstance(found, Exception):
             row |= {"error": str(found)}
         else:
-            row |= {"cheap": found.cheap, "needs_data": found.needs_data}
+            row |= describe_estimator(found)[0]
         rows.append(row)
     if as_json:
         emit_json(rows)
@@ -142,6 +143,14 @@ def _measured() -> list[dict[str, Any]]:
     ]
 
 
+def _named(registry: Registry, name: str) -> Any:
+    """Return the class of a name, or of an import path that may start in the current folder."""
+    from ..run.parts import make_importable
+
+    make_importable(Path.cwd())
+    return registry.get(name)
+
+
 def attempt(registry: Registry, name: str) -> Any:
     """Return the class, or the error of one that cannot be loaded: it must not hide the others."""
     try:
@@ -158,11 +167,13 @@ def show(
     facts: dict[str, Any],
     as_json: bool,
     after: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    skip: Sequence[str] = ("space", "data"),
 ) -> None:
     """Print what there is to know of one: facts, decisions, options, and what `after` adds."""
     from ...options import describe
 
-    options = describe(cls)
+    options = describe(cls, skip)
     if as_json:
         listed = [
             {"name": o.name, "type": o.type, "default": o.default, "about": o.doc} for o in options

@@ -102,11 +102,14 @@ class _Offer:
 
 
 def _offer(name: str) -> _Offer | None:
-    """Return what a registered space offers; None for one whose options have no defaults."""
+    """Return what a registered space offers; None for one that cannot be made without options.
+
+    A plug-in's constructor may raise anything, and must not hide the other spaces.
+    """
     cls = SPACES.get(name)
     try:
         return _Offer(name, cls().supports)
-    except TypeError as error:
+    except Exception as error:
         _LOG.debug("space %s cannot be made without options: %s", name, error)
         return None
 

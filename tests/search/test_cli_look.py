@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from netloom.errors import NetloomError
+from netloom.estimators import ESTIMATORS, declares
 from netloom.options import SpecProblems
 from netloom.search import STRATEGIES
 from netloom.search.cli import app
@@ -23,6 +24,7 @@ from netloom.search.run.plan import build_plan
 from netloom.search.run.spec import RunnerOptions, Spec, parse
 from netloom.search.run.template import render
 from netloom.search.run.yaml_text import loads
+from netloom.spaces import SPACES
 
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 HEAVY = ("torch", "ray", "pandas", "sqlalchemy", "pydantic", "numpy", "yaml")
@@ -301,6 +303,60 @@ def test_a_plug_in_that_cannot_be_loaded_hides_nothing(
     rows = {r["name"]: r for r in json.loads(cli.run("strategies", "--json").stdout)["strategies"]}
     assert "no_such_package" in rows["lame"]["error"]
     assert rows["random"]["objectives"] == "any"
+
+
+class Lame:
+    """A space whose constructor raises something of its own."""
+
+    def __init__(self) -> None:
+        raise NotImplementedError("later")
+
+
+@declares({"worth": "maximize"}, cheap=True)
+def worth(architecture: Any, data: Any, scale: float = 2.0) -> dict[str, float]:
+    """Say how much an architecture is worth."""
+    return {"worth": scale * len(architecture)}
+
+
+def test_a_space_that_cannot_be_made_hides_no_strategy(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SPACES._objects, "lame", Lame)
+    pairs = json.loads(cli.run("strategies", "--json").stdout)["pairs"]
+    assert {"strategy": "random", "space": "nb201", "valid": True, "reason": ""} in pairs
+    assert "lame" not in {pair["space"] for pair in pairs}
+    rows = {row["name"]: row for row in json.loads(cli.run("spaces", "--json").stdout)}
+    assert "NotImplementedError: later" in rows["lame"]["error"]
+
+
+def test_a_function_is_listed_as_the_estimator_that_it_is(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry-point group takes functions as well as classes."""
+    monkeypatch.setitem(ESTIMATORS._objects, "worth", worth)
+    rows = {row["name"]: row for row in json.loads(cli.run("estimators", "--json").stdout)}
+    assert rows["worth"]["cheap"]
+    assert rows["worth"]["needs_data"]
+    assert rows["worth"]["about"] == "Say how much an architecture is worth"
+    assert "worth" in cli.run("estimators").stdout
+    one = json.loads(cli.run("estimators", "worth", "--json").stdout)
+    assert (one["cheap"], one["needs_data"], one["reports"]) == (True, True, False)
+    assert [option["name"] for option in one["options"]] == ["scale"]
+
+
+def test_names_of_the_current_folder_can_be_shown(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shown_here.py").write_text(
+        "from netloom.estimators import declares\n"
+        "from netloom.search.strategies.random import RandomSearch\n"
+        'class Mine(RandomSearch):\n    """Mine alone."""\n'
+        "@declares({'a': 'maximize'})\ndef score(architecture):\n    'Say a.'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert "Mine alone" in cli.run("strategies", "shown_here:Mine").stdout
+    assert "Say a" in cli.run("estimators", "shown_here:score").stdout
 
 
 def test_the_dashboard_says_why_it_cannot_start(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
