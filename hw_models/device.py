@@ -139,6 +139,11 @@ def device_names() -> list[str]:
     return sorted({*_builtin(), *_PLUGINS.names()})
 
 
+def shipped_devices() -> list[str]:
+    """Return the names of the devices that come with netloom, sorted."""
+    return sorted(_builtin())
+
+
 def register_device(name: str, device: Source) -> None:
     """Add a device (an object, or the path of its YAML file) under `name` in this process.
 

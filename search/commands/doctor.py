@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from collections.abc import Collection
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,7 +36,14 @@ _EXTRAS = {
     "optuna": ("optuna",),
     "postgres": ("psycopg",),
 }
-_GROUPS = ("netloom.spaces", "netloom.strategies", "netloom.estimators", "netloom.datasets")
+_GROUPS = (
+    "netloom.spaces",
+    "netloom.strategies",
+    "netloom.estimators",
+    "netloom.datasets",
+    "netloom.device_families",
+    "netloom.devices",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -109,18 +117,36 @@ def _ray() -> dict[str, str]:
 
 
 def _plugins() -> list[dict[str, str]]:
-    findings = []
-    for group in _GROUPS:
-        for point in entry_points(group=group):
-            what = f"plug-in {group.removeprefix('netloom.')} {point.name}"
-            try:
-                point.load()
-            except Exception as error:  # the plug-in's own code
-                text = f"{point.value}: {type(error).__name__}: {error}"
-                findings.append(_finding(what, "problem", text))
-            else:
-                findings.append(_finding(what, "ok", point.value))
-    return findings
+    return [_plugin(group, point) for group in _GROUPS for point in entry_points(group=group)]
+
+
+def _plugin(group: str, point: EntryPoint) -> dict[str, str]:
+    from ...hw_models import load_device
+
+    what = f"plug-in {group.removeprefix('netloom.')} {point.name}"
+    if point.name in _own_names(group):
+        text = f"{point.value}: the name {point.name} is netloom's own and stays so; rename it"
+        return _finding(what, "problem", text)
+    try:
+        point.load()
+        if group == "netloom.devices":
+            load_device(point.name)
+    except Exception as error:  # the plug-in's own code
+        return _finding(what, "problem", f"{point.value}: {type(error).__name__}: {error}")
+    return _finding(what, "ok", point.value)
+
+
+def _own_names(group: str) -> Collection[str]:
+    """Return the names of a group that no plug-in can take."""
+    from ...estimators import DATASETS, ESTIMATORS
+    from ...hw_models.device import FAMILIES, shipped_devices
+    from ...spaces import SPACES
+    from ..registry import STRATEGIES
+
+    for registry in (SPACES, STRATEGIES, ESTIMATORS, DATASETS, FAMILIES):
+        if registry.group == group:
+            return registry.own_names()
+    return shipped_devices()
 
 
 def _store(url: str | None) -> dict[str, str]:

@@ -49,6 +49,10 @@ class Registry:
         """Return all names, sorted; loads nothing."""
         return sorted({*self._paths, *self._objects, *self._plugins})
 
+    def own_names(self) -> set[str]:
+        """Return the names that came with netloom or were registered: they win over plug-ins."""
+        return {*self._paths, *self._objects}
+
     def get(self, name: str) -> Any:
         """Return the object behind `name`, which is a registered name or `package.module:Name`.
 

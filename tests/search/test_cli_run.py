@@ -296,6 +296,37 @@ def test_the_store_is_checked_and_upgraded(cli: Any) -> None:
     assert "error: " in cli.run("db", "check", "--store", "sqlite:///none.db", code=1).stderr
 
 
+def test_doctor_looks_at_every_plug_in(tmp_path: Path) -> None:
+    (tmp_path / "doctored.py").write_text("space = object()\ndevice = '/no/such/device.yaml'\n")
+    info = tmp_path / "doctored-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: doctored\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[netloom.spaces]\nfine = doctored:space\nnb201 = doctored:space\n"
+        "[netloom.datasets]\nlost = no_such_module:Data\n"
+        "[netloom.devices]\nmissing = doctored:device\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "netloom", "doctor", "--json"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    findings = {f["what"]: f for f in json.loads(done.stdout)["findings"]}
+    assert findings["plug-in spaces fine"]["state"] == "ok"
+    for name, words in (
+        ("spaces nb201", "netloom's own"),
+        ("datasets lost", "No module named 'no_such_module'"),
+        ("devices missing", "/no/such/device.yaml cannot be read"),
+    ):
+        finding = findings[f"plug-in {name}"]
+        assert finding["state"] == "problem"
+        assert words in finding["details"]
+
+
 def test_doctor_looks_at_everything(cli: Any) -> None:
     cli.search("--quiet")
     found = json.loads(cli.stored("doctor", "--json").stdout)
