@@ -123,6 +123,15 @@ def test_the_cells_of_the_literature() -> None:
     assert best.endswith("+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|")
 
 
+def test_pools_do_not_count_the_padding_and_have_no_norm() -> None:
+    space = NB201(preset="tiny")
+    cell = space.build(space.parse("|avg_pool_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
+    pool = cell.layers[0].nodes[0][0]
+    assert isinstance(pool, nn.AvgPool2d)
+    ones = torch.ones(1, 4, 5, 5)
+    assert torch.equal(pool(ones), ones)
+
+
 # ---------------------------------------------------------------- counts
 def test_counts_are_those_of_the_literature() -> None:
     counts = NB201().counts()
