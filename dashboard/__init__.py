@@ -7,7 +7,7 @@ from typing import Any
 
 _LAZY = {
     "BaselineView": ".compare",
-    "Diagnosis": ".details",
+    "Diagnosis": ".diagnosis",
     "ExperimentRow": ".rows",
     "HistoryView": ".views",
     "ParetoView": ".views",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -11,9 +11,10 @@ from scipy.special import stdtrit
 
 from ..db.records import ExperimentRecord
 from ..pareto import ranks
-from .axes import feasible_losses, objective_axes, reference_of, volume_of
-from .rows import ExperimentRow
+from .axes import feasible_losses, named_reference, objective_axes, reference_of, volume_of
+from .rows import ExperimentRow, open_record
 from .table import Floats, TrialTable
+from .views import HistoryView
 from .words import plural, value_text
 
 if TYPE_CHECKING:
@@ -70,42 +71,77 @@ class BaselineView:
         cls, store: Store, ref: str, *, table: TrialTable | None = None, draws: int = DRAWS
     ) -> BaselineView | None:
         """Compare experiment `ref` with its baseline; None when it has none."""
-        record = store.experiment(ref)
-        found = _baseline_of(store, record)
-        if found is None:
-            return None
+        record = open_record(store, ref)
         own = TrialTable.read(store, record) if table is None else table
-        pair = _Pair.of(record, own, found, TrialTable.read(store, found))
-        others = _siblings(store, record)
-        if len(others) >= MIN_SEEDS - 1:
-            return _over_seeds(record, found, [pair, *others])
-        return _one_seed(record, found, pair, draws)
+        rivals = Rivals.of(store, record, own)
+        return None if rivals is None else cls.from_rivals(rivals, draws=draws)
+
+    @classmethod
+    def from_rivals(cls, rivals: Rivals, *, draws: int = DRAWS) -> BaselineView:
+        """Compare what is read already."""
+        return _over_seeds(rivals) if len(rivals.pairs) >= MIN_SEEDS else _one_seed(rivals, draws)
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """A search and its random baseline, with one reference point for all that is said of them.
+
+    Args:
+        record: The search.
+        baseline: Its baseline.
+        baseline_table: The baseline's trials.
+        pairs: The search's own pair first; then those of the other seeds of its group.
+        reference: (m,) losses: the worst of all feasible results of all pairs and 10 % of their
+            range beyond; None while nothing is feasible.
+    """
+
+    record: ExperimentRecord
+    baseline: ExperimentRecord
+    baseline_table: TrialTable = field(repr=False)
+    pairs: tuple[_Pair, ...] = field(repr=False)
+    reference: Floats | None
+
+    @classmethod
+    def of(cls, store: Store, record: ExperimentRecord, table: TrialTable) -> Rivals | None:
+        """Read the baseline of a search, and of its group; None when it has none."""
+        baseline = _baseline_of(store, record)
+        if baseline is None:
+            return None
+        other = TrialTable.read(store, baseline)
+        pair = _Pair.of(record, table, other)
+        siblings = _siblings(store, record)
+        pairs = (pair, *siblings) if len(siblings) >= MIN_SEEDS - 1 else (pair,)
+        sides = [side for each in pairs for side in (each.search, each.baseline)]
+        return cls(record, baseline, other, pairs, reference_of(*sides))
+
+    @property
+    def named_reference(self) -> dict[str, float]:
+        """Objective values of the reference by metric name; empty while there is none."""
+        return named_reference(self.record, self.reference)
+
+    def baseline_history(self) -> HistoryView:
+        """Return how the baseline grew, measured against the common reference."""
+        return HistoryView.from_table(
+            self.baseline, self.baseline_table, reference=self.named_reference or None
+        )
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Losses of the evaluations that count on each side, in order, equally many."""
+    """Losses of the evaluations of a search and of its baseline, in order."""
 
     search: Floats
     baseline: Floats
 
     @classmethod
-    def of(
-        cls,
-        record: ExperimentRecord,
-        table: TrialTable,
-        baseline: ExperimentRecord,
-        baseline_table: TrialTable,
-    ) -> _Pair:
-        mine = feasible_losses(table, record)[table.spent]
-        theirs = feasible_losses(baseline_table, record)[baseline_table.spent]
-        equal = min(len(mine), len(theirs))
-        return cls(mine[:equal], theirs[:equal])
+    def of(cls, record: ExperimentRecord, table: TrialTable, baseline: TrialTable) -> _Pair:
+        sides = ((table, table.spent), (baseline, baseline.spent))
+        return cls(*(feasible_losses(each, record)[spent] for each, spent in sides))
 
-    @property
-    def known(self) -> bool:
-        """Whether there is a feasible result on either side to measure from."""
-        return any(not np.isnan(side).any(axis=1).all() for side in (self.search, self.baseline))
+    def cut(self) -> _Pair:
+        """Return equally many evaluations of each side, the first ones."""
+        size = min(len(self.search), len(self.baseline))
+        return _Pair(self.search[:size], self.baseline[:size])
 
 
 def _baseline_of(store: Store, record: ExperimentRecord) -> ExperimentRecord | None:
@@ -131,9 +167,11 @@ def _siblings(store: Store, record: ExperimentRecord) -> list[_Pair]:
         if other.seed in seeds or other.kind != record.kind or not same:
             continue
         if baseline := _baseline_of(store, other):
-            seeds.add(other.seed)
-            tables = (TrialTable.read(store, each) for each in (other, baseline))
-            pairs.append(_Pair.of(other, next(tables), baseline, next(tables)))
+            tables = [TrialTable.read(store, each) for each in (other, baseline)]
+            pair = _Pair.of(other, *tables)
+            if min(len(pair.search), len(pair.baseline)):
+                seeds.add(other.seed)
+                pairs.append(pair)
     return pairs
 
 
@@ -142,21 +180,19 @@ def _score(losses: Floats, reference: Floats) -> float:
     return volume_of(losses, reference) or 0.0
 
 
-def _one_seed(
-    record: ExperimentRecord, baseline: ExperimentRecord, pair: _Pair, draws: int
-) -> BaselineView:
+def _one_seed(rivals: Rivals, draws: int) -> BaselineView:
+    pair, reference = rivals.pairs[0].cut(), rivals.reference
     size = len(pair.search)
-    reference = reference_of(pair.search, pair.baseline) if size else None
-    if reference is None:
-        return _verdict(record, baseline, [pair], (0.0, 0.0), None, "too few", reference)
+    if reference is None or not size:
+        return _verdict(rivals, [pair], (0.0, 0.0), None, "too few")
     scores = _score(pair.search, reference), _score(pair.baseline, reference)
     if size < MIN_EVALUATIONS:
-        return _verdict(record, baseline, [pair], scores, None, "too few", reference)
+        return _verdict(rivals, [pair], scores, None, "too few")
     p_value = division_test(pair.search, pair.baseline, reference, draws)
     verdict: Verdict = "level"
     if p_value < LEVEL and scores[0] != scores[1]:
         verdict = "ahead" if scores[0] > scores[1] else "behind"
-    return _verdict(record, baseline, [pair], scores, p_value, verdict, reference)
+    return _verdict(rivals, [pair], scores, p_value, verdict)
 
 
 def division_test(first: Floats, second: Floats, reference: Floats, draws: int = DRAWS) -> float:
@@ -189,22 +225,19 @@ def division_test(first: Floats, second: Floats, reference: Floats, draws: int =
     return (extreme + 1) / (draws + 1)
 
 
-def _over_seeds(
-    record: ExperimentRecord, baseline: ExperimentRecord, pairs: Sequence[_Pair]
-) -> BaselineView:
+def _over_seeds(rivals: Rivals) -> BaselineView:
+    pairs, reference = [pair.cut() for pair in rivals.pairs], rivals.reference
     pairs = [pair for pair in pairs if len(pair.search)]
-    sides = [side for pair in pairs for side in (pair.search, pair.baseline)]
-    reference = reference_of(*sides) if any(pair.known for pair in pairs) else None
     if reference is None:
-        return _verdict(record, baseline, pairs, (0.0, 0.0), None, "too few", reference)
+        return _verdict(rivals, pairs, (0.0, 0.0), None, "too few")
     mine = np.array([_score(pair.search, reference) for pair in pairs])
     theirs = np.array([_score(pair.baseline, reference) for pair in pairs])
     scores = float(mine.mean()), float(theirs.mean())
     if len(pairs) < MIN_SEEDS:
-        return _verdict(record, baseline, pairs, scores, None, "too few", reference)
+        return _verdict(rivals, pairs, scores, None, "too few")
     low, high = paired_interval(mine - theirs)
     verdict: Verdict = "ahead" if low > 0 else "behind" if high < 0 else "level"
-    return _verdict(record, baseline, pairs, scores, (low, high), verdict, reference)
+    return _verdict(rivals, pairs, scores, (low, high), verdict)
 
 
 def paired_interval(differences: Floats) -> tuple[float, float]:
@@ -215,16 +248,13 @@ def paired_interval(differences: Floats) -> tuple[float, float]:
 
 
 def _verdict(
-    record: ExperimentRecord,
-    baseline: ExperimentRecord,
+    rivals: Rivals,
     pairs: Sequence[_Pair],
     scores: tuple[float, float],
     evidence: float | tuple[float, float] | None,
     verdict: Verdict,
-    reference: Floats | None,
 ) -> BaselineView:
-    evaluations = min((len(pair.search) for pair in pairs), default=0)
-    text = _sentence(record, scores, evidence, verdict, reference, (evaluations, len(pairs)))
+    record, reference = rivals.record, rivals.reference
     shown = scores
     if len(record.objectives) == 1 and reference is not None:
         sign = objective_axes(record)[0].sign
@@ -232,8 +262,8 @@ def _verdict(
         shown = mine, theirs
     return BaselineView(
         experiment=ExperimentRow.of(record),
-        baseline=ExperimentRow.of(baseline),
-        evaluations=evaluations,
+        baseline=ExperimentRow.of(rivals.baseline),
+        evaluations=min((len(pair.search) for pair in pairs), default=0),
         score=shown[0],
         baseline_score=shown[1],
         difference=scores[0] - scores[1],
@@ -241,71 +271,75 @@ def _verdict(
         p_value=evidence if isinstance(evidence, float) else None,
         interval=evidence if isinstance(evidence, tuple) else None,
         verdict=verdict,
-        sentence=text,
+        sentence=_sentence(rivals, [len(pair.search) for pair in pairs], scores, evidence, verdict),
     )
 
 
 def _sentence(
-    record: ExperimentRecord,
+    rivals: Rivals,
+    sizes: Sequence[int],
     scores: tuple[float, float],
     evidence: float | tuple[float, float] | None,
     verdict: Verdict,
-    reference: Floats | None,
-    size: tuple[int, int],
 ) -> str:
-    evaluations, seeds = size
-    if reference is None:
+    if rivals.reference is None:
         return (
             "Neither the search nor its random baseline has a feasible result yet, so there is "
             "nothing to compare."
         )
-    text = _measured(record, scores, reference, size)
+    text = _measured(rivals.record, rivals.reference, scores, sizes)
     if isinstance(evidence, tuple):
-        low, high = evidence
+        low, high = (_amount(rivals.record, bound) for bound in evidence)
         finding = {
             "ahead": "the search is ahead of random search and of the noise between seeds",
             "behind": "the search is behind random search by more than the noise between seeds",
         }.get(verdict, "the difference is within the noise between seeds")
-        return f"{text} The 95 % interval of the difference is {low:.4g} to {high:.4g}: {finding}."
+        return f"{text} The 95 % interval of the difference is {low} to {high}: {finding}."
     if isinstance(evidence, float):
         finding = {
             "ahead": "the search is ahead of random search and of the noise of drawing",
             "behind": "the search is behind random search by more than the noise of drawing",
         }.get(verdict, "the difference is within the noise")
         return (
-            f"{text} Dividing all evaluations at random gives a difference this large in "
+            f"{text} Dividing all evaluations at random gives a difference this large in about "
             f"{100 * evidence:.2g} % of cases: {finding}. One seed says nothing about how other "
             "seeds vary: netloom search --seeds 0-4 measures that."
         )
-    if seeds > 1:
-        return (
-            f"{text} {plural(seeds, 'seed')} cannot tell this from noise; run {MIN_SEEDS} or more."
-        )
+    if len(sizes) > 1:
+        return f"{text} {len(sizes)} seeds cannot tell this from noise; run {MIN_SEEDS} or more."
     return (
         f"{text} With fewer than {MIN_EVALUATIONS} evaluations on each side this cannot be told "
-        f"from noise ({plural(evaluations, 'evaluation')} now)."
+        f"from noise ({plural(min(sizes), 'evaluation')} now)."
     )
 
 
 def _measured(
     record: ExperimentRecord,
-    scores: tuple[float, float],
     reference: Floats,
-    size: tuple[int, int],
+    scores: tuple[float, float],
+    sizes: Sequence[int],
 ) -> str:
-    evaluations, seeds = size
-    effort = f"the same {plural(evaluations, 'evaluation')}"
-    if seeds > 1:
-        effort = f"{plural(seeds, 'seed')} of {plural(evaluations, 'evaluation')} each"
+    effort, which = f"the same {plural(sizes[0], 'evaluation')}", ""
+    if len(sizes) > 1:
+        least = "" if min(sizes) == max(sizes) else "at least "
+        effort = f"{len(sizes)} seeds of {least}{plural(min(sizes), 'evaluation')} each"
+        which = "mean "
     if len(record.objectives) == 1:
         axis = objective_axes(record)[0]
         best = [
             value_text(axis.sign * (reference[0] - each), axis.unit) if each else "nothing feasible"
             for each in scores
         ]
-        return f"Best {axis.metric}: {best[0]}, random search with {effort}: {best[1]}."
+        text = f"{which}best {axis.metric}: {best[0]}, random search with {effort}: {best[1]}."
+        return text[0].upper() + text[1:]
     gain = f" ({100 * (scores[0] / scores[1] - 1):+.2g} %)" if scores[1] else ""
-    return (
-        f"Hypervolume {scores[0]:.4g} against {scores[1]:.4g}{gain} for random search with "
-        f"{effort} (one reference point for both)."
-    )
+    volumes = [value_text(score) for score in scores]
+    text = f"{which}hypervolume {volumes[0]} against {volumes[1]}{gain} for random search with"
+    return f"{text[0].upper()}{text[1:]} {effort} (one reference point for both)."
+
+
+def _amount(record: ExperimentRecord, difference: float) -> str:
+    """Return a difference of scores: of one objective in its unit, else of hypervolumes."""
+    axes = objective_axes(record)
+    unit = axes[0].unit if len(axes) == 1 else ""
+    return value_text(difference, "points" if unit == "%" else unit)

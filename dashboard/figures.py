@@ -21,13 +21,28 @@ from plotly.subplots import make_subplots
 from .axes import Axis
 from .details import Curve
 from .table import Bools, Floats
-from .views import ConstraintLine, HistoryView, ParetoView
+from .views import KINDS, ConstraintLine, HistoryView, ParetoView
 from .words import value_text
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
 WEBGL_FROM = 2000  # points; below, vector graphics are sharper
 HOVER_TEXTS = 5000  # points that carry their notation; a text per point would be megabytes
+CONFIG = {  # of every figure: nothing is offered that would send it anywhere
+    "responsive": True,
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "sendChartToCloud"],
+}
+_MARKS: dict[str, dict[str, Any]] = {  # every kind has its own shape, not only its own colour
+    "infeasible": {"color": GREY, "symbol": "x-thin-open"},
+    "unfinished": {"color": GREY, "symbol": "circle-open"},
+    "failed": {"color": GREY, "symbol": "square-open"},
+    "stopped early": {"color": PURPLE, "symbol": "triangle-down-open"},
+    "feasible": {"color": BLUE, "symbol": "circle"},
+    "front": {"color": ORANGE, "symbol": "diamond", "size": 10},
+}
 _CORNERS = {
     ("maximize", "minimize"): "↖",
     ("maximize", "maximize"): "↗",
@@ -45,22 +60,18 @@ def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
     Every point carries its trial number as `customdata`.
     """
     figure = go.Figure()
-    ordinary = view.shown & view.feasible & ~view.front
-    lost = view.shown & ~view.feasible
-    _add_points(figure, view, lost, "not feasible", {"color": GREY, "symbol": "x-thin-open"})
-    _add_points(figure, view, ordinary, "feasible", {"color": BLUE, "symbol": "circle"})
+    for kind in KINDS[:-1]:
+        _add_points(figure, view, kind)
     xs, ys = view.line
     if len(xs) > 1:
         shape = "vh" if view.x.direction == "maximize" else "hv"
         line = {"color": ORANGE, "width": 1.5, "shape": shape}
-        name = "best so far" if view.x.metric == "trial" else "front line"
         figure.add_trace(
             _trace(view)(
-                x=xs, y=ys, mode="lines", line=line, name=name, hoverinfo="skip", showlegend=False
+                x=xs, y=ys, mode="lines", line=line, name="line", hoverinfo="skip", showlegend=False
             )
         )
-    best = {"color": ORANGE, "symbol": "diamond", "size": 10}
-    _add_points(figure, view, view.shown & view.front, "front", best)
+    _add_points(figure, view, KINDS[-1])  # above the line
     _add_selection(figure, view, selected)
     for constraint in view.lines:
         _add_constraint(figure, constraint, view)
@@ -68,7 +79,9 @@ def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
     _style(figure, 540)
     figure.update_xaxes(title_text=escape(view.x.label))
     figure.update_yaxes(title_text=escape(view.y.label))
-    figure.update_layout(hovermode="closest", clickmode="event", uirevision=_plane(view))
+    figure.update_layout(
+        hovermode="closest", clickmode="event", showlegend=True, uirevision=_plane(view)
+    )
     return figure
 
 
@@ -92,30 +105,33 @@ def hypervolume_figure(
     figure.update_layout(showlegend=len(named) > 1, hovermode="x unified")
     figure.update_xaxes(title_text="trials evaluated")
     figure.update_yaxes(title_text="hypervolume")
+    _whole_steps(figure, history.evaluations)
     return figure
 
 
-def best_figure(history: HistoryView) -> go.Figure:
+def best_figure(history: HistoryView, others: Mapping[str, HistoryView] | None = None) -> go.Figure:
     """Draw the best feasible value of each objective, one panel per objective."""
-    axes = history.objectives
+    axes, named = history.objectives, {"this search": history, **(others or {})}
     figure = make_subplots(rows=len(axes), cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for row, axis in enumerate(axes, start=1):
-        xs, ys = _steps(history.evaluations, history.best[axis.metric])
-        figure.add_scatter(
-            x=xs,
-            y=ys,
-            mode="lines",
-            name=escape(axis.metric),
-            line={"shape": "hv", "color": SERIES[(row - 1) % len(SERIES)], "width": 2},
-            hovertemplate="%{x} evaluated: %{y:.5g}",
-            row=row,
-            col=1,
-        )
-        title = "<br>".join(escape(part) for part in wrap(axis.label, 20))
-        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
+        for index, (name, each) in enumerate(named.items()):
+            xs, ys = _steps(each.evaluations, each.best[axis.metric])
+            figure.add_scatter(
+                x=xs,
+                y=ys,
+                mode="lines",
+                name=escape(name),
+                legendgroup=name,
+                showlegend=len(named) > 1 and row == 1,
+                line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
+                hovertemplate=f"%{{x}} evaluated: %{{y:.5g}}<extra>{escape(name)}</extra>",
+                row=row,
+                col=1,
+            )
+        _title_panel(figure, row, axis.label)
     _style(figure, _stack(len(axes)))
-    figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="trials evaluated", row=len(axes), col=1)
+    _whole_steps(figure, history.evaluations)
     return figure
 
 
@@ -128,16 +144,17 @@ def curves_figure(curves: Sequence[Curve]) -> go.Figure:
             y=curve.values,
             mode="lines+markers",
             name=escape(curve.name),
-            line={"color": SERIES[(row - 1) % len(SERIES)], "width": 2},
+            line={"color": BLUE, "width": 2},
             marker={"size": 5},
-            hovertemplate="step %{x}: %{y:.5g}",
+            hovertemplate="step %{x}: %{y:.5g}<extra></extra>",
             row=row,
             col=1,
         )
-        figure.update_yaxes(title_text=escape(curve.name), row=row, col=1)
+        _title_panel(figure, row, curve.label)
     _style(figure, 100 + 130 * len(curves))
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="step", row=len(curves), col=1)
+    _whole_steps(figure, np.concatenate([curve.steps for curve in curves]))
     return figure
 
 
@@ -159,9 +176,8 @@ def empty_figure(text: str) -> go.Figure:
     return figure
 
 
-def _add_points(
-    figure: go.Figure, view: ParetoView, mask: Bools, name: str, marker: Mapping[str, Any]
-) -> None:
+def _add_points(figure: go.Figure, view: ParetoView, kind: str) -> None:
+    mask, marker = view.shown & (view.kinds == kind), _MARKS[kind]
     count = int(mask.sum())
     if not count:
         return
@@ -176,7 +192,7 @@ def _add_points(
             x=view.xs[mask].astype(precision),
             y=view.ys[mask].astype(precision),
             mode="markers",
-            name=f"{name} ({count:,})",
+            name=f"{kind} ({count:,})",
             customdata=view.table.number[mask].tolist(),  # a typed array is lost in WebGL clicks
             text=_hover(view, mask) if rich else None,
             hovertemplate=_template(view, rich=rich),
@@ -255,6 +271,17 @@ def _add_better(figure: go.Figure, view: ParetoView) -> None:
     )
 
 
+def _title_panel(figure: go.Figure, row: int, label: str) -> None:
+    title = "<br>".join(escape(part) for part in wrap(label, 18))
+    figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
+
+
+def _whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
+    """Keep the ticks of a short count whole."""
+    if len(steps) and int(steps.max()) <= 10:
+        figure.update_xaxes(dtick=1)
+
+
 def _stack(panels: int) -> int:
     """Return the height of a figure with that many panels; histories side by side share it."""
     return 130 + 155 * max(panels, 1)
@@ -278,12 +305,13 @@ def _plane(view: ParetoView) -> str:
 def _style(figure: go.Figure, height: int) -> None:
     figure.update_layout(
         height=height,
-        margin={"l": 64, "r": 24, "t": 40, "b": 52},
+        margin={"l": 64, "r": 24, "t": 56, "b": 52},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 13},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"align": "left", "font": {"family": FONT}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         colorway=SERIES,
     )
     grid = {"gridcolor": "rgba(128,140,155,0.22)", "zeroline": False, "automargin": True}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import plotly.io as pio
 
 from ..errors import MissingDependency, NetloomError
-from .figures import front_figure
+from .figures import CONFIG, front_figure
 from .markup import Html, el
 from .views import ParetoView
 
@@ -58,8 +58,9 @@ def write_front_image(
     view, target = ParetoView.of(store, ref, x, y), Path(path).resolve()
     figure = front_figure(view)
     figure.update_layout(width=size[0], height=size[1], font={"color": "#1b2330", "size": 15})
+    figure.update_layout(margin={"l": 84})
     text = pio.to_html(
-        figure, include_plotlyjs=True, full_html=False, config={"displayModeBar": False}
+        figure, include_plotlyjs=True, full_html=False, config={**CONFIG, "displayModeBar": False}
     )
     body = el("body", Html(text), style="margin:0;background:#fff")
     page = "<!doctype html>" + el("html", el("head", el("meta", charset="utf-8")), body)

@@ -49,4 +49,5 @@ def table(
 
     body = [el("tr", *(cell("td", i, child) for i, child in enumerate(row))) for row in rows]
     header = el("tr", *(cell("th", i, child) for i, child in enumerate(head)))
-    return el("div", el("table", el("thead", header), el("tbody", *body)), class_="scroll")
+    whole = el("table", el("thead", header), el("tbody", *body))
+    return el("div", whole, class_="scroll", tabindex=0)

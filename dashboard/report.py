@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +16,28 @@ from plotly.offline import get_plotlyjs
 
 from ..db.records import ExperimentRecord, TrialRecord
 from ..errors import SpecError
-from .compare import BaselineView
-from .details import Diagnosis, MetricRow, metric_rows, option_text
-from .figures import best_figure, front_figure, hypervolume_figure
+from .axes import default_axes, objective_axes
+from .compare import BaselineView, Rivals
+from .details import MetricRow, metric_rows, option_text
+from .diagnosis import Diagnosis, Failure, failures
+from .figures import CONFIG, best_figure, front_figure, hypervolume_figure
 from .markup import Html, el, join, table
-from .rows import ExperimentRow, spent_text
+from .rows import ExperimentRow, open_record
+from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
 from .table import TrialTable
 from .views import HistoryView, ParetoView, front
-from .words import MISSING, plural, seconds_text, value_text
+from .words import MISSING, plural, value_text
 
 if TYPE_CHECKING:
     from ..db import Store
 
 MAX_ROWS = 500  # front networks listed; the figure shows them all
-MAX_ERRORS = 10
-CSP = (  # nothing from anywhere; plotly.js compiles its WebGL drawing, hence unsafe-eval
+MAX_ERRORS = 10  # reasons of failed trials
+MAX_NUMBERS = 12  # failed trials named per reason
+CSP = (  # nothing from or to anywhere; plotly.js compiles its WebGL drawing, hence unsafe-eval
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:"
+    "img-src data: blob:; form-action 'none'; base-uri 'none'"
 )
-CONFIG = {"responsive": True, "displaylogo": False}
 
 
 @dataclass(frozen=True)
@@ -41,41 +45,44 @@ class _Content:
     """Everything that the report shows, read once."""
 
     record: ExperimentRecord
-    row: ExperimentRow
     trials: TrialTable
-    pareto: ParetoView
+    planes: Sequence[ParetoView]
     history: HistoryView
     front: Sequence[TrialRecord]
     baseline: BaselineView | None
-    baseline_history: HistoryView | None
+    beside: dict[str, HistoryView]
     diagnosis: Diagnosis | None
-    failed: Sequence[TrialRecord]
+    failures: Sequence[Failure]
+    failed: dict[int, TrialRecord]
 
     @classmethod
     def read(cls, store: Store, ref: str) -> _Content:
-        record = store.experiment(ref)
+        record = open_record(store, ref)
         trials = TrialTable.read(store, record)
-        history = HistoryView.from_table(record, trials)
-        baseline = BaselineView.of(store, record.id, table=trials)
-        beside = None
-        if baseline is not None and history.reference:
-            other = store.experiment(baseline.baseline.id)
-            beside = HistoryView.from_table(
-                other, TrialTable.read(store, other), reference=history.reference
-            )
-        failed = trials.number[trials.status == "failed"][:MAX_ERRORS].tolist()
+        rivals = Rivals.of(store, record, trials)
+        shared = rivals.named_reference if rivals else {}
+        reasons = failures(trials)
+        first = [each.numbers[0] for each in reasons[:MAX_ERRORS]]
+        failed = store.trial_records(record.id, numbers=first) if first else []
         return cls(
             record=record,
-            row=ExperimentRow.of(record),
             trials=trials,
-            pareto=ParetoView.from_table(record, trials, None, None),
-            history=history,
+            planes=_planes(record, trials),
+            history=HistoryView.from_table(record, trials, reference=shared or None),
             front=front(store, record.id, table=trials),
-            baseline=baseline,
-            baseline_history=beside,
+            baseline=BaselineView.from_rivals(rivals) if rivals else None,
+            beside={"random search": rivals.baseline_history()} if rivals and shared else {},
             diagnosis=Diagnosis.of(record, trials),
-            failed=store.trial_records(record.id, numbers=failed) if failed else [],
+            failures=reasons,
+            failed={trial.number: trial for trial in failed},
         )
+
+
+def _planes(record: ExperimentRecord, trials: TrialTable) -> list[ParetoView]:
+    """Return the planes of the first quality and each other objective, the default one first."""
+    x, y = default_axes(record)
+    others = [axis.metric for axis in objective_axes(record) if axis.metric not in (x, y)]
+    return [ParetoView.from_table(record, trials, across, y) for across in (x, *others)]
 
 
 def write_report(store: Store, ref: str, path: str | os.PathLike[str]) -> Path:
@@ -124,111 +131,108 @@ def report_html(store: Store, ref: str) -> str:
 
 def _sections(content: _Content) -> Iterable[Html]:
     yield _headline(content)
-    if content.baseline is not None:
-        yield _baseline(content.baseline)
-    if content.diagnosis is not None:
-        yield _diagnosis(content.diagnosis)
-    if content.pareto.shown.any():
-        yield _section("Front", _figure(front_figure(content.pareto), "front"), wide=True)
+    yield from _notes(content)
+    for number, view in enumerate(content.planes, start=1):
+        if view.shown.any():
+            yield _plane(view, number, several=len(content.planes) > 1)
     if content.front:
         yield _section(_front_title(content), _front_table(content), wide=True)
     if content.history.reference:
-        others = {"random search": content.baseline_history} if content.baseline_history else None
-        growth = hypervolume_figure(content.history, others)
-        yield _section("Hypervolume over trials", _figure(growth, "hypervolume"), _about(content))
-        yield _section("Best so far", _figure(best_figure(content.history), "best"))
-    if content.failed:
+        yield from _growth(content)
+    if content.failures:
         yield _section("Failed trials", _failures(content), wide=True)
     yield _section("Where the numbers come from", _provenance(content.record), wide=True)
     spec = yaml.safe_dump(dict(content.record.spec), sort_keys=False, allow_unicode=True)
-    yield _section("Spec", el("pre", spec))
+    yield _section("Spec", el("pre", spec, tabindex=0))
     yield _section("Versions", _versions(content.record))
 
 
 def _header(content: _Content) -> Html:
-    record, row = content.record, content.row
-    facts = [
-        f"space {record.space}",
-        f"strategy {record.strategy}",
-        f"seed {record.seed}",
-        f"{record.created_at:%Y-%m-%d %H:%M} UTC",
-        seconds_text(row.elapsed_s),
-    ]
+    record, row = content.record, ExperimentRow.of(content.record)
     status = el("span", record.status, class_=f"status {record.status}")
+    limits = bounds(record)
     return el(
         "header",
         el("p", "netloom", class_="brand"),
         el("h1", record.name, " ", status),
         el("p", row.goal, class_="goal"),
-        el("p", " · ".join(facts), class_="facts"),
+        el("p", limits, class_="goal bounds") if limits else None,
+        el("p", " · ".join(facts(record)), class_="facts"),
     )
 
 
 def _headline(content: _Content) -> Html:
-    counts = content.record.counts
-    rest = [
-        f"{counts[status]:,} {status}"
-        for status in ("infeasible", "pruned", "failed", "running", "queued")
-        if counts.get(status)
-    ]
-    cards = [
-        ("networks on the front", f"{len(content.front):,}", None),
-        ("evaluated", spent_text(content.row), ", ".join(rest) or None),
-    ]
-    for axis in content.history.objectives:
-        best = content.history.best[axis.metric]
-        value = float(best[-1]) if len(best) else None
-        cards.append((f"best {axis.metric}", value_text(value, axis.unit), None))
-    volume = content.pareto.hypervolume
-    if len(content.history.objectives) > 1 and volume is not None:
-        cards.append(("hypervolume", value_text(volume), None))
     return el(
         "section",
         *(
             el(
                 "div",
-                el("strong", value),
-                el("span", label),
-                el("small", note) if note else None,
+                el("strong", card.value),
+                el("span", card.label),
+                el("small", card.note) if card.note else None,
                 class_="card",
             )
-            for label, value, note in cards
+            for card in cards(content.record, content.planes[0], content.history)
         ),
         class_="cards wide",
     )
 
 
-def _baseline(view: BaselineView) -> Html:
-    title = {
-        "ahead": "Ahead of random search",
-        "behind": "Behind random search",
-        "level": "Not told apart from random search",
-        "too few": "Too little to compare with random search",
-    }[view.verdict]
+def _notes(content: _Content) -> Iterable[Html]:
+    if (note := progress_note(content.record)) is not None:
+        yield _note(note)
+    if content.diagnosis is not None:
+        yield _diagnosis(content.diagnosis)
+    elif content.baseline is not None:
+        verdict = content.baseline.verdict
+        yield _note(Note(VERDICTS[verdict], content.baseline.sentence, verdict.replace(" ", "-")))
+    elif (note := alone_note(content.record, content.planes[0])) is not None:
+        yield _note(note)
+
+
+def _note(note: Note, *more: Html | None) -> Html:
     return el(
         "section",
-        el("h2", title),
-        el("p", view.sentence),
-        class_=f"note wide {view.verdict.replace(' ', '-')}",
+        el("h2", note.title),
+        el("p", note.text),
+        *more,
+        class_=f"note wide {note.kind}".rstrip(),
     )
 
 
 def _diagnosis(found: Diagnosis) -> Html:
-    rows = [
-        (share.text, f"{share.held:,} of {share.known:,}", share.nearest_text)
-        for share in found.shares
-    ]
-    shown = None
-    if rows:
-        head = ("constraint", "trials that satisfy it", "closest value")
-        shown = table(head, rows, numeric=frozenset({1, 2}))
-    return el(
-        "section",
-        el("h2", "Nothing feasible"),
-        el("p", found.sentence),
-        shown,
-        class_="note wide behind",
-    )
+    more = []
+    if found.notation:
+        nearest = el("code", found.notation)
+        more.append(el("p", f"Trial {found.nearest}: ", nearest, class_="nearest"))
+    if found.shares:
+        head = ("constraint", "trials that satisfy it", "closest")
+        rows = [
+            (share.text, f"{share.held:,} of {share.known:,}", share.nearest_text)
+            for share in found.shares
+        ]
+        more.append(table(head, rows, numeric=frozenset({1})))
+    return _note(Note(found.title, found.sentence, "behind" if found.broken else ""), *more)
+
+
+def _plane(view: ParetoView, number: int, *, several: bool) -> Html:
+    title = "Front" if view.front.any() else "Trials"
+    if several:
+        title += f": {view.y.metric} and {view.x.metric}"
+    name = "front" if number == 1 else f"front-{number}"
+    said = [caption(view), "A click on a diamond opens its row below." if view.front.any() else ""]
+    words = el("p", " ".join(filter(None, said)), class_="about")
+    return _section(title, _figure(front_figure(view), name), words, wide=True)
+
+
+def _growth(content: _Content) -> Iterable[Html]:
+    best = _figure(best_figure(content.history, content.beside), "best")
+    if len(content.history.objectives) == 1:  # its hypervolume would draw the same line again
+        yield _section("Best so far", best, wide=True)
+        return
+    volume = hypervolume_figure(content.history, content.beside)
+    yield _section("Hypervolume over trials", _figure(volume, "hypervolume"), _about(content))
+    yield _section("Best so far", best)
 
 
 def _front_title(content: _Content) -> str:
@@ -263,7 +267,8 @@ def _front_table(content: _Content) -> Html:
     header = el(
         "tr", *(el("th", cell, class_="number" if i != 1 else None) for i, cell in enumerate(head))
     )
-    return el("div", el("table", el("thead", header), el("tbody", *rows)), class_="scroll front")
+    whole = el("table", el("thead", header), el("tbody", *rows))
+    return el("div", whole, class_="scroll front", tabindex=0)
 
 
 def _column_head(metric: MetricRow) -> Html:
@@ -288,38 +293,45 @@ def _about(content: _Content) -> Html:
         f"{name} {value_text(value, units[name])}"
         for name, value in content.history.reference.items()
     )
+    whose = " of the search and its random baseline" if content.beside else ""
     return el(
         "p",
         "The volume between the front and the reference point (",
         corner,
         "), in the product of the units. The reference is the worst feasible value of each "
-        "objective and 10 % of its range beyond.",
+        f"objective{whose} and 10 % of its range beyond.",
         class_="about",
     )
 
 
 def _failures(content: _Content) -> Html:
-    rows = [
-        (
-            trial.number,
-            el("code", trial.notation or trial.key[:12]),
-            el(
-                "details",
-                el("summary", trial.error or "no reason recorded"),
-                el("pre", trial.traceback or "no traceback recorded"),
-            ),
-        )
-        for trial in content.failed
-    ]
-    total = content.record.counts.get("failed", len(rows))
+    total = sum(len(each.numbers) for each in content.failures)
+    said = f"{plural(total, 'trial')} failed for {plural(len(content.failures), 'reason')}"
+    if len(content.failures) > MAX_ERRORS:
+        said += f", the {MAX_ERRORS} most frequent ones are listed"
+    first = content.failures[0].numbers[0]
+    again = f"netloom repro {content.record.name} --trial {first}"
+    rows = [_failure(each, content.failed) for each in content.failures[:MAX_ERRORS]]
     return join(
         [
-            el("p", f"{plural(total, 'trial')} failed; the first {len(rows)} are listed.")
-            if total > len(rows)
-            else None,
-            table(("trial", "architecture", "reason"), rows, numeric=frozenset({0})),
+            el("p", f"{said}. Run one again, in the foreground: ", el("code", again)),
+            table(("trials", "of them", "reason"), rows, numeric=frozenset({0})),
         ]
     )
+
+
+def _failure(failure: Failure, records: dict[int, TrialRecord]) -> tuple[object, ...]:
+    first = records[failure.numbers[0]]
+    named = ", ".join(str(number) for number in failure.numbers[:MAX_NUMBERS])
+    if len(failure.numbers) > MAX_NUMBERS:
+        named += ", …"
+    reason = el(
+        "details",
+        el("summary", failure.reason),
+        el("p", f"Trial {first.number}: ", el("code", first.notation or first.key)),
+        el("pre", first.traceback or "no traceback recorded", tabindex=0),
+    )
+    return f"{len(failure.numbers):,}", named, reason
 
 
 def _provenance(record: ExperimentRecord) -> Html:
@@ -340,7 +352,10 @@ def _provenance(record: ExperimentRecord) -> Html:
 
 
 def _versions(record: ExperimentRecord) -> Html:
-    rows = [(name, option_text(value)) for name, value in record.versions.items()]
+    rows = [
+        (name, shlex.join(map(str, value)) if isinstance(value, list) else option_text(value))
+        for name, value in record.versions.items()
+    ]
     rows += [("space fingerprint", record.space_fingerprint), ("experiment", record.id)]
     return el("div", table(("part", "version"), rows, numeric=frozenset()), class_="versions")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..db.records import ExperimentRecord
@@ -61,7 +61,7 @@ class ExperimentRow:
             spent=sum(record.counts.get(status, 0) for status in SPENT),
             budget=budget_of(record),
             created_at=record.created_at,
-            elapsed_s=elapsed_of(record),
+            elapsed_s=record.elapsed_s,
             front_size=len(front) if isinstance(front, list | tuple) else None,
             hypervolume=float(volume) if isinstance(volume, int | float) else None,
         )
@@ -74,12 +74,40 @@ class ExperimentRow:
 
 def experiment_rows(store: Store, *, all: bool = False) -> list[ExperimentRow]:
     """Return every experiment of the store, the newest first; baselines only with `all`."""
-    return [ExperimentRow.of(record) for record in reversed(store.experiments(all=all))]
+    alive = store.running()
+    records = reversed(store.experiments(all=all))
+    return [ExperimentRow.of(truthful(record, alive)) for record in records]
+
+
+def truthful(record: ExperimentRecord, alive: Collection[str]) -> ExperimentRecord:
+    """Return `record`; one whose process died without a word is `interrupted`, not `running`.
+
+    Nothing of it runs then: its running trials are waiting again.
+
+    Args:
+        record: As it is stored.
+        alive: Ids of the experiments that a live process runs.
+    """
+    if record.status != "running" or record.id in alive:
+        return record
+    counts = dict(record.counts)
+    counts["queued"] = counts.get("queued", 0) + counts.pop("running", 0)
+    return replace(record, status="interrupted", counts=counts)
+
+
+def open_record(store: Store, ref: str) -> ExperimentRecord:
+    """Return experiment `ref`, its status checked against the processes that are alive.
+
+    Raises:
+        StoreError: If there is no such experiment.
+    """
+    record = store.experiment(ref)
+    return truthful(record, store.running() if record.status == "running" else ())
 
 
 def spent_text(row: ExperimentRow) -> str:
-    """Return how much of the trial budget is spent: `166 / 300`."""
-    return f"{row.spent:,} / {row.budget:,}" if row.budget else f"{row.spent:,}"
+    """Return how much of the trial budget is spent: `166 of 300`."""
+    return f"{row.spent:,} of {row.budget:,}" if row.budget else f"{row.spent:,}"
 
 
 def budget_of(record: ExperimentRecord) -> int | None:
@@ -89,10 +117,3 @@ def budget_of(record: ExperimentRecord) -> int | None:
         if isinstance(budget, Mapping) and isinstance(budget.get("trials"), int):
             return int(budget["trials"])
     return None
-
-
-def elapsed_of(record: ExperimentRecord) -> float:
-    """Return the seconds that the experiment took so far."""
-    if record.status != "running":
-        return record.elapsed_s
-    return max(record.elapsed_s, (datetime.now(UTC) - record.created_at).total_seconds())

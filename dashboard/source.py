@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..db import Store
 from ..db.records import ExperimentRecord
-from .compare import BaselineView
-from .rows import ExperimentRow, experiment_rows
+from .compare import BaselineView, Rivals
+from .rows import ExperimentRow, experiment_rows, open_record
 from .table import TableCache, TrialTable
 from .views import HistoryView
+
+Made = TypeVar("Made")
+KEPT = 32  # computed values; tables are kept by their own cache
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class Source:
                 self._opened.close()
                 self._opened = None
 
-    def revision(self) -> int:
-        """Return a number that changes with the store."""
-        return self.store.revision()
+    def revision(self) -> str:
+        """Return a text that changes with the store, and with the processes that write to it."""
+        return " ".join([str(self.store.revision()), *sorted(self.store.running())])
 
     def rows(self, *, baselines: bool) -> list[ExperimentRow]:
         """Return every experiment, the newest first."""
@@ -68,37 +72,59 @@ class Source:
 
     def snapshot(self, ref: str) -> Snapshot:
         """Return an experiment and its trials as they are now."""
-        record = self.store.experiment(ref)
+        record = open_record(self.store, ref)
         return Snapshot(record, self._tables.table(self.store, record), state_of(record))
 
     def history(self, shot: Snapshot) -> HistoryView:
-        """Return the history of a snapshot, computed once per state."""
-        found: HistoryView | None = self._known("history", shot)
-        if found is None:
-            found = HistoryView.from_table(shot.record, shot.table)
-            self._keep("history", shot, found)
-        return found
+        """Return the history of a snapshot; one that has ended is measured as its baseline is."""
+
+        def read() -> HistoryView:
+            rivals = self.rivals(shot)
+            shared = rivals.named_reference if rivals else {}
+            return HistoryView.from_table(shot.record, shot.table, reference=shared or None)
+
+        return self._once("history", shot, read)
+
+    def beside(self, shot: Snapshot) -> dict[str, HistoryView]:
+        """Return the history of the random baseline by its name in a legend, if there is one."""
+
+        def read() -> dict[str, HistoryView]:
+            rivals = self.rivals(shot)
+            if rivals is None or rivals.reference is None:
+                return {}
+            return {"random search": rivals.baseline_history()}
+
+        return self._once("beside", shot, read)
 
     def baseline(self, shot: Snapshot) -> BaselineView | None:
         """Return the comparison with the baseline of an experiment that has ended."""
-        if shot.record.status == "running":
-            return None
-        found: BaselineView | None = self._known("baseline", shot)
-        if found is None:
-            found = BaselineView.of(self.store, shot.record.id, table=shot.table)
-            self._keep("baseline", shot, found)
-        return found
 
-    def _known(self, kind: str, shot: Snapshot) -> Any:
+        def read() -> BaselineView | None:
+            rivals = self.rivals(shot)
+            return BaselineView.from_rivals(rivals) if rivals else None
+
+        return self._once("baseline", shot, read)
+
+    def rivals(self, shot: Snapshot) -> Rivals | None:
+        """Return an experiment that has ended beside its baseline."""
+
+        def read() -> Rivals | None:
+            return Rivals.of(self.store, shot.record, shot.table)
+
+        return None if shot.record.status == "running" else self._once("rivals", shot, read)
+
+    def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
+        """Return what `read` gives, asked once per state of the experiment."""
         with self._lock:
             state, value = self._computed.get((kind, shot.record.id), ("", None))
-            return value if state == shot.state else None
-
-    def _keep(self, kind: str, shot: Snapshot, value: Any) -> None:
+        if state == shot.state:
+            return cast(Made, value)
+        value = read()
         with self._lock:
-            if len(self._computed) > 32:
+            if len(self._computed) > KEPT:
                 self._computed.clear()
             self._computed[kind, shot.record.id] = (shot.state, value)
+        return value
 
 
 def state_of(record: ExperimentRecord) -> str:

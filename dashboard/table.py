@@ -37,10 +37,14 @@ class Row:
     duration_s: float
     finished_s: float
     metrics: Mapping[str, float]
+    error: str | None = None
 
     @classmethod
     def of(cls, trial: TrialRecord, experiment: ExperimentRecord) -> Row:
-        """Return the row of `trial`; times count from the creation of the experiment."""
+        """Return the row of `trial`; times count from the creation of the experiment.
+
+        Of an experiment that is not running no trial runs: one that was cut short waits again.
+        """
         finished = trial.finished_at
         age = (finished - experiment.created_at).total_seconds() if finished else np.nan
         duration = np.nan if trial.duration_s is None else trial.duration_s
@@ -48,14 +52,21 @@ class Row:
             trial.number,
             trial.key,
             trial.notation,
-            trial.status,
+            status_of(trial, experiment),
             trial.violation,
             trial.parent,
             trial.reused_from is not None,
             duration,
             age,
             dict(trial.metrics),
+            trial.error,
         )
+
+
+def status_of(trial: TrialRecord, experiment: ExperimentRecord) -> str:
+    """Return the status of a trial: one that was cut short waits, whatever was noted last."""
+    cut = trial.status == "running" and experiment.status != "running"
+    return "queued" if cut else trial.status
 
 
 @dataclass(frozen=True)

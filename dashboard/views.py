@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,15 @@ from .axes import (
     volume_of,
 )
 from .progress import best_so_far, hypervolume_so_far
-from .rows import ExperimentRow, experiment_rows
+from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Bools, Floats, TrialTable
 
 if TYPE_CHECKING:
     from ..db import Store
 
+KINDS = ("infeasible", "unfinished", "failed", "stopped early", "feasible", "front")
 __all__ = [
+    "KINDS",
     "ConstraintLine",
     "ExperimentRow",
     "HistoryView",
@@ -87,6 +89,7 @@ class ParetoView:
         front: On the experiment's front, (n,).
         pair_front: On the front of the two shown metrics, (n,).
         lines: Constraints on one of the two axes.
+        constraints: All constraints, as they are stored.
         hypervolume: Volume between front and reference point, in the product of the units; None
             without a feasible trial.
         reference: Objective values that the volume is measured against.
@@ -102,6 +105,7 @@ class ParetoView:
     front: Bools = field(repr=False)
     pair_front: Bools = field(repr=False)
     lines: tuple[ConstraintLine, ...]
+    constraints: tuple[Mapping[str, Any], ...]
     hypervolume: float | None
     reference: Mapping[str, float]
 
@@ -121,7 +125,7 @@ class ParetoView:
             UnknownName: If an axis is no metric of the experiment.
             StoreError: If there is no such experiment.
         """
-        record = store.experiment(ref)
+        record = open_record(store, ref)
         table = TrialTable.read(store, record) if table is None else table
         return cls.from_table(record, table, x, y)
 
@@ -147,6 +151,7 @@ class ParetoView:
             front=front_of(losses),
             pair_front=_pair_front(table, (across, up), (xs, ys)),
             lines=tuple(_lines(record, across, up)),
+            constraints=record.constraints,
             hypervolume=volume_of(losses, reference),
             reference=named_reference(record, reference),
         )
@@ -155,6 +160,22 @@ class ParetoView:
     def feasible(self) -> Bools:
         """Evaluated in full and breaking no constraint, (n,)."""
         return self.table.feasible
+
+    @cached_property
+    def kinds(self) -> NDArray[np.str_]:
+        """What each trial is drawn as, (n,): one of `KINDS`."""
+        status = self.table.status
+        return np.select(
+            [
+                self.front,
+                self.feasible,
+                status == "pruned",
+                status == "failed",
+                np.isin(status, ("queued", "running")),
+            ],
+            ["front", "feasible", "stopped early", "failed", "unfinished"],
+            "infeasible",
+        )
 
     @property
     def shown(self) -> Bools:
@@ -226,7 +247,7 @@ class HistoryView:
     @classmethod
     def of(cls, store: Store, ref: str, *, table: TrialTable | None = None) -> HistoryView:
         """Read the history of experiment `ref`."""
-        record = store.experiment(ref)
+        record = open_record(store, ref)
         table = TrialTable.read(store, record) if table is None else table
         return cls.from_table(record, table)
 

@@ -127,6 +127,15 @@ def holder(connection: Connection, experiment_id: int) -> Row[Any] | None:
     return row if row is not None and _alive(row, _now(connection)) else None
 
 
+def running(connection: Connection) -> set[str]:
+    """Return the ids of the experiments whose owners are alive."""
+    now = _now(connection)
+    claims = select(CLAIMS, EXPERIMENTS.c.uid).join(
+        EXPERIMENTS, EXPERIMENTS.c.id == CLAIMS.c.experiment_id
+    )
+    return {row.uid for row in connection.execute(claims) if _alive(row, now)}
+
+
 def any_alive(connection: Connection) -> bool:
     """Whether any experiment of the store is being run."""
     now = _now(connection)

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from ..errors import StoreError
 from . import frames, reading
 from .catalog import Catalog
-from .claims import Claim, holder
+from .claims import Claim, holder, running
 from .database import Database
 from .experiments import delete_experiment, insert_experiment
 from .failures import file_error
@@ -220,6 +220,11 @@ class Store:
         with self._read() as connection:
             id = self._catalog.entry(connection, experiment_id).id
             return holder(connection, id) is not None
+
+    def running(self) -> set[str]:
+        """Return the ids of the experiments that a live process holds."""
+        with self._read() as connection:
+            return running(connection)
 
     def load_state(self, experiment_id: str) -> tuple[dict[str, Any], int] | None:
         """Return the strategy's last state and the number of results told by then."""

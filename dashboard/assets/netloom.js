@@ -1,4 +1,4 @@
-// Grid helpers: a link in a cell, and reloading the visible rows when the store has changed.
+// Grid helpers: a link in a cell, keys, and reloading the rows when the store has changed.
 var dagcomponentfuncs = (window.dashAgGridComponentFunctions =
   window.dashAgGridComponentFunctions || {});
 
@@ -14,6 +14,28 @@ dagcomponentfuncs.ExperimentLink = function (props) {
   };
   return React.createElement("a", { href: href, onClick: follow }, props.value);
 };
+
+// Seconds as words.py writes them.
+var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+
+dagfuncs.duration = function (seconds) {
+  if (seconds == null) return "\u2013";
+  const short = (value) => String(Number(value.toPrecision(3)));
+  if (seconds < 1) return short(seconds * 1000) + " ms";
+  if (seconds < 60) return short(seconds) + " s";
+  const minutes = Math.floor(Math.round(seconds) / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds) % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+};
+
+// Without a mouse: Enter on a cell follows the link of its row, or does what a click does.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !event.target.matches(".ag-cell")) return;
+  const row = `.ag-row[row-index="${event.target.closest(".ag-row").getAttribute("row-index")}"]`;
+  (event.target.closest(".grid").querySelector(`${row} a`) || event.target).click();
+});
 
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.netloom = {

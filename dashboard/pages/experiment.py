@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,24 +10,17 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError, UnknownName
-from ..axes import available_axes, default_axes
+from ..axes import available_axes, default_axes, objective_axes
 from ..choice import Choice
 from ..compare import BaselineView
-from ..details import Diagnosis
+from ..diagnosis import Diagnosis
 from ..figures import best_figure, empty_figure, front_figure, hypervolume_figure
-from ..rows import ExperimentRow, spent_text
+from ..rows import ExperimentRow
 from ..source import Snapshot, Source
+from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
-from ..words import plural, seconds_text, value_text
 from . import trial, trials
-from .parts import card, chip, graph, trouble
-
-TITLES = {
-    "ahead": "Ahead of random search",
-    "behind": "Behind random search",
-    "level": "Not told apart from random search",
-    "too few": "Too little to compare with random search",
-}
+from .parts import card, chip, graph, note, trouble
 
 
 def layout(source: Source, ref: str, search: str) -> Any:
@@ -39,6 +33,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
     choice = Choice.parse(search)
     options = [axis.metric for axis in available_axes(shot.record)]
     x, y = default_axes(shot.record)
+    several = len(objective_axes(shot.record)) > 1
     waiting = empty_figure("Loading …")
     return [
         dcc.Location(id="place", refresh=False),  # of this page: its axes and trial live in the URL
@@ -72,10 +67,11 @@ def layout(source: Source, ref: str, search: str) -> Any:
         html.Section(
             [html.H2("Hypervolume over trials"), graph("volume-graph", waiting, "Hypervolume")],
             className="half",
+            hidden=not several,  # of one objective it is its best value again
         ),
         html.Section(
             [html.H2("Best so far"), graph("best-graph", waiting, "Best values so far")],
-            className="half",
+            className="half" if several else "wide",
         ),
         html.Section(
             [html.H2("Trials"), trials.grid(shot.record)],
@@ -159,12 +155,13 @@ def _register_figures(app: Dash, source: Source) -> None:
             front, words = _front(shot, choice)
             if drawn == shot.state:  # another choice, the same trials
                 return no_update, front, words, no_update, no_update, no_update
-            history = source.history(shot)
+            history, beside = source.history(shot), source.beside(shot)
         except NetloomError as error:
             nothing = empty_figure(str(error))
             return no_update, nothing, "", nothing, nothing, None
-        head = _head(shot, history, ParetoView.from_table(shot.record, shot.table, None, None))
-        volume, best = _growth(history)
+        view = ParetoView.from_table(shot.record, shot.table, None, None)
+        head = _head(shot, cards(shot.record, view, history))
+        volume, best = _growth(history, beside)
         return head, front, words, volume, best, shot.state
 
     @app.callback(
@@ -173,12 +170,12 @@ def _register_figures(app: Dash, source: Source) -> None:
         State("experiment", "data"),
         prevent_initial_call=True,
     )
-    def note(drawn: str | None, id: str) -> Any:
+    def say(drawn: str | None, id: str) -> Any:
         if drawn is None:
             raise PreventUpdate
         try:
             shot = source.snapshot(id)
-            return _note(shot, source.baseline(shot))
+            return _notes(shot, source.baseline(shot))
         except NetloomError as error:
             return trouble(error)
 
@@ -188,10 +185,7 @@ def _front(shot: Snapshot, choice: Choice) -> tuple[Any, str]:
         view = ParetoView.from_table(shot.record, shot.table, choice.x, choice.y)
     except UnknownName as error:
         return empty_figure(f"{error}. Choose the axes above."), ""
-    hidden = int((~view.shown).sum())
-    words = "Click a point to take that network apart."
-    if hidden:
-        words += f" {plural(hidden, 'trial')} without these two values: listed below, not drawn."
+    words = f"Click a point to take that network apart. {caption(view)}".rstrip()
     if not view.shown.any():
         text = "No trial has both of these values yet."
         if shot.record.status == "running":
@@ -200,76 +194,42 @@ def _front(shot: Snapshot, choice: Choice) -> tuple[Any, str]:
     return front_figure(view, selected=choice.trial), words
 
 
-def _growth(history: HistoryView) -> tuple[Any, Any]:
+def _growth(history: HistoryView, beside: dict[str, HistoryView]) -> tuple[Any, Any]:
     if not history.reference:
         nothing = empty_figure("Starts with the first feasible trial.")
         return nothing, nothing
-    return hypervolume_figure(history), best_figure(history)
+    return hypervolume_figure(history, beside), best_figure(history, beside)
 
 
-def _head(
-    shot: Snapshot, history: HistoryView | None = None, view: ParetoView | None = None
-) -> list[Any]:
-    record = shot.record
-    facts = [
-        f"space {record.space}",
-        f"strategy {record.strategy}",
-        f"seed {record.seed}",
-        f"{record.created_at:%Y-%m-%d %H:%M} UTC",
-    ]
-    if record.status != "running":
-        facts.append(seconds_text(record.elapsed_s))
-    head = [
+def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
+    record, limits = shot.record, bounds(shot.record)
+    return [
         html.H1([record.name, " ", chip(record.status)]),
         html.P(ExperimentRow.of(record).goal, className="goal"),
-        html.P(" · ".join(facts), className="facts"),
+        *([html.P(limits, className="goal bounds")] if limits else []),
+        html.P(" · ".join(facts(record)), className="facts"),
+        *([html.Div([card(each) for each in numbers], className="cards")] if numbers else []),
     ]
-    if history is None or view is None:
-        return head
-    return [*head, html.Div(_cards(shot, history, view), className="cards")]
 
 
-def _cards(shot: Snapshot, history: HistoryView, view: ParetoView) -> list[Any]:
-    counts, row = shot.record.counts, view.experiment
-    rest = ", ".join(
-        f"{counts[status]:,} {status}"
-        for status in ("infeasible", "pruned", "failed", "running", "queued")
-        if counts.get(status)
-    )
-    cards = [
-        card("networks on the front", f"{len(view.front_numbers):,}"),
-        card("evaluated", spent_text(row), rest or None),
-    ]
-    for axis in history.objectives:
-        best = history.best[axis.metric]
-        value = float(best[-1]) if len(best) else None
-        cards.append(card(f"best {axis.metric}", value_text(value, axis.unit)))
-    if len(history.objectives) > 1 and view.hypervolume is not None:
-        cards.append(card("hypervolume", value_text(view.hypervolume)))
-    return cards
-
-
-def _note(shot: Snapshot, baseline: BaselineView | None) -> Any:
-    found = Diagnosis.of(shot.record, shot.table) if len(shot.table) else None
-    if found is not None and shot.record.status != "running":
-        return html.Section(
-            [html.H2("Nothing feasible"), html.P(found.sentence)], className="note behind"
-        )
-    if baseline is not None:
+def _notes(shot: Snapshot, baseline: BaselineView | None) -> list[Any]:
+    record, table = shot.record, shot.table
+    if record.status == "running":
+        if len(table):
+            return []
+        text = "The search has just begun: this page fills by itself."
+        return [note(Note("No trial yet", text))]
+    found = [note(said)] if (said := progress_note(record)) else []
+    if (diagnosis := Diagnosis.of(record, table)) is not None:
+        kind = "behind" if diagnosis.broken else ""
+        nearest = html.P(html.Code(diagnosis.notation)) if diagnosis.notation else None
+        found.append(note(Note(diagnosis.title, diagnosis.sentence, kind), nearest))
+    elif baseline is not None:
         kind = baseline.verdict.replace(" ", "-")
-        return html.Section(
-            [html.H2(TITLES[baseline.verdict]), html.P(baseline.sentence)],
-            className=f"note {kind}",
-        )
-    if not len(shot.table):
-        return html.Section(
-            html.P(
-                "No trial yet. A running search fills this page by itself; one that was "
-                f"interrupted goes on with: netloom resume {shot.record.name}"
-            ),
-            className="note",
-        )
-    return None
+        found.append(note(Note(VERDICTS[baseline.verdict], baseline.sentence, kind)))
+    elif alone := alone_note(record, ParetoView.from_table(record, table, None, None)):
+        found.append(note(alone))
+    return found
 
 
 def _axis(id: str, label: str, options: list[str], value: str) -> html.Label:

@@ -37,7 +37,7 @@ def layout(source: Source) -> Any:
                                 dcc.Input(
                                     id="search-box",
                                     type="search",
-                                    placeholder="Search by name, space, strategy, tag",
+                                    placeholder="Search by name, space, strategy, group, tag",
                                 ),
                             ],
                             className="search",
@@ -91,22 +91,21 @@ def _grid(rows: list[ExperimentRow]) -> Any:
     right = {"type": "rightAligned"}
     plain: list[tuple[str, str, dict[str, Any]]] = [
         ("status", "Status", {"width": 115}),
-        ("progress", "Evaluated", {"width": 130, **right}),
+        ("progress", "Evaluated", {"width": 165, **right}),
         ("front", "Front", {"width": 85, "valueFormatter": NUMBER, **right}),
-        ("hypervolume", "Hypervolume", {"width": 130, "valueFormatter": NUMBER, **right}),
-        ("goal", "Objectives", {"flex": 1, "minWidth": 300, "tooltipField": "goal"}),
-        ("strategy", "Strategy", {"width": 150}),
-        ("space", "Space", {"width": 150, "tooltipField": "space"}),
-        ("elapsed", "Duration", {"width": 105, "valueFormatter": SECONDS, **right}),
-        ("started", "Started (UTC)", {"width": 155}),
-        ("tags", "Tags", {"width": 120}),
+        ("started", "Started (UTC)", {"width": 175}),
+        ("elapsed", "Duration", {"width": 120, "valueFormatter": SECONDS, **right}),
+        ("strategy", "Strategy", {"width": 185}),
+        ("space", "Space", {"width": 140, "tooltipField": "space"}),
+        ("goal", "Objectives", {"flex": 1, "minWidth": 260, "tooltipField": "goal"}),
+        ("notes", "Group, tags", {"width": 130, "tooltipField": "notes"}),
     ]
     columns = [
         {
             "field": "name",
             "headerName": "Name",
             "cellRenderer": "ExperimentLink",
-            "width": 220,
+            "width": 190,
             "pinned": "left",
         },
         *({"field": field, "headerName": title, **more} for field, title, more in plain),
@@ -137,10 +136,9 @@ def _cells(row: ExperimentRow) -> dict[str, Any]:
         "strategy": row.strategy,
         "goal": row.goal,
         "front": row.front_size,
-        "hypervolume": row.hypervolume,
         "elapsed": row.elapsed_s,
         "started": f"{row.created_at:%Y-%m-%d %H:%M}",
-        "tags": ", ".join(row.tags),
+        "notes": ", ".join([*([row.group] if row.group else []), *row.tags]),
     }
 
 

@@ -8,18 +8,17 @@ from typing import Any
 from dash import dcc, html
 
 from ...errors import NetloomError
+from ..figures import CONFIG
+from ..summary import Card, Note
 from ..words import MISSING
 
-GRAPH = {"responsive": True, "displaylogo": False}
 NUMBER = {
     "function": (
         f"params.value == null ? '{MISSING}' : "
         "d3.format(Math.abs(params.value) < 1e5 ? ',.6~r' : ',.0f')(params.value)"
     )
 }
-SECONDS = {
-    "function": f"params.value == null ? '{MISSING}' : d3.format('.3~s')(params.value) + 's'"
-}
+SECONDS = {"function": "duration(params.value)"}  # in assets/netloom.js
 THEME = {
     "function": (
         "themeQuartz.withParams({backgroundColor: 'var(--card)', foregroundColor: 'var(--text)', "
@@ -34,12 +33,20 @@ def chip(status: str) -> html.Span:
     return html.Span(status, className=f"status {status}")
 
 
-def card(label: str, value: str, note: str | None = None) -> html.Div:
+def card(shown: Card) -> html.Div:
     """Return one headline number."""
-    children: list[Any] = [html.Strong(value), html.Span(label)]
-    if note:
-        children.append(html.Small(note))
+    children: list[Any] = [html.Strong(shown.value), html.Span(shown.label)]
+    if shown.note:
+        children.append(html.Small(shown.note))
     return html.Div(children, className="card")
+
+
+def note(shown: Note, *more: Any) -> html.Section:
+    """Return something to know before reading on."""
+    return html.Section(
+        [html.H2(shown.title), html.P(shown.text), *more],
+        className=f"note {shown.kind}".rstrip(),
+    )
 
 
 def rows_table(
@@ -62,7 +69,7 @@ def rows_table(
 def graph(id: str, figure: Any, label: str) -> html.Div:
     """Return a figure that follows the width of its place."""
     return html.Div(
-        dcc.Graph(id=id, figure=figure, config=GRAPH), role="figure", **{"aria-label": label}
+        dcc.Graph(id=id, figure=figure, config=CONFIG), role="figure", **{"aria-label": label}
     )
 
 

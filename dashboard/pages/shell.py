@@ -53,7 +53,7 @@ def register(app: Dash, source: Source) -> None:
         State("revision", "data"),
         State("live", "className"),
     )
-    def watch(_: int | None, known: int | None, shown: str) -> Any:
+    def watch(_: int | None, known: str | None, shown: str) -> Any:
         try:
             revision = source.revision()
         except NetloomError as error:

@@ -50,7 +50,7 @@ def register(app: Dash, source: Source) -> None:
             view = TrialView.of(source.store, id, number)
         except NetloomError as error:
             return html.Div([html.H2("Network"), html.P(str(error))], role="alert"), "", {}
-        state = "closed" if view.trial.status in FINISHED else "open"
+        state = "closed" if view.status in FINISHED else "open"
         return panel(view), f"{number} {state}", {}
 
 
@@ -58,7 +58,7 @@ def panel(view: TrialView) -> list[Any]:
     """Return everything that is known of a trial."""
     record = view.trial
     parts: list[Any] = [
-        html.H2([f"Trial {record.number} ", chip(record.status)]),
+        html.H2([f"Trial {record.number} ", chip(view.status)]),
         html.P(html.Code(record.notation or record.key), className="notation"),
         html.P(" · ".join(_facts(view)), className="facts"),
     ]
@@ -99,6 +99,9 @@ def _facts(view: TrialView) -> list[str]:
         facts.append(f"budget {record.budget:g}")
     if record.reused_from is not None:
         facts.append("values reused from an earlier trial")
+    if record.status == "pruned" and view.curves:
+        last = max(int(curve.steps.max()) for curve in view.curves)
+        facts.append(f"stopped early, after step {last}")
     if record.attempts > 1:
         facts.append(f"attempt {record.attempts}")
     return facts

@@ -10,7 +10,7 @@ from dash.exceptions import PreventUpdate
 
 from ...db.records import ExperimentRecord
 from ...errors import NetloomError
-from ..axes import TRIAL_AXIS, available_axes, feasible_losses, front_of
+from ..axes import TRIAL_AXIS, Axis, available_axes, feasible_losses, front_of
 from ..paging import PAGE, page_of
 from ..source import Source
 from .parts import NUMBER, SECONDS, THEME
@@ -24,14 +24,23 @@ _NUMBERS = {
 
 def metric_names(record: ExperimentRecord) -> list[str]:
     """Return the metric of each metric column, objectives first."""
-    return [axis.metric for axis in available_axes(record) if axis.metric != TRIAL_AXIS]
+    return [axis.metric for axis in _metric_axes(record)]
+
+
+def _metric_axes(record: ExperimentRecord) -> list[Axis]:
+    return [axis for axis in available_axes(record) if axis.metric != TRIAL_AXIS]
+
+
+def _width(label: str) -> int:
+    """Return the pixels of a column whose head is not broken: its text, filter and sort marks."""
+    return max(120, 80 + 8 * len(label))
 
 
 def grid(record: ExperimentRecord) -> Any:
     """Return the grid of an experiment, without rows."""
     metrics = [
-        {"field": f"m{index}", "headerName": name, "width": 175, **_NUMBERS}
-        for index, name in enumerate(metric_names(record))
+        {"field": f"m{index}", "headerName": label, "width": _width(label), **_NUMBERS}
+        for index, label in enumerate(axis.label for axis in _metric_axes(record))
     ]
     columns = [
         {"field": "number", "headerName": "Trial", "width": 95, "pinned": "left", **_NUMBERS},
@@ -42,7 +51,7 @@ def grid(record: ExperimentRecord) -> Any:
         {
             "field": "duration_s",
             "headerName": "Took",
-            "width": 100,
+            "width": 120,
             **_NUMBERS,
             "valueFormatter": SECONDS,
         },

@@ -152,8 +152,10 @@ with store.transaction() as tx:
         assert not changed()
 
     def test_one_process_claims_an_experiment(self, store: Store, exp: str) -> None:
+        assert store.running() == set()
         with store.claim(exp):
             assert store.is_running(exp)
+            assert store.running() == {exp}
             with Store(store.url) as other:
                 whose = f"exp is being run by pid {os.getpid()} on host {socket.gethostname()}"
                 with pytest.raises(StoreError, match=whose), other.claim(exp):
@@ -180,6 +182,7 @@ with Store(sys.argv[1]).claim(sys.argv[2]):
             pytest.fail("claimed twice")
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, but not buried yet
+        assert store.running() == set()
         with store.claim(exp):
             assert store.is_running(exp)
         child.communicate(timeout=60)

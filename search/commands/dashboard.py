@@ -19,7 +19,12 @@ def report(
     experiment: ExperimentArgument,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to write; EXP.html by default."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write; EXP.html by default. FILE.png is a picture of the front alone.",
+        ),
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -28,7 +33,13 @@ def report(
 
     with open_store(store) as opened:
         record = opened.experiment(experiment)
-        path = write_report(opened, record.id, writable_file(output or f"{record.name}.html"))
+        target = writable_file(output or f"{record.name}.html")
+        if target.suffix.lower() == ".png":
+            from ...dashboard.image import write_front_image
+
+            path = write_front_image(opened, record.id, target)
+        else:
+            path = write_report(opened, record.id, target)
     emit(str(path))
 
 

@@ -17,7 +17,8 @@ class Diagnosis:
     """What a search without one feasible architecture can say.
 
     Args:
-        binding: The constraint that the smallest share of architectures satisfied.
+        binding: The constraint that the smallest share of architectures satisfied; among equals
+            the one that its closest architecture misses by most.
         satisfied: Constraint -> share of the architectures seen that satisfied it (0-1).
         number: Trial with the smallest total violation.
         architecture: Its decisions.
@@ -56,17 +57,20 @@ def diagnose(records: Sequence[TrialRecord], constraints: Sequence[Constraint]) 
     if not missed:
         return None
     satisfied: dict[str, float] = {}
+    misses: dict[str, float] = {}
     for constraint in constraints:
         measured = [r for r in records if constraint.metric in r.metrics]
         if measured:
-            held = sum(constraint.violation(r.metrics) == 0 for r in measured)
-            satisfied[str(constraint)] = held / len(measured)
-    refused = sum(r.status == "infeasible" and r.error is not None for r in records)
+            excess = [constraint.violation(r.metrics) for r in measured]
+            satisfied[str(constraint)] = excess.count(0.0) / len(measured)
+            misses[str(constraint)] = min(excess)
+    refused = [r for r in records if r.status == "infeasible" and r.error is not None]
     if refused:
-        satisfied[_DEVICE_LIMITS] = 1 - refused / len(records)
+        satisfied[_DEVICE_LIMITS] = 1 - len(refused) / len(records)
+        misses[_DEVICE_LIMITS] = min(r.violation for r in refused)
     nearest = min(missed, key=lambda r: (r.violation, r.number))
     return Diagnosis(
-        binding=min(satisfied, key=lambda name: satisfied[name]),
+        binding=min(satisfied, key=lambda name: (satisfied[name], -misses[name])),
         satisfied=satisfied,
         number=nearest.number,
         architecture=nearest.architecture,

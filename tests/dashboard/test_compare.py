@@ -105,7 +105,28 @@ def test_several_seeds_are_compared_in_pairs(store, make, pairs, shift, verdict)
     low, high = view.interval
     assert low < view.difference < high
     assert "4 seeds of 40 evaluations each" in view.sentence
+    assert view.sentence.startswith("Mean hypervolume")
     assert "noise between seeds" in view.sentence
+
+
+def test_differences_of_percentages_are_points(store, make, trial):
+    goal = ({"metric": "valid_accuracy", "direction": "maximize"},)
+    for seed in range(3):
+        trials = [trial(n, {"valid_accuracy": 80.0 + seed + n}) for n in range(12)]
+        better = [trial(n, {"valid_accuracy": 90.0 + 1.1 * seed + n}) for n in range(12)]
+        record = make(better, f"toy-s{seed}", group="g", seed=seed, objectives=goal)
+        make(trials, f"r-s{seed}", kind="baseline", parent=record.id, seed=seed, objectives=goal)
+    said = BaselineView.of(store, "toy-s0").sentence
+    assert said.startswith("Mean best valid_accuracy: 102.1 %, random search with 3 seeds")
+    assert "The 95 % interval of the difference is 9.852 points to 10.35 points" in said
+
+
+def test_seeds_of_different_lengths_are_not_called_equal(store, make, pairs):
+    for seed, rows in enumerate((40, 30, 40)):
+        record = make(pairs(draw(seed, rows=rows)), f"toy-s{seed}", group="g", seed=seed)
+        make(pairs(draw(9 + seed)), f"r-s{seed}", kind="baseline", parent=record.id, seed=seed)
+    said = BaselineView.of(store, "toy-s0").sentence
+    assert "3 seeds of at least 30 evaluations each" in said
 
 
 def test_the_interval_is_students():

@@ -1,4 +1,4 @@
-"""One trial taken apart; why nothing was feasible; words."""
+"""One trial taken apart; words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import doctest
 
 import pytest
 
-from netloom.dashboard import Diagnosis, TrialView, details, markup, words
+from netloom.dashboard import TrialView, details, diagnosis, markup, words
 from netloom.dashboard.choice import Choice
 from netloom.dashboard.details import metric_rows, provenance_text
-from netloom.dashboard.table import TrialTable
 from netloom.db import CurvePoint
 from netloom.errors import StoreError
 
@@ -28,58 +27,33 @@ def test_a_trial_with_everything(store, make, trial):
     assert view.decisions == (("edge0", "nor_conv_3x3"), ("edge1", "0"))
     assert view.violated == ("latency_ms@eyeriss ≤ 6 ms",)
     assert [(curve.name, curve.values.tolist()) for curve in view.curves] == [("loss", [1.0, 0.5])]
+    assert view.status == "infeasible"
     by_name = {row.name: row for row in view.metrics}
     assert by_name["valid_accuracy"].text == "91.25 %"
     assert by_name["valid_accuracy"].provenance == "table · NAS-Bench-201, CIFAR-10 · 1"
     assert by_name["latency_ms@pixel3"].value is None
     assert [row.name for row in view.metrics][:2] == ["valid_accuracy", "latency_ms@pixel3"]
-    assert [curve.name for curve in details.read_curves(store, record.id, None)] == ["loss"]
+    assert [curve.name for curve in details.read_curves(store, record, None)] == ["loss"]
+
+
+def test_a_curve_has_the_unit_of_its_metric(store, make, trial):
+    record = make([trial(0, {"valid_accuracy": 91.25})])
+    with store.transaction() as transaction:
+        transaction.add_curves(record.id, [CurvePoint("valid_accuracy", 1, 80.0, 0)])
+    assert [curve.label for curve in TrialView.of(store, "toy", 0).curves] == ["valid_accuracy (%)"]
+
+
+def test_a_trial_whose_process_died_waits_again(store, make, trial):
+    record = make([trial(0, {}, status="running", told=None)], status="running")
+    assert TrialView.of(store, "toy", 0).status == "queued"
+    with store.claim(record.id):
+        assert TrialView.of(store, "toy", 0).status == "running"
 
 
 def test_a_trial_that_is_not_there(store, make):
     make()
     with pytest.raises(StoreError):
         TrialView.of(store, "toy", 7)
-
-
-def test_the_binding_constraint_and_the_nearest_miss(store, make, trial):
-    lost = [
-        trial(
-            n,
-            {"latency_ms@eyeriss": 6.0 + n, "params": 9.0 + (n == 2)},
-            status="infeasible",
-            violation=(n + 0.3) / 6,
-        )
-        for n in range(1, 4)
-    ]
-    found = Diagnosis.of(
-        record := make([trial(0, {}, status="failed"), *lost], constraints=BOUND),
-        TrialTable.read(store, record),
-    )
-    assert found.nearest == 1
-    assert found.violation == pytest.approx(1.3 / 6)
-    assert [(share.held, share.known) for share in found.shares] == [(0, 3), (3, 3)]
-    assert "latency_ms@eyeriss ≤ 6 ms: 0 of 3 trials satisfy it, the closest value is 7 ms" in (
-        found.sentence
-    )
-
-
-def test_no_diagnosis_with_a_feasible_trial(store, make, pairs):
-    record = make(pairs([(90, 5)]))
-    assert Diagnosis.of(record, TrialTable.read(store, record)) is None
-
-
-@pytest.mark.parametrize(
-    ("statuses", "said"),
-    [
-        ([], "No trial"),
-        (["failed"] * 2, "All 2 trials failed"),
-        (["failed", "queued"], "1 waiting"),
-    ],
-)
-def test_other_reasons_for_nothing_feasible(store, make, trial, statuses, said):
-    record = make([trial(n, {}, status=s, told=None) for n, s in enumerate(statuses)])
-    assert said in Diagnosis.of(record, TrialTable.read(store, record)).sentence
 
 
 def test_metric_rows_without_a_trial(store, make):
@@ -98,7 +72,7 @@ def test_provenance_in_one_line():
     assert said == "model · 2 · error: 0.1"
 
 
-@pytest.mark.parametrize("module", [words, markup])
+@pytest.mark.parametrize("module", [words, markup, diagnosis])
 def test_the_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0

@@ -14,8 +14,9 @@ from netloom.dashboard.figures import (
     front_figure,
     hypervolume_figure,
 )
-from netloom.dashboard.report import report_html
+from netloom.dashboard.report import _Content, report_html
 from netloom.dashboard.views import HistoryView, ParetoView
+from netloom.dashboard.words import value_text
 from netloom.errors import SpecError, StoreError
 
 HOSTILE = "<script>alert('x')</script>"
@@ -64,7 +65,9 @@ def test_the_report_says_everything(store, real_looking, tmp_path):
     for said in (
         "quickstart",
         "max valid_accuracy, min latency_ms@pixel3",
+        "with latency_ms@eyeriss ≤ 6 ms",
         "networks on the front",
+        "2 trials failed for 1 reason. Run one again, in the foreground: netloom repro quickstart",
         "random search with the same 166 evaluations",
         "test_accuracy ↑ held out",
         "93.21 %",
@@ -79,6 +82,8 @@ def test_the_report_says_everything(store, real_looking, tmp_path):
     assert page.addresses == []
     assert page.tags.count("script") >= 4
     assert "default-src &#x27;none&#x27;" in html
+    assert "form-action &#x27;none&#x27;" in html
+    assert '"showSendToCloud": false' in html
     assert [child.name for child in tmp_path.iterdir() if "report" in child.name] == ["report.html"]
 
 
@@ -109,7 +114,45 @@ def test_nothing_feasible_is_explained(store, make, trial):
     text = Page(report_html(store, "toy")).text
     assert "Nothing feasible" in text
     assert "Trial 0 comes nearest" in text
+    assert "Trial 0: |nor_conv_3x3~0|+|skip~0|" in text
     assert "Best so far" not in text
+
+
+def test_one_hypervolume_everywhere(store, real_looking):
+    """The headline, the statement and the figure measure against one reference point."""
+    content = _Content.read(store, "quickstart")
+    text = Page(report_html(store, "quickstart")).text
+    volume = value_text(content.history.hypervolume[-1])
+    assert content.baseline.score == pytest.approx(content.history.hypervolume[-1])
+    assert f"{volume} hypervolume" in text
+    assert f"Hypervolume {volume} against" in text
+    random = content.beside["random search"]  # has more evaluations: the statement is cut
+    beside = random.hypervolume[random.evaluations <= content.baseline.evaluations][-1]
+    assert beside == pytest.approx(content.baseline.baseline_score)
+    assert f" against {value_text(beside)} " in text
+    assert "objective of the search and its random baseline and 10 % of its range beyond" in text
+
+
+def test_failed_trials_are_told_by_reason(store, make, pairs, trial):
+    reasons = ["NaN", "out of memory"]
+    failed = [trial(n, {}, status="failed", error=reasons[n % 2]) for n in range(1, 30)]
+    make([*pairs([(90, 5)]), *failed])
+    text = Page(report_html(store, "toy")).text
+    assert "29 trials failed for 2 reasons" in text
+    assert "15 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, … out of memory" in text
+    assert "14 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, … NaN" in text
+
+
+def test_a_search_that_did_not_end_says_how_it_goes_on(store, make, pairs):
+    make(pairs([(90, 5)]), status="running")  # no process claims it
+    page = Page(report_html(store, "toy"))
+    assert "toy interrupted" in page.text
+    assert "netloom resume toy" in page.text
+
+
+def test_without_a_baseline_the_reader_is_told(store, make, pairs):
+    make(pairs([(90, 5)]))
+    assert "Not compared with random search" in Page(report_html(store, "toy")).text
 
 
 @pytest.mark.parametrize("objectives", [1, 3])
@@ -120,7 +163,12 @@ def test_any_number_of_objectives(store, make, trial, objectives):
     )
     values = [{goal["metric"]: float(n + (-1) ** n) for goal in goals} for n in range(6)]
     make([trial(n, each) for n, each in enumerate(values)], objectives=goals)
-    assert "The front: 1 network" in Page(report_html(store, "toy")).text
+    html = report_html(store, "toy")
+    assert "The front: 1 network" in Page(html).text
+    # A plane per objective beside the first; the volume of one objective is its best value again.
+    assert html.count('<div id="figure-front') == max(1, objectives - 1)
+    assert ('id="figure-hypervolume"' in html) == (objectives > 1)
+    assert 'id="figure-best"' in html
 
 
 def test_an_empty_experiment_has_a_report(store, make):
@@ -145,7 +193,7 @@ def test_the_front_figure_knows_the_directions(store, real_looking):
     view = ParetoView.of(store, "quickstart", y="valid_accuracy", x="latency_ms@eyeriss")
     figure = front_figure(view, selected=view.front_numbers[0])
     names = [trace.name.split(" (")[0] for trace in figure.data]
-    assert names[:2] == ["not feasible", "feasible"]
+    assert names[:2] == ["infeasible", "feasible"]
     front = figure.data[names.index("front")]
     assert list(front.customdata) == view.table.number[view.front].tolist()
     assert front.text[0].startswith("|")
@@ -177,9 +225,23 @@ def test_histories_hold_only_the_changes(store, real_looking):
     line = hypervolume_figure(history, {"random search": history}).data[0]
     assert len(line.x) < 80
     assert (line.x[-1], line.y[-1]) == (166, history.hypervolume[-1])
-    panels = best_figure(history).data
-    assert [panel.name for panel in panels] == ["valid_accuracy", "latency_ms@pixel3"]
-    assert panels[1].y[-1] == history.best["latency_ms@pixel3"][-1]
+    best = best_figure(history, {"random search": history})
+    assert [panel.name for panel in best.data] == ["this search", "random search"] * 2
+    assert best.data[2].y[-1] == history.best["latency_ms@pixel3"][-1]
+    assert best.layout.yaxis2.title.text == "latency_ms@pixel3"
+
+
+def test_what_was_stopped_early_is_not_called_infeasible(store, make, trial):
+    numbers = {"valid_accuracy": 60.0, "latency_ms@pixel3": 5.0}
+    make([trial(0, numbers, status="pruned")])
+    figure = front_figure(ParetoView.of(store, "toy"))
+    assert [trace.name for trace in figure.data] == ["stopped early (1)"]
+    assert figure.layout.showlegend  # one kind is named too
+
+
+def test_few_steps_have_whole_ticks(store, make, pairs):
+    make(pairs([(90, 5), (80, 3)]))
+    assert hypervolume_figure(HistoryView.of(store, "toy")).layout.xaxis.dtick == 1
 
 
 def test_other_figures():

@@ -240,6 +240,13 @@ def test_a_report_is_one_file(cli: Any) -> None:
     assert "folder" in cli.stored("report", "toy", "-o", str(cli.folder), code=2).stderr
 
 
+def test_a_picture_needs_a_browser(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.search("--quiet")
+    monkeypatch.setenv("PATH", str(cli.folder))
+    told = cli.stored("report", "toy", "-o", "front.PNG", code=5).stderr
+    assert "apt-get install chromium" in told
+
+
 def test_trials_travel_as_text(cli: Any) -> None:
     cli.search("--quiet")
     cli.stored("trials", "export", "toy", "-o", "t.jsonl")

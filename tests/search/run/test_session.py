@@ -105,6 +105,16 @@ def test_a_search_without_a_feasible_architecture_says_why(plan: Plans, store: S
     assert "cost <= -1" in str(found)
 
 
+def test_of_constraints_that_nothing_satisfies_the_farthest_binds(
+    plan: Plans, store: Store
+) -> None:
+    changes = {"constraints": ["cost <= -1", "gain <= -0.01"], "budget": {"trials": 5}}
+    found = Runner(plan(**changes), store).run().nearest
+    assert found is not None
+    assert found.satisfied == {"cost <= -1": 0.0, "gain <= -0.01": 0.0}
+    assert found.binding == "gain <= -0.01"
+
+
 def test_a_broken_constraint_on_a_costly_metric_is_measured(plan: Plans, store: Store) -> None:
     changes = {**TRAIN, "constraints": ["accuracy >= 12"]}
     summary = Runner(plan(**changes), store).run()

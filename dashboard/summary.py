@@ -1,0 +1,137 @@
+"""What the report and the pages say of an experiment alike: facts, headline numbers, captions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..db.records import ExperimentRecord
+from .axes import TRIAL_AXIS
+from .rows import ExperimentRow
+from .views import HistoryView, ParetoView
+from .words import constraint_text, plural, seconds_text, value_text
+
+VERDICTS = {
+    "ahead": "Ahead of random search",
+    "behind": "Behind random search",
+    "level": "Not told apart from random search",
+    "too few": "Too little to compare with random search",
+}
+OTHER_STATUSES = ("infeasible", "pruned", "failed", "running", "queued")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One headline number."""
+
+    label: str
+    value: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know before reading on; `kind` is `behind` where it is bad news."""
+
+    title: str
+    text: str
+    kind: str = ""
+
+
+def facts(record: ExperimentRecord) -> list[str]:
+    """Return what was run, when, and for how long."""
+    group = [] if record.group is None else [f"one of the group {record.group}"]
+    return [
+        f"space {record.space}",
+        f"strategy {record.strategy}",
+        f"seed {record.seed}",
+        *group,
+        f"{record.created_at:%Y-%m-%d %H:%M} UTC",
+        seconds_text(record.elapsed_s),
+    ]
+
+
+def bounds(record: ExperimentRecord) -> str:
+    """Return the constraints in words, empty without one: `with params ≤ 20 k`."""
+    units = {metric.name: metric.unit for metric in record.metrics}
+    texts = [constraint_text(c, units.get(c["metric"], "")) for c in record.constraints]
+    return f"with {', '.join(texts)}" if texts else ""
+
+
+def cards(record: ExperimentRecord, view: ParetoView, history: HistoryView) -> list[Card]:
+    """Return the headline numbers."""
+    row = ExperimentRow.of(record)
+    rest = [f"{row.counts[s]:,} {s}" for s in OTHER_STATUSES if row.counts.get(s)]
+    evaluated = f"evaluated of {row.budget:,}" if row.budget else "evaluated"
+    front = "network on the front" if len(view.front_numbers) == 1 else "networks on the front"
+    found = [
+        Card(front, f"{len(view.front_numbers):,}"),
+        Card(evaluated, f"{row.spent:,}", ", ".join(rest) or None),
+    ]
+    for axis in history.objectives:
+        best = history.best[axis.metric]
+        value = float(best[-1]) if len(best) else None
+        found.append(Card(f"best {axis.metric}", value_text(value, axis.unit)))
+    if len(history.objectives) > 1 and history.reference:
+        found.append(Card("hypervolume", value_text(float(history.hypervolume[-1]))))
+    return found
+
+
+def progress_note(record: ExperimentRecord) -> Note | None:
+    """Return how a search goes on that has not come to its end."""
+    if record.status == "interrupted":
+        return Note(
+            "Interrupted", f"What is finished is shown; go on with: netloom resume {record.name}"
+        )
+    if record.status == "failed" and record.counts.get("queued", 0):
+        return Note(
+            "The run failed",
+            "What is finished is shown. When the cause is gone, go on with: "
+            f"netloom resume {record.name}",
+            "behind",
+        )
+    return None
+
+
+def alone_note(record: ExperimentRecord, view: ParetoView) -> Note | None:
+    """Return why nothing is said about chance: no random search lies beside this search."""
+    if record.kind != "search" or record.status != "done" or not view.front_numbers:
+        return None
+    return Note(
+        "Not compared with random search",
+        "None was stored beside this search, so how much of the result is luck is not known. The "
+        "line “baseline: true” in a spec stores one; without it, only searches with cheap "
+        "evaluations have one.",
+    )
+
+
+def caption(view: ParetoView) -> str:
+    """Return what the marks of the figure of `view` mean."""
+    said = []
+    if len(view.line[0]) > 1:
+        said.append(_line_text(view))
+    shown = set(view.kinds[view.shown].tolist())
+    units = {axis.metric: axis.unit for axis in view.axes}
+    if "infeasible" in shown and view.constraints:
+        texts = [constraint_text(c, units.get(c["metric"], "")) for c in view.constraints]
+        said.append(f"Crosses break {' or '.join(texts)}.")
+    if "stopped early" in shown:
+        said.append("Networks stopped early stand at their last report, not at a full evaluation.")
+    hidden = int(np.sum(~view.shown))
+    if hidden:
+        without = "has not both values and is" if hidden == 1 else "have not both values and are"
+        said.append(f"{plural(hidden, 'trial')} {without} not drawn.")
+    return " ".join(said)
+
+
+def _line_text(view: ParetoView) -> str:
+    if view.x.metric == TRIAL_AXIS:
+        return "The line is the best so far."
+    goals = [axis.metric for axis in view.experiment.objectives]
+    if set(goals) == {view.x.metric, view.y.metric}:
+        return "The line is the front."
+    return (
+        "The line is the front of these two metrics alone; the diamonds are the front of the "
+        f"search: {', '.join(goals)}."
+    )
