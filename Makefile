@@ -30,10 +30,14 @@ $(VENV)/.installed-test: $(BIN)/python pyproject.toml setup.py constraints.txt
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 
+# A second run has a name of its own (quickstart-2): what is shown is the run just made.
+NAME_OF_RUN := import json, sys; print(json.load(sys.stdin)["experiment"]["name"])
+
 quickstart: install
-	$(BIN)/netloom search examples/quickstart.yaml
-	$(BIN)/netloom pareto quickstart
-	$(BIN)/netloom report quickstart -o report.html
+	@set -e; name=$$($(BIN)/netloom search examples/quickstart.yaml --json \
+	  | $(BIN)/python -c '$(NAME_OF_RUN)'); \
+	$(BIN)/netloom pareto $$name; \
+	$(BIN)/netloom report $$name -o report.html
 
 lint: install-test
 	$(BIN)/ruff check .

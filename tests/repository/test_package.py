@@ -93,3 +93,27 @@ def test_public_names_resolve() -> None:
 
     for name in netloom.__all__:
         assert getattr(netloom, name) is not None
+
+
+def test_quickstart_shows_the_run_that_it_made(tmp_path: Path) -> None:
+    """On a second run the name is taken, and the front of the first would be an old one."""
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    stub = binaries / "netloom"
+    stub.write_text(
+        '#!/bin/sh\necho "$@" >> calls\n'
+        """[ "$1" != search ] || echo '{"experiment": {"name": "quickstart-2"}}'\n"""
+    )
+    stub.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "setup.py", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "venv" / ".installed").touch()
+    subprocess.run(
+        ["make", "quickstart", "VENV=venv"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "search examples/quickstart.yaml --json",
+        "pareto quickstart-2",
+        "report quickstart-2 -o report.html",
+    ]
