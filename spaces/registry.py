@@ -10,6 +10,10 @@ SPACES = Registry(
     {
         "nb201": "netloom.spaces.zoo.nb201:NB201",
         "nats_sss": "netloom.spaces.zoo.nats_sss:NatsSSS",
+        "ofa_mbv3": "netloom.spaces.zoo.ofa.mbv3:OfaMbv3",
+        "ofa_proxyless": "netloom.spaces.zoo.ofa.proxyless:OfaProxyless",
+        "ofa_resnet50": "netloom.spaces.zoo.ofa.resnet50:OfaResNet50",
+        "mobilenet": "netloom.spaces.zoo.mobilenet:MobileNet",
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
     },

@@ -7,6 +7,7 @@ these slices, and gives the same bits.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import TypeAlias, cast
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import SpecError
-from .mutable import Choice, Mutable, Size, as_size
+from .mutable import Choice, Context, Mutable, Size, as_size
 
 Layout: TypeAlias = dict[str, tuple[Size | None, ...]]
 
@@ -86,9 +87,18 @@ class Elastic(Mutable):
 
     def cut(self, inherit: bool) -> nn.Module:
         """Return the plain layer of the active sizes."""
-        plain = self.plain()
-        tensors = {name: self.sliced(name) for name in self.layout} if inherit else {}
-        return inherited(plain, tensors, like=next(self.parameters(), None))
+        like = next(self.parameters(), None)
+        if not inherit:
+            return inherited(self.plain(), {}, like)
+        return inherited(self._empty(like), {n: self.sliced(n) for n in self.layout}, like)
+
+    def _empty(self, like: Tensor | None) -> nn.Module:
+        """Return `plain()`, without the cost of drawing weights if all will be inherited."""
+        with torch.device("meta"):
+            plain = self.plain()
+        if like is None or not plain.state_dict().keys() <= self.layout.keys():
+            return self.plain()
+        return plain.to_empty(device=like.device)
 
     def reset_parameters(self) -> None:
         """Draw new weights by torch's rule for the largest sizes."""
@@ -197,6 +207,17 @@ class ElasticConv2d(Elastic):
         with torch.no_grad():
             for side, matrix in self.transforms.items():
                 matrix.copy_(torch.eye(int(side) ** 2))
+
+    def branches(self) -> Iterator[tuple[nn.Module, Context]]:
+        """Yield nothing: the transforms are parameters of this layer."""
+        yield from ()
+
+    def read_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield weight and bias, and the transforms that lead to the active kernel."""
+        yield from self.parameters(recurse=False)
+        for side, matrix in self.transforms.items():
+            if int(side) >= self.kernel.value:
+                yield matrix
 
     def extra_repr(self) -> str:
         """Return the sizes for printing."""

@@ -251,6 +251,10 @@ class Mutable(nn.Module, ABC):
         for child in self.children():
             yield child, {}
 
+    def read_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield its own parameters that the active options read, elastic ones whole."""
+        yield from self.parameters(recurse=False)
+
     @abstractmethod
     def cut(self, inherit: bool) -> nn.Module:
         """Return the layer of the active options.

@@ -17,7 +17,7 @@ from ...seeds import derive_rng
 from ..decision import Architecture, Option
 from ..restricted import RestrictedSpace
 from .calibrate import calibrate
-from .mutable import Choice
+from .mutable import Choice, Mutable
 from .one_of import OneOf
 from .partial_channels import Junction
 from .sorting import sort_hidden
@@ -126,7 +126,8 @@ class ModuleSupernet(Supernet):
         found: dict[int, nn.Parameter] = {}
         with self._activated(architecture):
             for layer in running(self.module):
-                for parameter in layer.parameters(recurse=False):
+                own = layer.parameters(recurse=False)
+                for parameter in layer.read_parameters() if isinstance(layer, Mutable) else own:
                     found.setdefault(id(parameter), parameter)
         yield from found.values()
 
@@ -220,10 +221,22 @@ class ModuleSupernet(Supernet):
                 f"{did_you_mean(unknown[0], self._choices)}"
             )
         wanted = {name: tuple(options) for name, options in masks.items()}
-        restricted = RestrictedSpace(self.space, wanted) if wanted else None
+        restricted = RestrictedSpace(self.space, self._decided(wanted)) if wanted else None
         for name, choice in self._choices.items():
             choice.restrict(wanted.get(name))
         self._masked = restricted
+
+    def _decided(self, masks: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        """Return masks without options that no architecture takes (`none` of a search network)."""
+        known = {decision.name: decision for decision in self.space.decisions}
+        return {
+            name: tuple(
+                o
+                for o in options
+                if known[name].index(o) is not None or self._choices[name].decision.index(o) is None
+            )
+            for name, options in masks.items()
+        }
 
     def admits(self, architecture: Mapping[str, Any]) -> bool:
         """Return whether the masks allow `architecture`, a member of the space."""

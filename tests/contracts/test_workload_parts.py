@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from random import Random
 
 import pytest
 
-from netloom.hw_models import PartCache, model_for, trace
+from netloom.hw_models import PartCache, model_for
+from netloom.hw_models.tracer import trace_built
 from netloom.spaces import SPACES, Space
 
 SMALL = {
@@ -15,6 +17,9 @@ SMALL = {
     "nats_sss": {"cells": 1, "resolution": 8, "in_channels": 1, "classes": 3},
     "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
+    "ofa_mbv3": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
+    "ofa_proxyless": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
+    "ofa_resnet50": {"preset": "tiny", "resolutions": [4, 9, 16], "stem_pool": False},
 }
 
 
@@ -29,7 +34,8 @@ def assert_equal_workloads(space: Space, seed: int, members: int) -> None:
         parts = space.parts(architecture)
         assert parts is not None, f"{space.name} must have parts, as every named space"
         composed = cache.compose(parts)
-        traced = trace(space.build(architecture), space.example_input(architecture))
+        build = partial(space.build, architecture)
+        traced = trace_built(build, space.example_input(architecture))
         where = space.format(architecture)
         assert composed.params == traced.params, where
         assert composed.macs == traced.macs, where
