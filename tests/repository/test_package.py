@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,41 @@ def test_public_names_resolve() -> None:
 
     for name in netloom.__all__:
         assert getattr(netloom, name) is not None
+
+
+def declared(*, extras: bool = False) -> set[str]:
+    """Return the distributions that `pip install netloom` asks for, or with every user's extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for name, more in project["optional-dependencies"].items() if extras else ():
+        lines += more if name not in ("test", "bench") else []
+    return {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+def imported() -> set[str]:
+    """Return the distributions that the package imports, its test suites left out."""
+    of_module = packages_distributions()
+    names: set[str] = set()
+    for folder in ("src/netloom", *FOLDERS):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name == "testing.py" or "testing" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names.add((node.module or "").partition(".")[0])
+                elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_module":
+                    names |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
+    third_party = names - sys.stdlib_module_names - {"netloom", "__future__"}
+    return {of_module[n][0].lower().replace("_", "-") for n in third_party if n in of_module}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    used = imported()
+    below = {"click", "flask", "pydantic-core", "werkzeug"}  # parts of typer, dash and pydantic
+    assert used - below <= declared(extras=True)
+    assert declared() <= used
 
 
 def test_quickstart_shows_the_run_that_it_made(tmp_path: Path) -> None:
