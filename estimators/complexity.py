@@ -31,7 +31,7 @@ class Workloads:
         if not isinstance(space, Space):
             raise SpecError(
                 f"counting needs a space that builds networks, got {type(space).__name__} "
-                f"{space.name!r}; name the factor that does"
+                f"{space.name!r}; search such a space, or count inside an estimator of your own"
             )
         self.space: Space = space
         self._parts = PartCache()
