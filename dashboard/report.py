@@ -15,7 +15,7 @@ import yaml
 from plotly.offline import get_plotlyjs
 
 from ..db.records import ExperimentRecord, TrialRecord
-from ..errors import SpecError
+from ..files import write_text
 from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
 from .details import MetricRow, metric_rows, option_text
@@ -92,19 +92,9 @@ def write_report(store: Store, ref: str, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         StoreError: If there is no such experiment.
-        SpecError: If the path cannot be written.
+        OutputError: If the path cannot be written.
     """
-    html, target = report_html(store, ref), Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        raise SpecError(
-            f"a report needs a path that can be written, got {target}: {error.strerror}; "
-            "give another one with -o"
-        ) from error
-    return target
+    return write_text(path, report_html(store, ref))
 
 
 def report_html(store: Store, ref: str) -> str:

@@ -23,7 +23,7 @@ from .commands import (
     trials,
     validate,
 )
-from .commands.common import report_error, set_debug
+from .commands.common import report_error, set_debug, unwritable
 
 app = typer.Typer(
     name="netloom",
@@ -78,5 +78,7 @@ def main() -> None:
         words = ["--debug", *(w for i, w in enumerate(words) if w != "--debug" or i >= end)]
     try:
         app(args=words)
-    except KeyboardInterrupt:  # before or after a command: those answer for themselves
-        sys.exit(report_error(KeyboardInterrupt()))
+    except (KeyboardInterrupt, BrokenPipeError) as error:  # around a command: it has its own
+        sys.exit(report_error(error))
+    except OSError as error:  # help onto a full disk, completion for a read-only shell
+        sys.exit(report_error(unwritable(error)))

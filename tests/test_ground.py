@@ -27,6 +27,8 @@ def test_exit_codes_are_the_documented_ones() -> None:
     assert codes["TrialsFailed"] == 4
     assert codes["MissingDependency"] == 5
     assert codes["Interrupted"] == 130
+    assert codes["WrongStore"] == 2
+    assert codes["OutputError"] == 1
     assert codes["EvaluationError"] == codes["StoreError"] == codes["HardwareLimit"] == 1
 
 

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 
 import typer
 
-from ...errors import Interrupted, NetloomError, SpecError
+from ...errors import Interrupted, NetloomError, OutputError, SpecError
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -46,6 +47,8 @@ SetOption = Annotated[
 
 class _State:
     debug = False
+    running = False
+    results: TextIO | None = None  # where a running command's results go; None: nowhere
 
 
 def set_debug(on: bool) -> None:
@@ -62,8 +65,9 @@ def command(
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                function(*args, **kwargs)
-                sys.stdout.flush()
+                with _results_alone_on_stdout():
+                    function(*args, **kwargs)
+                    flush()
             except (NetloomError, KeyboardInterrupt, BrokenPipeError) as error:
                 raise typer.Exit(report_error(error)) from error
             except typer.Exit:
@@ -79,10 +83,26 @@ def command(
     return register
 
 
+@contextmanager
+def _results_alone_on_stdout() -> Iterator[None]:
+    """Send what imported code prints (a data set, an estimator) to stderr: it is no result."""
+    _State.running, _State.results = True, sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _State.running, _State.results = False, None
+
+
+def results() -> TextIO | None:
+    """Return the stream that results are written to; None where stdout is closed."""
+    return _State.results if _State.running else sys.stdout
+
+
 def report_error(error: BaseException) -> int:
     """Write an error to stderr, one line per problem, and return the exit code."""
     if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return 0
     if _State.debug:
         traceback.print_exception(error, file=sys.stderr)
@@ -111,8 +131,49 @@ def note(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Write a result to stdout."""
-    typer.echo(text)
+    """Write a result to stdout.
+
+    Raises:
+        OutputError: If stdout cannot be written: it is a file on a full disk.
+    """
+    with _writing():
+        if (stream := results()) is not None:
+            typer.echo(text, file=stream)
+
+
+def flush() -> None:
+    """Hand over the results written so far.
+
+    Raises:
+        OutputError: If stdout cannot be written.
+    """
+    with _writing():
+        if (stream := results()) is not None:
+            stream.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> OutputError:
+    """Return what is to be said of a file, or of stdout, that cannot be written."""
+    if error.filename is None:
+        _silence_stdout()
+    where, why = error.filename or "stdout", error.strerror or error
+    return OutputError(f"{where} cannot be written: {why}; send the results elsewhere")
+
+
+def _silence_stdout() -> None:
+    """Drop what stdout still holds: writing it at exit would fail once more."""
+    if (stream := results()) is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def emit_json(value: Any, *, indent: int | None = 2) -> None:
@@ -136,7 +197,8 @@ def _plain(value: Any) -> Any:
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Write a table to stdout: drawn on a terminal, plain aligned columns elsewhere."""
-    if sys.stdout.isatty():
+    stream = results()
+    if stream is not None and stream.isatty():
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -145,7 +207,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
         table = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
         for row in rows:
             table.add_row(*(Text(cell, overflow="fold") for cell in row))
-        Console().print(table)
+        Console(file=stream).print(table)
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
@@ -214,11 +276,12 @@ def read_lines(path: str) -> list[str]:
         SpecError: If it cannot be read as UTF-8 text.
     """
     try:
-        return readable_file(path).read_text(encoding="utf-8").splitlines()
+        text = readable_file(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path!r} must be UTF-8 text: {error}") from error
     except OSError as error:
         raise SpecError(f"cannot read {path!r}: {error.strerror or error}") from error
+    return text.removesuffix("\n").split("\n")  # splitlines would cut JSON text at U+2028 too
 
 
 def first_line(thing: Any) -> str:

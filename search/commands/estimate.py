@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import NetloomError, SpecError, UnknownName
-from .common import JsonOption, command, emit_facts, emit_json, note, pairs, read_lines
+from .common import JsonOption, command, emit_facts, emit_json, flush, note, pairs, read_lines
 
 if TYPE_CHECKING:
     from ...estimators import Estimator
@@ -204,7 +203,7 @@ def _answer_lines(bench: Bench, path: str) -> int:
                 kind = "" if isinstance(answer, NetloomError) else f"{type(answer).__name__}: "
                 answer = {"error": f"{kind}{answer}"}
             emit_json(answer, indent=None)
-        sys.stdout.flush()
+        flush()
     if failed:
         note(f"{failed} of {total} architectures failed; their lines say why")
     return failed

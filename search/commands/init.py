@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...files import write_text
 from .common import JsonOption, command, emit, emit_json, emit_table, note, writable_file
 
 
@@ -43,5 +44,5 @@ def init(
         emit(text.rstrip("\n"))
         return
     file = writable_file(output, force=force)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
     note(f"{file} written; check it with: netloom validate {file} --probe 100")

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import SpecError
+from ...files import write_text
 from .catalog import NameArgument, about, attempt, count, show, show_table
-from .common import JsonOption, command, emit_json, emit_table, first_line, note, pairs
+from .common import (
+    JsonOption,
+    command,
+    emit_json,
+    emit_table,
+    first_line,
+    note,
+    pairs,
+    writable_file,
+)
 
 if TYPE_CHECKING:
     from ...spaces import Architecture, DecisionSpace
@@ -152,5 +162,7 @@ def _draw(space: DecisionSpace, arch: str | None, path: Path) -> None:
     parts = space.parts(architecture) if isinstance(space, Space) else None
     if parts is None:
         raise SpecError(f"{space.name} gives no parts, so that its networks cannot be drawn")
-    path.write_text(draw(parts, title=f"{space.name}  {space.format(architecture)}"), "utf-8")
+    write_text(
+        writable_file(str(path)), draw(parts, title=f"{space.name}  {space.format(architecture)}")
+    )
     note(f"wrote {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from ...errors import SpecError
+from ...files import write_text
 from .common import (
     ExperimentArgument,
     StoreOption,
@@ -59,15 +60,16 @@ def export(
     with open_store(store) as opened:
         record = opened.experiment(experiment)
         if shape == "csv":
-            text = opened.trials(record.id).to_csv(index=False)
+            frame = opened.trials(record.id)
+            text, count = frame.to_csv(index=False), len(frame)
         else:
-            trials = opened.trial_records(record.id)
-            text = "".join(f"{line}\n" for line in _lines(record, trials))
+            lines = list(_lines(record, opened.trial_records(record.id)))
+            text, count = "".join(f"{line}\n" for line in lines), len(lines) - 1
     if output is None:
         emit(text.rstrip("\n"))
         return
-    writable_file(output).write_text(text, encoding="utf-8")
-    note(f"{sum(record.counts.values())} trials of {record.name} written to {output}")
+    write_text(writable_file(output), text)
+    note(f"{count} trials of {record.name} written to {output}")
 
 
 def import_(

@@ -9,6 +9,8 @@
     |   +-- StopTrial           -   raised by `report` to end a trial early: not a failure
     |   +-- TraceError          1   a network whose workload cannot be captured without data
     +-- StoreError              1   the store refused: locked, full, read-only, newer schema
+    |   +-- WrongStore          2   what was given names no store
+    +-- OutputError             1   a result could not be written: a full disk, no permission
     +-- NoFeasible              3   a search ended without one feasible architecture
     +-- TrialsFailed            4   a search ended with failed trials (`--strict`)
     +-- MissingDependency       5   an optional package or a data set is not there
@@ -93,6 +95,16 @@ class TraceError(EvaluationError):
 
 class StoreError(NetloomError):
     """The store refused: locked, full, read-only, corrupt, or of another schema version."""
+
+
+class WrongStore(StoreError):
+    """What was given is not the URL of a store."""
+
+    exit_code = 2
+
+
+class OutputError(NetloomError):
+    """A file, or stdout, could not be written; nothing half-written is left."""
 
 
 class NoFeasible(NetloomError):

@@ -17,7 +17,7 @@ from netloom.dashboard.figures import (
 from netloom.dashboard.report import _Content, report_html
 from netloom.dashboard.views import HistoryView, ParetoView
 from netloom.dashboard.words import value_text
-from netloom.errors import SpecError, StoreError
+from netloom.errors import OutputError, StoreError
 
 HOSTILE = "<script>alert('x')</script>"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -178,7 +178,7 @@ def test_an_empty_experiment_has_a_report(store, make):
 
 def test_a_path_that_cannot_be_written(store, make, tmp_path):
     make()
-    with pytest.raises(SpecError, match="-o"):
+    with pytest.raises(OutputError, match="No such file or directory; name another"):
         write_report(store, "toy", tmp_path / "nowhere" / "report.html")
 
 
