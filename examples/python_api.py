@@ -49,11 +49,11 @@ def _block(width: int, out: int, kernel: int) -> tuple[nn.Module, ...]:
     return convolution, nn.BatchNorm2d(out), nn.ReLU()
 
 
-def main(*, trials: int = 24, epochs: int = 3) -> RunSummary:
-    """Search, print the front, return what came of it."""
+def experiment(*, trials: int = 24, epochs: int = 3) -> Experiment:
+    """Return the search: `.run()` starts it, `.resume()` goes on with a stored run of it."""
     digits = DATASETS.get("digits")()
     space = Pyramid()
-    experiment = Experiment(
+    return Experiment(
         name="python-api",
         space=space,
         data=digits,
@@ -64,7 +64,11 @@ def main(*, trials: int = 24, epochs: int = 3) -> RunSummary:
         runner={"engine": "inline"},
         seed=0,
     )
-    summary = experiment.run()
+
+
+def main(*, trials: int = 24, epochs: int = 3) -> RunSummary:
+    """Search, print the front, return what came of it."""
+    summary = experiment(trials=trials, epochs=epochs).run()
     print(f"{summary.experiment.name}: {summary.counts['done']} trials")
     for trial in summary.front:
         metrics = trial.metrics

@@ -65,7 +65,7 @@ def test_it_trains_under_ray_goes_on_and_reports(example, shell, tmp_path):
         assert store.experiment(example.name).status == "done"
     assert list(after.index) == list(range(example.trials))
     assert after["key"].is_unique
-    assert set(after["status"]) <= {"done", "pruned"}
+    assert set(after["status"]) == {"done", "pruned"}  # some are stopped early
     columns = ["key", "status", "valid_accuracy", "macs"]
     assert after.loc[before.index, columns].equals(before[columns])
 

@@ -44,20 +44,25 @@ def test_commands_know_the_space_of_an_installed_package(installed):
     assert {"nb201", "nats_sss", "nas_bench_macro"} <= listed.keys()
 
 
-def test_a_spec_names_it(installed, tmp_path):
+def test_a_spec_names_it_trains_resumes_and_reports(installed, tmp_path):
     spec = tmp_path / "chain.yaml"
     spec.write_text(
         "space: tiny_chain\n"
-        "estimators: [complexity]\n"
+        "data: digits\n"
+        "estimators: [{name: training, epochs: 1}, complexity]\n"
         "strategy: random\n"
-        "objectives: [{minimize: macs}, {maximize: params}]\n"
-        "budget: {trials: 20}\n"
-        "baseline: false\n"
+        "objectives: [{maximize: valid_accuracy}, {minimize: macs}]\n"
+        "budget: {trials: 2}\n"
+        "runner: {engine: inline}\n"
     )
     netloom(installed, "search", str(spec), "--quiet")
+    netloom(installed, "resume", "chain", "--set", "budget.trials=3", "--quiet")
+    assert json.loads(netloom(installed, "show", "chain", "--json"))["counts"]["done"] == 3
     front = json.loads(netloom(installed, "pareto", "chain", "--format", "json"))["front"]
     assert front
     assert all("layer1.kernel" in entry["architecture"] for entry in front)
+    netloom(installed, "report", "chain", "-o", str(tmp_path / "chain.html"))
+    assert "tiny_chain" in (tmp_path / "chain.html").read_text("utf-8")
 
 
 @pytest.fixture
