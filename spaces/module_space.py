@@ -29,8 +29,9 @@ class ModuleSpace(Space):
 
     Args:
         module: The module, or the function or class that makes it. A function is called anew for
-            every network, so that each starts with the author's own initialisation; a module is
-            copied and the layers that have `reset_parameters` are drawn again.
+            every network, so that each starts with the author's own initialisation (elastic layers
+            draw anew, by torch's rule for their active sizes); a module is copied and the layers
+            that have `reset_parameters` are drawn again.
         example_input: An input; its first item becomes the example of batch size 1.
         options: Passed to the function; the options of the space when `ModuleSpace` itself is
             used.
