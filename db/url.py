@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from ..errors import StoreError
+from ..errors import WrongStore
 
 DEFAULT_URL = "sqlite:///netloom.db"
 
@@ -23,7 +23,7 @@ def parse_url(text: str) -> URL:
     """Return the URL with its driver; the path of an SQLite file is made absolute.
 
     Raises:
-        StoreError: If it names neither an SQLite file nor a PostgreSQL database.
+        WrongStore: If it names neither an SQLite file nor a PostgreSQL database.
     """
     rule = "a store is sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     try:
@@ -31,19 +31,19 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, ValueError):
         hint = f"; did you mean sqlite:///{text}?" if "://" not in text else ""
         hidden = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", text)
-        raise StoreError(f"{rule}, got {hidden!r}{hint}") from None
+        raise WrongStore(f"{rule}, got {hidden!r}{hint}") from None
     backend = url.get_backend_name()
     shown = url.render_as_string()
     if backend == "postgresql":
         if url.drivername not in ("postgresql", "postgresql+psycopg"):
-            raise StoreError(f"{rule}; only the psycopg driver is supported, got {shown!r}")
+            raise WrongStore(f"{rule}; only the psycopg driver is supported, got {shown!r}")
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise StoreError(f"{rule}, got {shown!r}")
+        raise WrongStore(f"{rule}, got {shown!r}")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise StoreError(
+        raise WrongStore(
             f"{rule}; a store in memory could not be resumed or shared, got {shown!r}: name a file"
         )
     if url.query:
-        raise StoreError(f"{rule}; SQLite options are set by netloom, got {shown!r}")
+        raise WrongStore(f"{rule}; SQLite options are set by netloom, got {shown!r}")
     return url.set(drivername="sqlite", database=str(Path(url.database).expanduser().absolute()))

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any, Literal, TypeVar
 
-from ...errors import MissingDependency, SpecError, did_you_mean
+from ...errors import MissingDependency, SpecError, WrongStore, did_you_mean
 from ...estimators import Estimator, Metric
 from ...options import Path, Problem, SpecProblems
 from ...spaces import DecisionSpace
@@ -31,11 +31,6 @@ _HINTS = {
     "params": "complexity",
     "macs": "complexity",
     "peak_activation_bytes": "complexity",
-    "latency_ms": "hardware (devices: [{target}]) or, where it was measured, tabular",
-    "energy_mj": "hardware (devices: [{target}])",
-    "peak_memory_bytes": "hardware (devices: [{target}])",
-    "flash_bytes": "hardware (devices: [{target}])",
-    "area_mm2": "hardware (devices: [{target}])",
     "valid_accuracy": "training or tabular",
     "test_accuracy": "training or tabular",
     "valid_loss": "training",
@@ -148,6 +143,7 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
     from ...db import store_url
 
     problems: list[Problem] = []
+    _attempt(problems, lambda: _check_store(spec.store))
     strategy = _attempt(problems, lambda: make_strategy(spec.strategy))
     data: tuple[Any, Any] | None = (None, None)
     if spec.data is not None:
@@ -199,6 +195,23 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
     )
 
 
+def _check_store(url: str | None) -> None:
+    """Refuse what names no store; whether there is one shows when the search begins.
+
+    Raises:
+        SpecProblems: If the spec's own `store` is wrong.
+        WrongStore: If that of the environment is.
+    """
+    from ...db.url import parse_url, store_url
+
+    try:
+        parse_url(store_url(url))
+    except WrongStore as error:
+        if not url:
+            raise
+        raise SpecProblems([Problem(("store",), str(error))]) from error
+
+
 def _attempt(problems: list[Problem], make: Callable[[], _T]) -> _T | None:
     """Return what `make` gives, or note its problems: all parts are tried before giving up."""
     try:
@@ -218,12 +231,23 @@ def no_provider(metric: str, known: Iterable[str]) -> str:
     text = f"no estimator of this spec provides {metric!r}"
     if close:
         text += f"; did you mean {' or '.join(close)}?"
-    hint = _HINTS.get(base, "").format(target=target or "...")
-    if hint and ("@" in metric) == ("target" in _HINTS[base]):
+    if target:
+        text += _modelled(metric, target, quiet=bool(close))
+    elif hint := _HINTS.get(base):
         text += f"; {metric} comes from the estimator {hint}"
     if not close:
         text += did_you_mean(metric, names) if names else ""
     return text
+
+
+def _modelled(metric: str, target: str, *, quiet: bool) -> str:
+    """Return which estimator models `target`, or, unless `quiet`, which devices there are."""
+    from ...hw_models import device_names
+
+    devices = device_names()
+    if target in devices:
+        return f"; {metric} comes from the estimator hardware (devices: [{target}])"
+    return "" if quiet else f"; no device {target!r} is modelled{did_you_mean(target, devices)}"
 
 
 def _mismatches(plan: Plan) -> Iterable[Problem]:

@@ -17,6 +17,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -31,6 +33,9 @@ _DURATION = re.compile(r"^\s*(?:(\d+(?:\.\d+)?)d)?\s*(?:(\d+(?:\.\d+)?)h)?\s*(?:
                        r"\s*(?:(\d+(?:\.\d+)?)s)?\s*$")  # fmt: skip
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
 
+_NAME_LENGTH = 100
+
+ExperimentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=_NAME_LENGTH)]
 MetricId = Annotated[str, Field(pattern=_METRIC, examples=["valid_accuracy", "latency_ms@eyeriss"])]
 
 
@@ -107,25 +112,24 @@ def _constraint(value: Any) -> Any:
     return {"metric": parsed.metric, "max": parsed.max, "min": parsed.min}
 
 
-def _bound(value: Any) -> Any:
-    """Read a bound with a unit: `320KB`."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return read_bound(value)
-    except SpecError as error:
-        raise ValueError(f"must be a number, with a unit such as KB or M, got {value!r}") from error
-
-
-Bound = Annotated[float | None, BeforeValidator(_bound, json_schema_input_type=str | float | None)]
-
-
 class ConstraintSpec(_Model):
     """A bound on a metric: text `metric <= number`, or `{metric: ..., max: ...}`."""
 
     metric: MetricId
-    max: Bound = None
-    min: Bound = None
+    max: float | None = None
+    min: float | None = None
+
+    @field_validator("max", "min", mode="before", json_schema_input_type=str | float | None)
+    @classmethod
+    def _bound(cls, value: Any, known: ValidationInfo) -> Any:
+        """Read a bound with a unit of its metric: `320KB`."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_bound(value, known.data.get("metric"))
+        except SpecError as error:
+            text = f"must be a number, with a unit such as KB or M, got {value!r} ({error})"
+            raise ValueError(text) from error
 
     @model_validator(mode="after")
     def _one(self) -> ConstraintSpec:
@@ -258,8 +262,8 @@ class Spec(_Model):
     """
 
     version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=100)] = "search"
-    seed: Annotated[int, Field(ge=0)] = 0
+    name: ExperimentName = "search"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     space: NameOrOptions
     data: NameOrOptions | None = None
     estimators: Annotated[tuple[NameOrOptions, ...], Field(min_length=1)]
@@ -332,7 +336,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Spec, Pa
     """
     document = yaml_text.read(path)
     if isinstance(document.data, dict) and "name" not in document.data:
-        document.data["name"] = re.sub(r"[^\w.\-]+", "-", Path(path).stem).lstrip("-_.") or "search"
+        document.data["name"] = name_of(Path(path).stem) or "search"
     return parse(document, overrides=overrides), Path(path).resolve().parent
 
 
@@ -340,6 +344,12 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a spec, for editors (`netloom validate --schema`)."""
     schema = Spec.model_json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def name_of(text: str) -> str:
+    """Return `text` as the name of an experiment; empty where nothing of it can stand in one."""
+    words = re.sub(r"[^\w.\-]+", "-", text).strip("-")
+    return re.sub(r"^[^A-Za-z0-9]+", "", words)[:_NAME_LENGTH]
 
 
 def _copied(values: Any) -> Any:

@@ -39,13 +39,19 @@ class Document:
     origins: dict[Path, str] = field(default_factory=dict)
 
     def locate(self, path: Sequence[str | int]) -> str:
-        """Return `file:line:column` of the value at `path`, or of the closest one around it."""
+        """Return `file:line:column` of the value at `path`, or of the closest one around it.
+
+        A value of an override, or with one inside, is located at the override's text.
+        """
         for end in range(len(path), -1, -1):
             part = tuple(path[:end])
             if origin := self.origins.get(part):
                 return origin
             if mark := self.marks.get(part):
                 return f"{self.source}:{mark[0]}:{mark[1]}"
+            inside = [text for key, text in self.origins.items() if key[:end] == part]
+            if inside and part:
+                return inside[0]
         return self.source
 
     def located(self, problems: Sequence[Problem]) -> SpecProblems:
@@ -121,6 +127,9 @@ def loads(text: str, *, source: str = "<text>") -> Document:
         raise SpecProblems([Problem((), message, place)]) from error
     except yaml.YAMLError as error:
         raise SpecProblems([Problem((), f"is not YAML: {error}", source)]) from error
+    except RecursionError as error:
+        text = "is nested too deep to be a spec; are brackets missing?"
+        raise SpecProblems([Problem((), text, source)]) from error
     if builder.problems:
         raise document.located(builder.problems)
     return document
@@ -183,11 +192,14 @@ class _Builder:
                 return int(node.value, 10 if re.fullmatch(r"[-+]?\d+", node.value) else 0)
             if kind == "float" and not re.match(r"^[-+]?\.[iInN]", node.value):
                 return float(node.value)
-        except ValueError as error:
+            return self.loader.construct_object(node, deep=True)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # PyYAML's constructors raise what they stumble over
+            what = "a number" if kind in ("int", "float") else f"of the type {node.tag}"
             raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value[:40]!r} is not a number", node.start_mark
+                None, None, f"{node.value[:40]!r} is not {what}", node.start_mark
             ) from error
-        return self.loader.construct_object(node, deep=True)
 
 
 def override(document: Document, assignments: Sequence[str]) -> None:
@@ -231,7 +243,7 @@ def _assign(document: Document, parts: list[str], value: Any, origin: str) -> No
         inner = holder[key] if isinstance(holder, list) else holder.get(key)
         if inner is None:
             inner = {}
-        elif isinstance(inner, str):
+        elif isinstance(inner, str) and path[0] != "constraints":
             inner = {"name": inner}
         holder[key] = inner
         holder = inner

@@ -24,6 +24,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from .errors import NetloomError, SpecError, did_you_mean
 
 Path: TypeAlias = tuple[str | int, ...]
+NO_KEYS = "; it takes no options"
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def validate(model: type[BaseModel], values: Any, *, where: Path | str = ()) -> 
             text = to_json(_integral(values))
         except (PydanticSerializationError, ValueError):
             return model.model_validate(values)
-        return model.model_validate_json(text, strict=True)
+        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise SpecProblems(list(problems_of(error, model, values, path))) from error
 
@@ -229,7 +230,8 @@ def _message(item: Any, model: type[BaseModel], path: Path) -> tuple[str, str]:
     """Return the rule that was broken, and the value received with a hint."""
     kind, received = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key{did_you_mean(str(path[-1]), known_keys(model, path[:-1]))}", ""
+        known = known_keys(model, path[:-1])
+        return f"unknown key{did_you_mean(str(path[-1]), known) if known else NO_KEYS}", ""
     if kind == "missing":
         return "is required and missing", ""
     text = re.sub(r"^(Value error|Assertion failed), ", "", str(item["msg"]))
@@ -239,7 +241,10 @@ def _message(item: Any, model: type[BaseModel], path: Path) -> tuple[str, str]:
     text = re.sub(r" after validation, not \d+", "", text)
     text = re.sub(r"a valid (array|tuple|list)", "a list", text)
     text = re.sub(r"^must be (an object|a valid dictionary)", "must be a mapping", text)
+    text = text.replace("must be a valid boolean", "must be true or false")
     hint = ""
+    if kind == "string_type" and isinstance(received, int | float):
+        hint = "; write it in quotes"
     if kind in {"literal_error", "enum"} and isinstance(received, str):
         choices = re.findall(r"'([^']*)'", str(item.get("ctx", {}).get("expected", "")))
         close = did_you_mean(received, choices)

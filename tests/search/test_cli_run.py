@@ -232,6 +232,13 @@ def test_the_store_comes_from_option_environment_or_spec(
     assert (cli.folder / "netloom.db").exists()
 
 
+def test_a_store_that_is_none_is_wrong_usage(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "did you mean sqlite:///foo" in cli.run("list", "--store", "foo", code=2).stderr
+    monkeypatch.setenv("NETLOOM_STORE", "mysql://host/name")
+    told = cli.run("validate", "toy.yaml", code=2).stderr
+    assert told.startswith("error: a store is sqlite:///FILE or postgresql://")
+
+
 def test_a_report_is_one_file(cli: Any) -> None:
     cli.search("--quiet")
     assert cli.stored("report", "toy").stdout == "toy.html\n"

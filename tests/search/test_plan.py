@@ -223,7 +223,19 @@ WRONG = [
     (TEXT, "data=digts", "unknown data set 'digts'; did you mean digits?"),
     (TEXT, "constraints=[latency_ms@eyris <= 6]", "did you mean latency_ms@eyeriss"),
     (TEXT, "objectives=[{minimize: macs}]", "macs comes from the estimator complexity"),
-    (TEXT, "objectives=[{minimize: energy_mj@m7}]", "hardware (devices: [m7])"),
+    (TEXT, "objectives=[{minimize: energy_mj@m7}]", "no device 'm7' is modelled; known: "),
+    (
+        TEXT,
+        "objectives=[{minimize: energy_mj@cpu_generic}]",
+        "energy_mj@cpu_generic comes from the estimator hardware (devices: [cpu_generic])",
+    ),
+    (TEXT, "store=foo", "--set store=foo: store: a store is sqlite:///FILE or postgresql://"),
+    (TEXT, "store=mysql://a/b", "got 'mysql://a/b'"),
+    (
+        TEXT,
+        "estimators=[tabular, {name: complexity, batch: 3}]",
+        "estimators[1].batch: unknown key; it takes no options",
+    ),
     (
         TEXT,
         "objectives=[{maximize: test_accuracy}]",

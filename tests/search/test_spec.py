@@ -138,11 +138,24 @@ BROKEN = [
         "spec.yaml:1:1: strategy: is required and missing",
     ),
     ("{name: nsga2, p", "{nam: nsga2, p", "spec.yaml:9:1: strategy.name: is required and missing"),
-    ("store: sqlite", "reuse: on\n#", "spec.yaml:18:1: reuse: must be a valid boolean, got 'on'"),
+    ("store: sqlite", "reuse: on\n#", "spec.yaml:18:1: reuse: must be true or false, got 'on'"),
+    ("digits-on-f746", "12", "spec.yaml:2:1: name: must be a valid string, got 12; write it in qu"),
+    ("seed: 0", f"seed: {2**63}", "spec.yaml:3:1: seed: must be less than 9223372036854775808"),
+    ("time: 1h30m", "time_s: 60", "spec.yaml:16:23: budget.time_s: unknown key; did you mean tim"),
+    (
+        "{metric: macs, max: 3M}",
+        "{metric: latency_ms@a, max: 6KB}",
+        "spec.yaml:15:28: constraints[1].max: must be a number, with a unit such as KB or M, got "
+        "'6KB' (constraint '6KB': 'KB' is not a unit of latency_ms@a; leave it out, or use one of",
+    ),
     ("budget: {", "budget: [", "spec.yaml:16:34: is not YAML: "),
     ("  - {name: training", "\t- {name: training", "spec.yaml:7:1: is not YAML: "),
     ("seed: 0", "seed: !!python/object:os.system 0", "spec.yaml:3:7: is not YAML: could not"),
     ("seed: 0", "tags: &t [*t]", "spec.yaml:3:7: is not YAML: an alias repeats itself"),
+    ("seed: 0", "reuse: !!bool maybe", "spec.yaml:3:8: is not YAML: 'maybe' is not of the type"),
+    ("seed: 0", "seed: !!timestamp abc", "spec.yaml:3:7: is not YAML: 'abc' is not of the type"),
+    ("seed: 0", f"tags: {'[' * 2000}", "spec.yaml: is nested too deep to be a spec"),
+    ("seed: 0", f"tags: {'[' * 2000}{']' * 2000}", "spec.yaml: is nested too deep to be a spec"),
 ]
 
 
@@ -224,6 +237,12 @@ def test_overrides_are_typed_and_reach_everything() -> None:
         ("estimators.trainin.epochs=1", "--set estimators.trainin.epochs=1: no item 'trainin'"),
         ("seed.x=3", "--set seed.x=3: 0 has no key 'x'"),
         ("tags=[a", "--set tags=[a: is not YAML"),
+        ("a.b.c=3", "--set a.b.c=3: a: unknown key; known: "),
+        ("tags.0=x", "--set tags.0=x: tags: must be a list"),
+        (
+            "constraints.0.max=3",
+            "--set constraints.0.max=3: 'peak_memory_bytes@stm32f746 <= 320KB'",
+        ),
     ],
 )
 def test_a_wrong_override_is_quoted(override: str, expected: str) -> None:
@@ -247,6 +266,27 @@ def test_the_files_name_is_the_experiments_where_it_has_none(tmp_path: Path) -> 
     path.write_text(TEXT.replace("name: digits-on-f746\n", ""), encoding="utf-8")
     spec, folder = load_spec(path, ["seed=3"])
     assert (spec.name, spec.seed, folder) == ("my-spec", 3, tmp_path.resolve())
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("Größe 3", "Größe-3"),
+        ("über", "ber"),
+        ("-a-", "a"),
+        ("日本", "search"),
+        ("x" * 150, "x" * 100),
+    ],
+)
+def test_any_file_gives_a_name(tmp_path: Path, stem: str, name: str) -> None:
+    path = tmp_path / f"{stem}.yaml"
+    path.write_text(TEXT.replace("name: digits-on-f746\n", ""), encoding="utf-8")
+    assert load_spec(path)[0].name == name
+
+
+def test_a_bound_takes_the_units_of_its_metric() -> None:
+    spec = read(TEXT.replace("{metric: macs, max: 3M}", "{metric: latency_ms@a, max: 1.5 s}"))
+    assert spec.constraints[1].constraint() == Constraint("latency_ms@a", max=1500.0)
 
 
 def test_the_cap_of_infeasible_architectures_has_a_default() -> None:
