@@ -36,6 +36,7 @@ _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
 _NAME_LENGTH = 100
 
 ExperimentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=_NAME_LENGTH)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MetricId = Annotated[str, Field(pattern=_METRIC, examples=["valid_accuracy", "latency_ms@eyeriss"])]
 
 
@@ -263,7 +264,7 @@ class Spec(_Model):
 
     version: Literal[1] = 1
     name: ExperimentName = "search"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     space: NameOrOptions
     data: NameOrOptions | None = None
     estimators: Annotated[tuple[NameOrOptions, ...], Field(min_length=1)]
