@@ -38,15 +38,17 @@ def list_(
     store: StoreOption = None,
 ) -> None:
     """List the experiments of a store, the newest last."""
-    from ...dashboard.rows import ExperimentRow
+    from ...dashboard.rows import ExperimentRow, truthful
 
     with open_store(store) as opened:
-        records = opened.experiments(all=all_, group=group)
+        alive = opened.running()
+        records = [truthful(r, alive) for r in opened.experiments(all=all_, group=group)]
     if as_json:
         emit_json([experiment_json(record) for record in records])
         return
     if not records:
-        note("no experiments yet; start one with netloom search SPEC")
+        where = f" in the group {group!r}" if group else " yet"
+        note(f"no experiments{where}; start one with netloom search SPEC")
         return
     rows = []
     for record in records:
@@ -72,8 +74,10 @@ def show(
     store: StoreOption = None,
 ) -> None:
     """Show an experiment, or one of its trials: everything that the store knows."""
+    from ...dashboard.rows import open_record
+
     with open_store(store) as opened:
-        record = opened.experiment(experiment)
+        record = open_record(opened, experiment)
         found = None if trial is None else opened.trial(record.id, trial)
     if as_json:
         emit_json(experiment_json(record, full=True) if found is None else trial_json(found))

@@ -16,6 +16,7 @@ from .common import note
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ...db.records import ExperimentRecord, TrialRecord
     from ..run.events import Event, Listener
 
 _LINE_EVERY_S = 1.0  # cheap trials come by the thousand: a line each would only slow them down
@@ -29,14 +30,16 @@ class Goal:
     Args:
         objectives: What is wanted.
         trials: Budget of trials, or None.
-        time_s: Budget of seconds, or None.
+        time_s: Seconds that are left of the budget, or None.
         counts: Trials that are stored already (a resumed run).
+        done: Number and metrics of the feasible ones among them.
     """
 
     objectives: tuple[Objective, ...]
     trials: int | None = None
     time_s: float | None = None
     counts: Mapping[str, int] | None = None
+    done: Sequence[tuple[int, Mapping[str, float]]] = ()
 
 
 @contextmanager
@@ -84,6 +87,8 @@ class Progress:
         self._open: set[int] = set()
         self._start = time.monotonic()
         self._lock = threading.Lock()
+        for number, metrics in goal.done:
+            self._count(number, metrics)
 
     def __call__(self, event: Event) -> None:
         """Take one event; safe beside a thread that draws."""
@@ -102,7 +107,8 @@ class Progress:
         elif kind == "committed" and number is not None:
             self._open.discard(number)
             self.counts[str(event.data.get("status", "done"))] += 1
-            self._count(number, event.data)
+            if event.data.get("status") == "done" and not event.data.get("violation"):
+                self._count(number, event.data.get("metrics") or {})
         elif kind == "started":
             self.name = str(event.data.get("name", ""))
         elif kind == "progress":
@@ -111,10 +117,7 @@ class Progress:
         elif kind == "asked":
             self.phase = ""
 
-    def _count(self, number: int, data: Mapping[str, Any]) -> None:
-        metrics = data.get("metrics") or {}
-        if data.get("status") != "done" or data.get("violation"):
-            return
+    def _count(self, number: int, metrics: Mapping[str, float]) -> None:
         if any(o.metric not in metrics for o in self.goal.objectives):
             return
         self._standing.add(number, metrics)
@@ -211,14 +214,20 @@ class Lines:
 
 
 def goal_of(
-    objectives: Sequence[Mapping[str, Any]],
-    budget: Mapping[str, Any],
-    counts: Mapping[str, int] | None = None,
+    record: ExperimentRecord, budget: Mapping[str, Any], done: Sequence[TrialRecord] = ()
 ) -> Goal:
-    """Return the goal of a stored experiment."""
+    """Return the goal of a stored experiment.
+
+    Args:
+        record: The experiment.
+        budget: Its budget, as a spec writes it.
+        done: Its finished trials.
+    """
+    time_s = budget.get("time")
     return Goal(
-        objectives=tuple(Objective(o["metric"], o["direction"]) for o in objectives),
+        objectives=tuple(Objective(o["metric"], o["direction"]) for o in record.objectives),
         trials=budget.get("trials"),
-        time_s=budget.get("time"),
-        counts={s: n for s, n in (counts or {}).items() if s not in ("queued", "running")},
+        time_s=None if time_s is None else max(0.0, time_s - record.elapsed_s),
+        counts={s: n for s, n in record.counts.items() if s not in ("queued", "running")},
+        done=tuple((trial.number, trial.metrics) for trial in done if trial.feasible),
     )

@@ -83,6 +83,7 @@ def search(
     """
     from ..run.plan import build_plan
     from ..run.spec import load_spec
+    from ..run.warm import check_warm
 
     overrides = list(set_ or ())
     if store is not None:
@@ -103,6 +104,7 @@ def search(
         plans.append(build_plan(read, source_dir=folder))
     if dry_run:
         for plan in plans:
+            check_warm(plan)
             emit_json(dict(plan.spec))
         note("dry run: nothing was evaluated or stored")
         return
@@ -130,15 +132,18 @@ def resume(
         record = opened.experiment(experiment)
         budget = _extended(dict(record.spec), set_ or ())
         spent = budget.model_dump(by_alias=True) if budget else dict(record.spec.get("budget", {}))
-        with shown.progress(goal_of(record.objectives, spent, record.counts)) as listeners:
+        done = opened.trial_records(record.id, statuses=["done"])
+        with shown.progress(goal_of(record, spent, done)) as listeners:
             summary = Runner.resume(opened, record.id, listeners=listeners, budget=budget)
     _finish([shown.print(summary, store)], shown)
 
 
 def stop(experiment: ExperimentArgument, store: StoreOption = None) -> None:
     """Ask the process that runs an experiment to end cleanly; it can be resumed."""
+    from ...dashboard.rows import open_record
+
     with open_store(store, write=True) as opened:
-        record = opened.experiment(experiment)
+        record = open_record(opened, experiment)
         if record.status != "running":
             raise SpecError(
                 f"only a running experiment can be stopped; {record.name} is {record.status}"
@@ -222,6 +227,8 @@ class _Shown:
             return summary
         if summary.nearest is not None:
             note(str(summary.nearest))
+        if summary.failure is not None:
+            note(f"error: every trial failed, the first with {summary.failure}")
         for number, error in summary.test_failures.items():
             note(f"trial {number} has no test metrics: {error}")
         if not self.quiet:
@@ -266,10 +273,12 @@ def _explain(summary: RunSummary) -> None:
 
 def _finish(summaries: Sequence[RunSummary], shown: _Shown) -> None:
     """Exit with the code of the worst run."""
+    from ...dashboard.words import plural
+
     code = max((s.exit_code for s in summaries), default=0)
     failed = sum(s.counts.get("failed", 0) for s in summaries)
     if code == 0 and shown.strict and failed:
-        raise TrialsFailed(f"{failed} trials failed (--strict)")
+        raise TrialsFailed(f"{plural(failed, 'trial')} failed (--strict)")
     if code:
         raise typer.Exit(code)
 

@@ -58,10 +58,12 @@ def validate(
         raise SpecError("validate needs a SPEC file (or --schema); got none")
     from ..run.plan import build_plan
     from ..run.spec import load_spec
+    from ..run.warm import check_warm
 
     overrides = list(set_ or ()) + ([f'store="{store}"'] if store else [])
     read, folder = load_spec(spec, overrides)
     plan = build_plan(read, source_dir=folder)
+    check_warm(plan)
     found = None
     if probe:
         from ..run.probe import run_probe

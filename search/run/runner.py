@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NoFeasible, SpecError
-from ..strategy import Candidate
 from .baseline import run_baseline, wants_baseline
 from .describe import info, metric_records, new_experiment
 from .diagnosis import Diagnosis, diagnose
@@ -18,7 +17,7 @@ from .events import Emitter, Listener
 from .finishing import add_details, front_records, test_front, volume
 from .session import Session
 from .stopping import StopSignal
-from .warm import warm_candidates
+from .warm import stored_warm, warm_candidates, with_warm
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -44,6 +43,8 @@ class RunSummary:
         exit_code: What the command line returns: 0, 1 (every trial failed), 3 (nothing feasible),
             130 (resumable).
         nearest: Why nothing was feasible, where that is so.
+        test_failures: Trial of the front -> why it has no test metrics.
+        failure: Why the first trial failed, where all of them did.
     """
 
     experiment: ExperimentRecord
@@ -54,6 +55,7 @@ class RunSummary:
     exit_code: int = 0
     nearest: Diagnosis | None = None
     test_failures: Mapping[int, str] = field(default_factory=dict)
+    failure: str | None = None
 
 
 class Runner:
@@ -85,8 +87,9 @@ class Runner:
             NetloomError: If the strategy or an engine fails; a failing trial is only recorded.
         """
         warm = warm_candidates(self.plan, self.store)
-        record = self.store.create_experiment(new_experiment(self.plan, command=self._command))
-        return self._drive(record, warm)
+        new = new_experiment(self.plan, command=self._command)
+        record = self.store.create_experiment(with_warm(new, warm))
+        return self._drive(record)
 
     @classmethod
     def resume(
@@ -118,12 +121,10 @@ class Runner:
             plan = replace(plan, budget=budget, spec=_with_budget(plan.spec, budget))
         _require_same(plan, record)
         runner = cls(plan, store, listeners=listeners)
-        return runner._drive(record, warm_candidates(plan, store), resumed=True)
+        return runner._drive(record, resumed=True)
 
     # ------------------------------------------------------------------ the run
-    def _drive(
-        self, record: ExperimentRecord, warm: Sequence[Candidate], *, resumed: bool = False
-    ) -> RunSummary:
+    def _drive(self, record: ExperimentRecord, *, resumed: bool = False) -> RunSummary:
         plan, store = self.plan, self.store
         with store.claim(record.id):
             if resumed:
@@ -133,8 +134,9 @@ class Runner:
             self._emit("started", name=record.name, id=record.id, resumed=resumed)
             started = time.monotonic()
             try:
-                with make_engine(plan) as engine:
-                    summary = self._search(record, engine, warm, started)
+                # Ray takes seconds to start and to end, and a signal in its midst crashes it.
+                with self._stop_signal(record, started) as stop, make_engine(plan) as engine:
+                    summary = self._search(record, engine, stop)
             except KeyboardInterrupt:
                 spent = record.elapsed_s + time.monotonic() - started
                 store.update_experiment(record.id, status="interrupted", elapsed_s=spent)
@@ -146,20 +148,16 @@ class Runner:
         self._emit("finished", reason=summary.reason, exit_code=summary.exit_code)
         return summary
 
-    def _search(
-        self,
-        record: ExperimentRecord,
-        engine: Engine,
-        warm: Sequence[Candidate],
-        started: float,
-    ) -> RunSummary:
-        plan, store = self.plan, self.store
-        limit = plan.budget.time_s
-        stop = StopSignal(
-            lambda: store.stop_requested(record.id),
+    def _stop_signal(self, record: ExperimentRecord, started: float) -> StopSignal:
+        limit = self.plan.budget.time_s
+        return StopSignal(
+            lambda: self.store.stop_requested(record.id),
             deadline=None if limit is None else started + limit - record.elapsed_s,
             on_interrupt=self._on_interrupt,
         )
+
+    def _search(self, record: ExperimentRecord, engine: Engine, stop: StopSignal) -> RunSummary:
+        plan, store = self.plan, self.store
         session = Session(
             plan,
             store,
@@ -169,23 +167,22 @@ class Runner:
             mapper=engine.map,
             emit=self._emit,
             stop=stop,
-            warm=warm,
+            warm=stored_warm(record),
             elapsed_s=record.elapsed_s,
         )
-        with stop:
-            try:
-                session.prepare()
-                engine.run(session)
-            except KeyboardInterrupt:
-                stop.interrupt()
-            finally:
-                session.requeue()
-            reason = (stop.reason if stop.cut_short else session.reason) or stop.reason or "time"
-            status: ExperimentStatus = "interrupted"
-            summary: dict[str, Any] = {"reason": reason}
-            if reason not in _CUT_SHORT:
-                stop.extend()
-                status, summary = self._finish(record, engine, session, stop, reason)
+        try:
+            session.prepare()
+            engine.run(session)
+        except KeyboardInterrupt:
+            stop.interrupt()
+        finally:
+            session.requeue()
+        reason = (stop.reason if stop.cut_short else session.reason) or stop.reason or "time"
+        status: ExperimentStatus = "interrupted"
+        summary: dict[str, Any] = {"reason": reason}
+        if reason not in _CUT_SHORT:
+            stop.extend()
+            status, summary = self._finish(record, engine, session, stop, reason)
         store.update_experiment(
             record.id, status=status, elapsed_s=session.elapsed(), summary=summary
         )
@@ -244,12 +241,14 @@ class Runner:
         records = self.store.trial_records(record.id)
         counts = {**record.counts, "reused": sum(r.reused_from is not None for r in records)}
         front, nearest, code = front_records(self.plan.objectives, records), None, 0
+        failure = None
         if reason in _CUT_SHORT:
             code = INTERRUPTED
         elif record.status == "infeasible":
             nearest, code = diagnose(records, self.plan.constraints), NoFeasible.exit_code
         elif record.status == "failed":
             code = 1
+            failure = next((r.error for r in records if r.status == "failed"), None)
         failures = record.summary.get("untested", {})
         return RunSummary(
             experiment=record,
@@ -260,6 +259,7 @@ class Runner:
             exit_code=code,
             nearest=nearest,
             test_failures={int(n): str(text) for n, text in failures.items()},
+            failure=failure,
         )
 
 

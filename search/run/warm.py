@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidArchitecture, SpecError
+from ...spaces import Architecture
 from ..objectives import Objective
 from ..strategy import Candidate
 from .finishing import front_records
 
 if TYPE_CHECKING:
     from ...db import Store
+    from ...db.records import ExperimentRecord, NewExperiment
     from .plan import Plan
+
+_KEY = "warm_start"
 
 
 def warm_candidates(plan: Plan, store: Store) -> list[Candidate]:
@@ -22,7 +27,7 @@ def warm_candidates(plan: Plan, store: Store) -> list[Candidate]:
     own objectives.
 
     Raises:
-        SpecError: If its architectures are not of the plan's space.
+        SpecError: If it has no front, or its architectures are not of the plan's space.
         StoreError: If there is no such experiment.
     """
     if plan.warm_start is None:
@@ -33,6 +38,11 @@ def warm_candidates(plan: Plan, store: Store) -> list[Candidate]:
     if not all(o.metric in r.metrics for o in objectives for r in feasible):
         objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]
     chosen = front_records(objectives, feasible)
+    if not chosen:
+        raise SpecError(
+            f"warm_start needs an experiment with a front, and {record.name} has no feasible "
+            "trial; name another, or leave it out"
+        )
     candidates = []
     for trial in chosen:
         try:
@@ -44,3 +54,36 @@ def warm_candidates(plan: Plan, store: Store) -> list[Candidate]:
             ) from error
         candidates.append(Candidate(architecture, tags={"warm_start": record.name}))
     return candidates
+
+
+def check_warm(plan: Plan) -> None:
+    """Look for the experiment to start from before anything runs; the store is only read.
+
+    Raises:
+        SpecError: If its front is of no use to the plan.
+        StoreError: If there is no such store or experiment.
+    """
+    from ...db import Store
+
+    if plan.warm_start is not None:
+        with Store(plan.store_url, read_only=True) as store:
+            warm_candidates(plan, store)
+
+
+def with_warm(new: NewExperiment, candidates: Sequence[Candidate]) -> NewExperiment:
+    """Return the record with its warm candidates in it: a resumed run proposes the same ones.
+
+    By then the experiment that they come from may have another front, or be deleted.
+    """
+    if not candidates:
+        return new
+    kept = [{"architecture": dict(c.architecture), "tags": dict(c.tags)} for c in candidates]
+    return replace(new, info={**new.info, _KEY: kept})
+
+
+def stored_warm(record: ExperimentRecord) -> list[Candidate]:
+    """Return the warm candidates of a stored experiment."""
+    return [
+        Candidate(Architecture(kept["architecture"]), tags=kept["tags"])
+        for kept in record.info.get(_KEY, ())
+    ]

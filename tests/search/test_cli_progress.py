@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,15 +50,23 @@ def test_the_hypervolume_is_a_share_of_the_box_of_values_seen() -> None:
 
 
 def test_a_resumed_run_counts_what_is_there() -> None:
-    goal = goal_of(
-        [{"metric": "score", "direction": "maximize"}],
-        {"trials": 9, "time": None},
-        {"done": 5, "running": 2, "infeasible": 1},
+    record = SimpleNamespace(
+        objectives=[{"metric": "score", "direction": "maximize"}],
+        counts={"done": 5, "running": 2, "infeasible": 1},
+        elapsed_s=40.0,
     )
+    stored = [
+        SimpleNamespace(number=n, metrics={"score": score}, feasible=feasible)
+        for n, score, feasible in [(0, 3.0, True), (1, 7.0, True), (2, 9.0, False)]
+    ]
+    goal = goal_of(record, {"trials": 9, "time": 100.0}, stored)
     facts = shown(done(5, 1, 1), goal=goal)
     assert facts["trials"] == "6/9"
+    assert facts["best score"] == "7"  # of the earlier process, and feasible
     assert "running" not in facts
     assert "hypervolume" not in facts  # one objective has no front to measure
+    assert goal.time_s == 60.0
+    assert goal_of(record, {"trials": 9, "time": None}).time_s is None
 
 
 def test_lines_come_at_most_once_a_second(

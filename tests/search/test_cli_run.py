@@ -72,6 +72,7 @@ def test_seeds_are_one_group_of_runs(cli: Any) -> None:
         ("toy-s4", 4, "toy"),
     ]
     assert len(cli.json("list", "--group", "toy")) == 3
+    assert "in the group 'toi'" in cli.stored("list", "--group", "toi").stderr
 
 
 @pytest.mark.parametrize("seeds", ["a", "3-1", "1,1", "0-99999", ""])
@@ -85,7 +86,11 @@ def test_a_warm_start_proposes_the_other_front_first(cli: Any) -> None:
     cli.search("--warm-start", "toy", "--quiet", "--set", "seed=9")
     firsts = {cli.json("show", "toy-2", "--trial", str(n))["notation"] for n in range(len(front))}
     assert firsts == front
-    assert "nosuch" in cli.search("--warm-start", "nosuch", code=1).stderr
+    for words in ([], ["--dry-run"]):
+        assert "nosuch" in cli.search("--warm-start", "nosuch", *words, code=1).stderr
+    words = ["toy.yaml", "--store", cli.store, "--set"]
+    assert cli.run("validate", *words, "warm_start=nosuch", code=1).stdout == ""
+    cli.run("validate", *words, "warm_start=toy")
 
 
 def test_nothing_feasible_is_exit_code_3_with_the_reason(cli: Any) -> None:
@@ -101,6 +106,14 @@ def test_failed_trials_are_exit_code_4_when_strict(cli: Any) -> None:
     value = json.loads(cli.search(*words, "--json").stdout)
     assert value["experiment"]["counts"] == {"done": 12, "failed": 12}
     assert "12 trials failed" in cli.search(*words, "--strict", code=4).stderr
+
+
+def test_a_search_of_which_every_trial_failed_says_why(cli: Any) -> None:
+    words = ["--set", f"estimators=[{{name: '{cli.module}:worth', metrics: {{score: maximize}}}}]"]
+    words += ["--set", "objectives=[{maximize: score}]", "--set", "constraints=[]"]
+    told = cli.search(*words, "--quiet", code=1).stderr
+    assert told.startswith("error: every trial failed, the first with EvaluationError: ")
+    assert cli.json("list")[0]["status"] == "failed"
 
 
 def test_a_failed_trial_can_be_repeated_with_its_traceback(cli: Any) -> None:
@@ -173,6 +186,19 @@ def test_stop_reaches_a_run_and_nothing_else(cli: Any) -> None:
     assert process.returncode == 130, errors
     assert "was stopped" in errors
     assert sum(cli.json("show", "other")["counts"].values()) < 24
+
+
+def test_a_run_whose_process_was_killed_is_called_interrupted(cli: Any) -> None:
+    slow = f"estimators=[{cli.module}:slow]"
+    process = start(cli, "search", "toy.yaml", *SLOW, "--set", slow)
+    deadline = time.monotonic() + 60
+    while _finished(cli) < 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert cli.json("list")[0]["status"] == "running"
+    process.kill()
+    process.communicate(timeout=60)
+    assert cli.json("list")[0]["status"] == cli.json("show", "toy")["status"] == "interrupted"
+    assert "toy is interrupted" in cli.stored("stop", "toy", code=2).stderr
 
 
 def test_pareto_in_three_shapes(cli: Any) -> None:

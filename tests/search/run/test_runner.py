@@ -266,6 +266,55 @@ def test_a_warm_start_proposes_the_front_first(plan: Plans, store: Store) -> Non
     assert len({r.key for r in records}) == 30
 
 
+def test_a_resumed_run_needs_the_experiment_it_started_from_no_more(
+    plan: Plans, store: Store
+) -> None:
+    Runner(plan(name="first", budget={"trials": 60}), store).run()
+    changes = {**TRAIN, "strategy": EVOLVE, "budget": {"trials": 12}, "warm_start": "first"}
+    Runner(plan(**changes, name="calm"), store).run()
+    Runner(plan(**changes, name="warm"), store, listeners=[signalling(3)]).run()
+    store.delete_experiment(store.experiment("first").id)
+    Runner.resume(store, "warm")
+    assert rows(store, "warm") == rows(store, "calm")
+
+
+def test_a_warm_start_without_a_front_is_refused(plan: Plans, store: Store) -> None:
+    Runner(plan(name="first", constraints=["cost <= -1"], budget={"trials": 1}), store).run()
+    with pytest.raises(SpecError, match="needs an experiment with a front, and first has no feas"):
+        Runner(plan(warm_start="first"), store).run()
+
+
+class _Starting:
+    """An engine during whose start somebody presses Ctrl-C."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine, self.log = engine, []
+
+    def __enter__(self) -> Any:
+        self._engine.__enter__()
+        os.kill(os.getpid(), signal.SIGINT)
+        self.log.append("started")
+        return self._engine
+
+    def __exit__(self, *exception: object) -> None:
+        self._engine.__exit__(*exception)
+        self.log.append("ended")
+
+
+def test_ctrl_c_lets_an_engine_start_before_it_ends(
+    plan: Plans, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray does not survive a signal in the middle of its start."""
+    from netloom.search.run import runner
+
+    made = _Starting(runner.make_engine(plan()))
+    monkeypatch.setattr(runner, "make_engine", lambda _: made)
+    summary = Runner(plan(), store).run()
+    assert made.log == ["started", "ended"]
+    assert (summary.reason, summary.exit_code) == ("interrupted", 130)
+    assert summary.experiment.status == "interrupted"
+
+
 def test_a_warm_start_from_another_space_is_refused(plan: Plans, store: Store) -> None:
     Runner(plan(name="first"), store).run()
     other = {"name": "toys:Grid", "depth": 2}
