@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-_VOID = frozenset({"meta", "link", "br", "hr", "img"})
+from .words import pieces
+
+_VOID = frozenset({"meta", "link", "br", "hr", "img", "wbr"})
 
 
 class Html(str):
@@ -37,6 +39,11 @@ def join(children: Iterable[object]) -> Html:
         if child is not None
     )
     return Html("".join(parts))
+
+
+def notation(text: str) -> Html:
+    """Return an architecture's notation as code that may be broken into lines."""
+    return el("code", *(child for piece in pieces(text) for child in (piece, el("wbr"))))
 
 
 def table(

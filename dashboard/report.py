@@ -21,7 +21,7 @@ from .compare import BaselineView, Rivals
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .figures import CONFIG, best_figure, front_figure, hypervolume_figure
-from .markup import Html, el, join, table
+from .markup import Html, el, join, notation, table
 from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
 from .table import TrialTable
@@ -193,8 +193,8 @@ def _note(note: Note, *more: Html | None) -> Html:
 def _diagnosis(found: Diagnosis) -> Html:
     more = []
     if found.notation:
-        nearest = el("code", found.notation)
-        more.append(el("p", f"Trial {found.nearest}: ", nearest, class_="nearest"))
+        text = f"Trial {found.nearest}: "
+        more.append(el("p", text, notation(found.notation), class_="nearest"))
     if found.shares:
         head = ("constraint", "trials that satisfy it", "closest")
         rows = [
@@ -271,7 +271,7 @@ def _architecture(trial: TrialRecord) -> Html:
     decisions = [(name, option_text(value)) for name, value in trial.architecture.items()]
     return el(
         "details",
-        el("summary", el("code", trial.notation or trial.key[:12])),
+        el("summary", notation(trial.notation or trial.key[:12])),
         table(("decision", "value"), decisions, numeric=frozenset()),
         el("p", "key ", el("code", trial.key), class_="key"),
     )
@@ -318,7 +318,7 @@ def _failure(failure: Failure, records: dict[int, TrialRecord]) -> tuple[object,
     reason = el(
         "details",
         el("summary", failure.reason),
-        el("p", f"Trial {first.number}: ", el("code", first.notation or first.key)),
+        el("p", f"Trial {first.number}: ", notation(first.notation or first.key)),
         el("pre", first.traceback or "no traceback recorded", tabindex=0),
     )
     return f"{len(failure.numbers):,}", named, reason

@@ -10,7 +10,7 @@ from ..db.records import ExperimentRecord
 from .axes import TRIAL_AXIS
 from .rows import ExperimentRow
 from .views import HistoryView, ParetoView
-from .words import constraint_text, plural, seconds_text, value_text
+from .words import constraint_text, seconds_text, value_text
 
 VERDICTS = {
     "ahead": "Ahead of random search",
@@ -118,10 +118,10 @@ def caption(view: ParetoView) -> str:
         said.append(f"Crosses break {' or '.join(texts)}.")
     if "stopped early" in shown:
         said.append("Networks stopped early stand at their last report, not at a full evaluation.")
-    hidden = int(np.sum(~view.shown))
-    if hidden:
-        without = "has not both values and is" if hidden == 1 else "have not both values and are"
-        said.append(f"{plural(hidden, 'trial')} {without} not drawn.")
+    kinds, counts = np.unique(view.kinds[~view.shown], return_counts=True)
+    if len(kinds):
+        each = [f"{count:,} {kind}" for kind, count in zip(kinds, counts, strict=True)]
+        said.append(f"Not drawn, because a value is missing: {', '.join(each)}.")
     return " ".join(said)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,15 @@ def constraint_text(constraint: Mapping[str, Any], unit: str = "") -> str:
     if bound is None:
         sign, bound = "≥", constraint.get("min")
     return f"{constraint['metric']} {sign} {value_text(bound, unit)}"
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a long notation where a line may be broken: behind commas, bars and pluses.
+
+    >>> pieces('|skip~0|+|none~0|'), pieces('{"depth":2,"width":8}')
+    (['|', 'skip~0|', '+', '|', 'none~0|'], ['{"depth":2,', '"width":8}'])
+    """
+    return re.findall(r"[^,|+]*[,|+]|[^,|+]+", text)
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -39,6 +39,14 @@ document.addEventListener("keydown", (event) => {
 
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.netloom = {
+  // A tab is named after what its page shows.
+  title: function () {
+    requestAnimationFrame(() => {
+      const head = document.querySelector("h1");
+      document.title = head ? head.firstChild.textContent.trim() + " · netloom" : "netloom";
+    });
+    return window.dash_clientside.no_update;
+  },
   reloadRows: function (drawn) {
     if (drawn) {
       dash_ag_grid.getApiAsync("trials").then((api) => api.refreshInfiniteCache());

@@ -20,7 +20,7 @@ from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
 from . import trial, trials
-from .parts import card, chip, graph, note, trouble
+from .parts import card, chip, graph, notation, note, trouble
 
 
 def layout(source: Source, ref: str, search: str) -> Any:
@@ -41,7 +41,6 @@ def layout(source: Source, ref: str, search: str) -> Any:
         dcc.Store(id="choice", data=choice.data),
         dcc.Store(id="drawn"),
         html.Div(_head(shot), id="exp-head", className="wide"),
-        html.Div(id="note", className="wide"),
         html.Section(
             [
                 html.Div(
@@ -64,6 +63,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
             ],
             className="details-part",
         ),
+        html.Div(id="note", className="wide"),  # comes later: nothing above it may move then
         html.Section(
             [html.H2("Hypervolume over trials"), graph("volume-graph", waiting, "Hypervolume")],
             className="half",
@@ -175,7 +175,7 @@ def _register_figures(app: Dash, source: Source) -> None:
             raise PreventUpdate
         try:
             shot = source.snapshot(id)
-            return _notes(shot, source.baseline(shot))
+            return _comparison(shot, source.baseline(shot))
         except NetloomError as error:
             return trouble(error)
 
@@ -209,27 +209,34 @@ def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
         *([html.P(limits, className="goal bounds")] if limits else []),
         html.P(" · ".join(facts(record)), className="facts"),
         *([html.Div([card(each) for each in numbers], className="cards")] if numbers else []),
+        *_state_notes(shot),
     ]
 
 
-def _notes(shot: Snapshot, baseline: BaselineView | None) -> list[Any]:
-    record, table = shot.record, shot.table
+def _state_notes(shot: Snapshot) -> list[Any]:
+    """Return what is wrong with a search, or not finished."""
+    record = shot.record
     if record.status == "running":
-        if len(table):
-            return []
-        text = "The search has just begun: this page fills by itself."
-        return [note(Note("No trial yet", text))]
+        begun = Note("No trial yet", "The search has just begun: this page fills by itself.")
+        return [] if len(shot.table) else [note(begun)]
     found = [note(said)] if (said := progress_note(record)) else []
-    if (diagnosis := Diagnosis.of(record, table)) is not None:
+    if (diagnosis := Diagnosis.of(record, shot.table)) is not None:
         kind = "behind" if diagnosis.broken else ""
-        nearest = html.P(html.Code(diagnosis.notation)) if diagnosis.notation else None
+        nearest = html.P(notation(diagnosis.notation)) if diagnosis.notation else None
         found.append(note(Note(diagnosis.title, diagnosis.sentence, kind), nearest))
-    elif baseline is not None:
-        kind = baseline.verdict.replace(" ", "-")
-        found.append(note(Note(VERDICTS[baseline.verdict], baseline.sentence, kind)))
-    elif alone := alone_note(record, ParetoView.from_table(record, table, None, None)):
-        found.append(note(alone))
     return found
+
+
+def _comparison(shot: Snapshot, baseline: BaselineView | None) -> Any:
+    """Return whether the result is ahead of random search, where there is a result."""
+    if shot.record.status == "running" or not shot.table.feasible.any():
+        return None
+    if baseline is not None:
+        kind = baseline.verdict.replace(" ", "-")
+        return note(Note(VERDICTS[baseline.verdict], baseline.sentence, kind))
+    view = ParetoView.from_table(shot.record, shot.table, None, None)
+    alone = alone_note(shot.record, view)
+    return None if alone is None else note(alone)
 
 
 def _axis(id: str, label: str, options: list[str], value: str) -> html.Label:

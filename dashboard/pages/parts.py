@@ -10,7 +10,7 @@ from dash import dcc, html
 from ...errors import NetloomError
 from ..figures import CONFIG
 from ..summary import Card, Note
-from ..words import MISSING
+from ..words import MISSING, pieces
 
 NUMBER = {
     "function": (
@@ -47,6 +47,11 @@ def note(shown: Note, *more: Any) -> html.Section:
         [html.H2(shown.title), html.P(shown.text), *more],
         className=f"note {shown.kind}".rstrip(),
     )
+
+
+def notation(text: str) -> html.Code:
+    """Return an architecture's notation as code that may be broken into lines."""
+    return html.Code([child for piece in pieces(text) for child in (piece, html.Wbr())])
 
 
 def rows_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from ...errors import NetloomError
 from ..source import Source
@@ -44,6 +44,12 @@ def register(app: Dash, source: Source) -> None:
             return _page(source, path or "/", search or "")
         except NetloomError as error:
             return trouble(error)
+
+    app.clientside_callback(
+        ClientsideFunction("netloom", "title"),
+        Output("page", "className"),
+        Input("page", "children"),
+    )
 
     @app.callback(
         Output("revision", "data"),

@@ -14,7 +14,7 @@ from ..details import TrialView
 from ..figures import curves_figure
 from ..source import Source
 from ..words import seconds_text
-from .parts import chip, graph, rows_table
+from .parts import chip, graph, notation, rows_table
 
 
 def hint() -> html.Div:
@@ -59,7 +59,7 @@ def panel(view: TrialView) -> list[Any]:
     record = view.trial
     parts: list[Any] = [
         html.H2([f"Trial {record.number} ", chip(view.status)]),
-        html.P(html.Code(record.notation or record.key), className="notation"),
+        html.P(notation(record.notation or record.key), className="notation", tabIndex=0),
         html.P(" · ".join(_facts(view)), className="facts"),
     ]
     if view.violated:

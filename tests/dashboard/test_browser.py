@@ -114,8 +114,10 @@ def place_of(page, graph: str, trace: str, index: int) -> tuple[float, float]:
 
 def test_from_the_list_to_a_network_and_back(page, site, store, real_looking):
     page.goto(site)
+    page.wait_for_function("document.title == 'Experiments · netloom'")
     page.get_by_role("link", name="quickstart").click()
     page.wait_for_selector("#front-graph .scatterlayer .point")
+    page.wait_for_function("document.title == 'quickstart · netloom'")
     assert page.url.endswith(f"/exp/{real_looking.id}")
     page.get_by_text("random search with the same 166 evaluations").wait_for()
     x, y, number = place_of(page, "#front-graph .js-plotly-plot", "front (", 5)

@@ -20,7 +20,7 @@ from netloom.dashboard.words import value_text
 from netloom.errors import OutputError, StoreError
 
 HOSTILE = "<script>alert('x')</script>"
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -32,22 +32,29 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.addresses: list[str] = []
         self.open: list[str] = []
+        self.broken = False  # the text goes on behind a place where a line may break
         self.feed(html)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.broken = tag == "wbr"
         names = ("src", "href", "action", "data", "poster", "srcset")
         self.addresses += [value for name, value in attrs if name in names]
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
+        self.broken = False
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "script" not in self.open and "style" not in self.open:
+        if "script" in self.open or "style" in self.open:
+            return
+        if self.broken:
+            self.words[-1] += data
+        else:
             self.words.append(data)
 
     @property

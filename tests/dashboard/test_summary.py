@@ -67,7 +67,7 @@ def test_the_caption_names_every_mark(store, make, pairs, trial):
     assert "The line is the front." in said
     assert "Crosses break latency_ms@pixel3 ≤ 6 ms." in said
     assert "stopped early stand at their last report" in said
-    assert "1 trial has not both values and is not drawn." in said
+    assert "Not drawn, because a value is missing: 1 failed." in said
 
 
 def test_a_plane_of_other_metrics_says_whose_front_it_shows(store, make, trial):
