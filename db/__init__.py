@@ -20,7 +20,7 @@ from .records import (
 )
 from .store import Store
 from .transaction import Transaction
-from .url import DEFAULT_URL, store_url
+from .url import DEFAULT_URL, public_url, store_url
 
 __all__ = [
     "DEFAULT_URL",
@@ -41,6 +41,7 @@ __all__ = [
     "TrialRecord",
     "TrialStatus",
     "check",
+    "public_url",
     "store_url",
     "upgrade",
 ]

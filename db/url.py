@@ -19,6 +19,12 @@ def store_url(explicit: str | None = None) -> str:
     return explicit or os.environ.get("NETLOOM_STORE") or DEFAULT_URL
 
 
+def public_url(text: str) -> str:
+    """Return a URL without its password: for what is printed, stored and put into reports."""
+    text = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", text)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
+
+
 def parse_url(text: str) -> URL:
     """Return the URL with its driver; the path of an SQLite file is made absolute.
 
@@ -30,8 +36,7 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         hint = f"; did you mean sqlite:///{text}?" if "://" not in text else ""
-        hidden = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", text)
-        raise WrongStore(f"{rule}, got {hidden!r}{hint}") from None
+        raise WrongStore(f"{rule}, got {public_url(text)!r}{hint}") from None
     backend = url.get_backend_name()
     shown = url.render_as_string()
     if backend == "postgresql":

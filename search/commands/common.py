@@ -237,7 +237,9 @@ def open_store(url: str | None, *, write: bool = False, create: bool = False) ->
 
 def store_words(url: str | None) -> str:
     """Return ` --store URL` for commands that are suggested to the user."""
-    return f" --store {url}" if url else ""
+    from ...db import public_url
+
+    return f" --store {public_url(url)}" if url else ""
 
 
 def writable_file(path: str, *, force: bool = True) -> Path:

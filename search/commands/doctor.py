@@ -150,9 +150,9 @@ def _own_names(group: str) -> Collection[str]:
 
 
 def _store(url: str | None) -> dict[str, str]:
-    from ...db import store_url
+    from ...db import public_url, store_url
 
-    where = store_url(url)
+    where = public_url(store_url(url))
     path = where.removeprefix("sqlite:///")
     if path != where and not os.path.exists(path):
         return _finding("store", "ok", f"{where}: not there yet; the first search makes it")

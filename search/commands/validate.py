@@ -83,6 +83,8 @@ def validate(
 
 def facts(plan: Plan) -> dict[str, Any]:
     """Return what a plan is, as JSON values."""
+    from ...db import public_url
+
     return {
         "name": plan.name,
         "space": plan.spec["space"]["name"],
@@ -97,7 +99,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         },
         "budget": plan.spec["budget"],
         "cheap": plan.cheap,
-        "store": plan.store_url,
+        "store": public_url(plan.store_url),
         "spec": dict(plan.spec),
     }
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...db import public_url
 from ...db.records import MetricRecord, NewExperiment
 from .evaluation import label, std_name
 
@@ -92,5 +93,5 @@ def versions(command: Sequence[str] = ()) -> Mapping[str, Any]:
             continue
     found["platform"] = platform.platform()
     if command:
-        found["command"] = list(command)
+        found["command"] = [public_url(word) for word in command]
     return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...db import Store, store_url
+from ...db import Store, public_url, store_url
 from ...errors import SpecError
 from ...estimators import Estimator
 from ...options import validate
@@ -26,7 +26,7 @@ from .parts import (
 )
 from .plan import Plan, build_plan
 from .runner import Runner, RunSummary
-from .spec import Budget, ConstraintSpec, Named, ObjectiveSpec, RunnerOptions, parse
+from .spec import Budget, ConstraintSpec, Named, ObjectiveSpec, RunnerOptions, Spec, parse
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -151,36 +151,43 @@ class Experiment:
             for i, part in enumerate(self._parts["estimators"])
         ]
         strategy = self._strategy()
-        rest = self._rest
+        checked, rest = self._checked(), self._rest
         spec = {**rest, "objects": self.objects, "space": {"name": space.name}}
+        spec["store"] = None if rest["store"] is None else public_url(rest["store"])
         spec["strategy"] = {"name": strategy.name or type(strategy).__name__}
         spec["estimators"] = [{"name": e.name or type(e).__name__} for e in estimators]
         spec["data"] = (
             None if data is None else {"name": getattr(data, "name", type(data).__name__)}
         )
         return Plan(
-            name=rest["name"],
-            seed=rest["seed"],
+            name=checked.name,
+            seed=checked.seed,
             space=space,
             data=data,
             estimators=tuple(estimators),
             strategy=strategy,
-            objectives=tuple(ObjectiveSpec(**o).objective() for o in rest["objectives"]),
-            constraints=tuple(ConstraintSpec(**c).constraint() for c in rest["constraints"]),
-            budget=Budget(**rest["budget"]),
-            runner=RunnerOptions(**rest["runner"]),
-            store_url=store_url(rest["store"]),
-            repeats=rest["repeats"],
-            dedup=rest["dedup"],
-            reuse=rest["reuse"],
-            keep_weights=rest["keep_weights"],
-            baseline=rest["baseline"],
-            warm_start=rest["warm_start"],
-            group=rest["group"],
-            tags=tuple(rest["tags"]),
+            objectives=tuple(o.objective() for o in checked.objectives),
+            constraints=tuple(c.constraint() for c in checked.constraints),
+            budget=checked.budget,
+            runner=checked.runner,
+            store_url=store_url(checked.store),
+            repeats=checked.repeats,
+            dedup=checked.dedup,
+            reuse=checked.reuse,
+            keep_weights=checked.keep_weights,
+            baseline=checked.baseline,
+            warm_start=checked.warm_start,
+            group=checked.group,
+            tags=checked.tags,
             spec=spec,
             source_dir=self._source_dir,
         )
+
+    def _checked(self) -> Spec:
+        """Return everything but the parts, checked as a spec's values are."""
+        values = {key: value for key, value in self._rest.items() if value is not None}
+        part = {"name": "object"}
+        return parse({**values, "space": part, "strategy": part, "estimators": [part]})
 
     def run(self, *, listeners: Sequence[Listener] = ()) -> RunSummary:
         """Run it as a new experiment.

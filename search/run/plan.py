@@ -62,7 +62,8 @@ class Plan:
         warm_start: Experiment whose front is proposed first.
         group: Name that several runs share.
         tags: Free words.
-        spec: The resolved spec as JSON values; `spec.parse` reads it again.
+        spec: The resolved spec as JSON values, without the store's password; `spec.parse` reads it
+            again.
         source_dir: Folder of the spec; import paths may use it.
 
     Raises:
@@ -140,7 +141,7 @@ def build_plan(spec: Spec, *, source_dir: FilePath | None = None) -> Plan:
 
 
 def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
-    from ...db import store_url
+    from ...db import public_url, store_url
 
     problems: list[Problem] = []
     _attempt(problems, lambda: _check_store(spec.store))
@@ -169,6 +170,7 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
         "data": data[1],
         "strategy": strategy[1],
         "estimators": [stored for _, stored in found],
+        "store": None if spec.store is None else public_url(spec.store),
     }
     return Plan(
         name=spec.name,

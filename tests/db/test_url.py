@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from netloom.db import store_url
+from netloom.db import public_url, store_url
 from netloom.db.files import artifact_folder
 from netloom.db.url import parse_url
 from netloom.errors import StoreError
@@ -40,6 +40,15 @@ def test_other_urls_are_refused(text, message):
     assert message in str(error.value)
     if "secret" in text:
         assert "secret" not in str(error.value)
+
+
+def test_what_others_see_has_no_password():
+    assert public_url("postgresql://me:se@cret@host/db") == "postgresql://me:***@host/db"
+    assert public_url("postgresql://host/db?password=secret&a=b") == (
+        "postgresql://host/db?password=***&a=b"
+    )
+    for plain in ("sqlite:///a.db", "postgresql://me@host/db", "words"):
+        assert public_url(plain) == plain
 
 
 def test_postgresql_goes_through_psycopg():

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from netloom.search.run.describe import versions
+
 FAILING = ["--set", "constraints=[]", "--set", "budget.trials=24"]
 
 
@@ -263,6 +265,15 @@ def test_a_store_that_is_none_is_wrong_usage(cli: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("NETLOOM_STORE", "mysql://host/name")
     told = cli.run("validate", "toy.yaml", code=2).stderr
     assert told.startswith("error: a store is sqlite:///FILE or postgresql://")
+
+
+def test_a_password_is_neither_printed_nor_stored(cli: Any) -> None:
+    words = ["toy.yaml", "--store", "postgresql://me:secret@host/db"]
+    for command in (["validate", *words, "--json"], ["search", *words, "--dry-run"]):
+        told = cli.run(*command).stdout
+        assert "postgresql://me:***@host/db" in told
+        assert "secret" not in told
+    assert "secret" not in str(versions(["netloom", "search", *words]))
 
 
 def test_a_report_is_one_file(cli: Any) -> None:

@@ -79,6 +79,9 @@ def test_one_made_of_objects_needs_the_objects_again(store: Store) -> None:
         ({"budget": {"trails": 3}}, "trials"),
         ({"strategy": "randm"}, "random"),
         ({"runner": {"engine": "spark"}}, "engine"),
+        ({"space": Grid(), "name": "a/b"}, "name: must match pattern"),
+        ({"space": Grid(), "seed": -1}, "seed: must be greater than or equal to 0"),
+        ({"space": Grid(), "repeats": 0}, "repeats: must be greater"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_once(changes: dict[str, object], message: str) -> None:
