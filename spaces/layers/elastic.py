@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import SpecError
+from .depthwise import depthwise_conv2d
 from .mutable import Choice, Context, Mutable, Size, as_size
 
 Layout: TypeAlias = dict[str, tuple[Size | None, ...]]
@@ -48,7 +49,10 @@ class Elastic(Mutable):
         tensor = cast("Tensor | None", getattr(self, name))
         if tensor is None:
             return None
-        return tensor[tuple(slice(s.value) if s else slice(None) for s in self.layout[name])]
+        for dim, size in enumerate(self.layout[name]):
+            if size is not None:
+                tensor = _leading(tensor, size.value, dim)
+        return tensor
 
     def permute(self, size: Size, order: Tensor) -> None:
         """Put the channels of `size` into another order.
@@ -94,9 +98,12 @@ class Elastic(Mutable):
 
     def _empty(self, like: Tensor | None) -> nn.Module:
         """Return `plain()`, without the cost of drawing weights if all will be inherited."""
+        own = {**self._parameters, **self._buffers}
+        if like is None or not own.keys() <= self.layout.keys():
+            return self.plain()
         with torch.device("meta"):
             plain = self.plain()
-        if like is None or not plain.state_dict().keys() <= self.layout.keys():
+        if not plain.state_dict().keys() <= self.layout.keys():
             return self.plain()
         return plain.to_empty(device=like.device)
 
@@ -156,6 +163,8 @@ class ElasticConv2d(Elastic):
         self._shape = kernel if isinstance(kernel, tuple) else None
         self.kernel = as_size(max(kernel) if isinstance(kernel, tuple) else kernel)
         self._sides = _odd_sides(self.kernel) if padding is None or self.kernel.choices else []
+        self._usual = depthwise and padding is None and self._shape is None
+        self._usual &= isinstance(stride, int) and isinstance(dilation, int)
         self._has_bias = bias
         reads = None if depthwise else self.in_channels
         self.layout = {"weight": (self.out_channels, reads, None, None)}
@@ -239,6 +248,8 @@ class ElasticConv2d(Elastic):
 
     def _run(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, side: int) -> Tensor:
         assert weight is not None
+        if self._usual and bias is None:
+            return depthwise_conv2d(x, weight, cast(int, self.stride), cast(int, self.dilation))
         groups = weight.shape[0] if self.depthwise else 1
         padding = self._padding(side)
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, groups)
@@ -315,10 +326,10 @@ class ElasticBatchNorm2d(Elastic):
                 momentum = 1.0 / int(self.num_batches_tracked)
         return F.batch_norm(
             x,
-            self.running_mean[:n],
-            self.running_var[:n],
-            self.weight[:n] if self._affine else None,
-            self.bias[:n] if self._affine else None,
+            _leading(self.running_mean, n),
+            _leading(self.running_var, n),
+            _leading(self.weight, n) if self._affine else None,
+            _leading(self.bias, n) if self._affine else None,
             self.training,
             momentum or 0.0,
             self.eps,
@@ -470,6 +481,11 @@ def _odd_sides(kernel: Size) -> list[int]:
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
+
+
+def _leading(tensor: Tensor, n: int, dim: int = 0) -> Tensor:
+    """Return the first `n` entries, a view; all of them without a step that autograd records."""
+    return tensor if n == tensor.shape[dim] else tensor.narrow(dim, 0, n)
 
 
 def _centre(weight: Tensor, side: int) -> Tensor:

@@ -175,6 +175,31 @@ def test_gradients_reach_what_a_kernel_is_made_of(side: int, moved: set[str]) ->
     assert bool(conv.weight.grad[..., 2:5, 2:5].any())
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("image_side", [3, 8])
+def test_depthwise_gradients_are_those_of_the_plain_layer(stride: int, image_side: int) -> None:
+    torch.manual_seed(0)
+    width, kernel = Choice("width", (4, 6)), Choice("kernel", (3, 5, 7))
+    conv = ElasticConv2d(width, width, kernel, stride=stride, depthwise=True, transform=True)
+    conv = conv.double()
+    randomize(conv)
+    for side, channels in product((3, 5, 7), (4, 6)):
+        kernel.activate(side)
+        width.activate(channels)
+        x = torch.randn(2, channels, image_side, image_side).double().requires_grad_()
+        plain, alone = _cut_copy(nn.Sequential(conv)), x.detach().requires_grad_()
+        conv.zero_grad()
+        outputs = conv(x), plain(alone)
+        assert torch.equal(*outputs)
+        for y in outputs:
+            y.square().sum().backward()
+        torch.testing.assert_close(x.grad, alone.grad)
+        border = conv.weight.grad[channels:]
+        assert not border.any()
+        if side == 7:
+            torch.testing.assert_close(conv.weight.grad[:channels], plain[0].weight.grad)
+
+
 # ---------------------------------------------------------------- sizes, masks
 def test_derived_sizes() -> None:
     index, expand = Choice("w", (0, 1, 2)), Choice("e", (0.2, 0.25))
