@@ -26,6 +26,7 @@ class OfaMbv3(OfaMobile):
     """
 
     name = "ofa_mbv3"
+    notation = '{"ks": [20 numbers], "e": [20 numbers], "d": [5 numbers], "r": side}'
     lengths: ClassVar = {"ks": 20, "e": 20, "d": 5}
     usual_strides = (2, 2, 2, 1, 2)
     presets: ClassVar = {

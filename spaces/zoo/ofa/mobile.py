@@ -94,7 +94,6 @@ class Stage:
 class OfaMobile(OfaSpace):
     """Stages of inverted residuals with elastic kernel, expansion ratio and depth."""
 
-    notation = '{"ks": [...], "e": [...], "d": [...], "r": side}'
     plan: ClassVar[MobilePlan]
 
     # ---------------------------------------------------------------- decisions

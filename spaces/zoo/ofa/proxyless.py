@@ -26,6 +26,7 @@ class OfaProxyless(OfaMobile):
     """
 
     name = "ofa_proxyless"
+    notation = '{"ks": [21 numbers], "e": [21 numbers], "d": [6 numbers], "r": side}'
     lengths: ClassVar = {"ks": 21, "e": 21, "d": 6}
     usual_strides = (2, 2, 2, 1, 2, 1)
     presets: ClassVar = {

@@ -70,6 +70,16 @@ def test_other_spellings_of_the_reference() -> None:
     assert OfaMbv3(resolution=172).parse(value) == a
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_read_stays_whole(family: type[OfaSpace]) -> None:
+    """A configuration can be read and built twice."""
+    space, value = tiny(family), {**GOOD[family], "r": [8]}
+    copy = json.loads(json.dumps(value))
+    first, second = (space.build(space.parse(value)) for _ in range(2))
+    assert value == copy
+    assert [p.shape for p in first.parameters()] == [p.shape for p in second.parameters()]
+
+
 def test_unused_slots_are_ignored() -> None:
     space, value = OfaMbv3(), measured(0)
     a = space.parse(value)
