@@ -176,6 +176,40 @@ def test_python_runs(page, tmp_path, monkeypatch, quickstart):
             exec(compile(source, str(page), "exec"), values)
 
 
+# ---------------------------------------------------------------------- what a command prints
+def columns(line: str) -> list[str]:
+    """Return the cells of a printed line; how wide the columns are does not matter."""
+    return re.split(r"  +", line.strip())
+
+
+def test_the_first_search_ends_as_getting_started_says(tmp_path):
+    """If it no longer does: replace the blocks there, and docs/images/front.png by
+    `netloom report quickstart -o docs/images/front.png`.
+    """
+    page = ROOT / "docs" / "getting_started.md"
+    shown = [b for b in blocks(page) if b.language == ""]
+    spec, store = str(ROOT / "examples" / "quickstart.yaml"), f"sqlite:///{tmp_path}/netloom.db"
+
+    def told(*words: str) -> str:
+        result = CliRunner().invoke(app, list(words))
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    search = told("search", spec, "--set", "baseline=false", "--no-progress", "--store", store)
+    end = next(b.text for b in shown if "architectures on the front" in b.text)
+    assert end.split(" in ")[0] in search
+    for head, printed in (
+        ("trial  ", told("pareto", "quickstart", "--store", store)),
+        ("metric  ", told("validate", spec, "--probe", "500")),
+    ):
+        lines = [columns(line) for line in printed.splitlines()]
+        block = next(b for b in shown if b.text.startswith(head))
+        table = [line for line in block.text.splitlines() if line and not line.startswith("(")]
+        assert len(table) > 5
+        for line in table:
+            assert columns(line) in lines, f"{block}: {line}"
+
+
 # ---------------------------------------------------------------------- YAML
 def is_spec(values) -> bool:
     return isinstance(values, dict) and values.keys() <= Spec.model_fields.keys()
