@@ -215,11 +215,14 @@ def _loss(
     if "mixup" in recipe.augment:
         x, partner, weight = augment.mixup(x, draws, recipe.mixup_alpha)
     with _autocast(recipe, data.device):
-        output = _predict(network, data, x).float()
-    loss = _distance(output, y, data, recipe)
-    if partner is not None:
-        loss = weight * loss + (1 - weight) * _distance(output, y[partner], data, recipe)
-    return loss
+        outputs = _outputs(network, data, x)
+    total = torch.zeros((), device=data.device)
+    for share, output in outputs:
+        loss = _distance(output, y, data, recipe)
+        if partner is not None:
+            loss = weight * loss + (1 - weight) * _distance(output, y[partner], data, recipe)
+        total = total + share * loss
+    return total
 
 
 def _changed(x: Tensor, recipe: Training, draws: torch.Generator) -> Tensor:
@@ -239,19 +242,36 @@ def _distance(output: Tensor, y: Tensor, data: Prepared, recipe: Training) -> Te
     return F.mse_loss(output, y)
 
 
-def _predict(network: nn.Module, data: Prepared, x: Tensor) -> Tensor:
+def _outputs(network: nn.Module, data: Prepared, x: Tensor) -> list[tuple[float, Tensor]]:
+    """Return what a network in train mode gives, with the weights of the losses.
+
+    A network with an auxiliary classifier returns its outputs too, and has an `auxiliary_weight`.
+    """
     output = network(x)
+    weight: float | None = getattr(network, "auxiliary_weight", None)
+    if weight is None or not isinstance(output, tuple):
+        return [(1.0, _checked(output, data, len(x)).float())]
+    first, *others = (_checked(o, data, len(x)).float() for o in output)
+    return [(1.0, first), *((weight, other) for other in others)]
+
+
+def _predict(network: nn.Module, data: Prepared, x: Tensor) -> Tensor:
+    return _checked(network(x), data, len(x))
+
+
+def _checked(output: object, data: Prepared, n: int) -> Tensor:
+    """Return the outputs for `n` examples, if that is what they are."""
     if not isinstance(output, Tensor):
         raise EvaluationError(
             f"training: a network must return one tensor, got {type(output).__name__}"
         )
-    if data.targets is not None and output.shape == (len(x),):
+    if data.targets is not None and output.shape == (n,):
         output = output[:, None]
-    if output.shape != (len(x), data.outputs):
+    if output.shape != (n, data.outputs):
         what = "classes" if data.targets is None else "targets"
         raise EvaluationError(
             f"training: the output must have the shape (batch, {what}) = "
-            f"{(len(x), data.outputs)}, got {tuple(output.shape)}; set the space's option classes "
+            f"{(n, data.outputs)}, got {tuple(output.shape)}; set the space's option classes "
             f"to {data.outputs}"
         )
     return output

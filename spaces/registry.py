@@ -14,6 +14,7 @@ SPACES = Registry(
         "ofa_proxyless": "netloom.spaces.zoo.ofa.proxyless:OfaProxyless",
         "ofa_resnet50": "netloom.spaces.zoo.ofa.resnet50:OfaResNet50",
         "mobilenet": "netloom.spaces.zoo.mobilenet:MobileNet",
+        "darts": "netloom.spaces.zoo.darts:Darts",
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
     },

@@ -49,6 +49,13 @@ class SpaceContract:
         """Return the space with other options, for the test of fingerprints; None: skip."""
         return None
 
+    def standing_alone(self, architecture: Architecture) -> Any:
+        """Return the network whose parameters have the shapes of those that are extracted.
+
+        Another one than `build`'s where search and final networks differ by definition.
+        """
+        return _space(self).build(architecture)
+
     # ---------------------------------------------------------------- architectures
     def test_the_seed_decides_the_sample(self) -> None:
         space = self.make()
@@ -289,7 +296,7 @@ class SpaceContract:
                 network.train(training)
                 with torch.no_grad():
                     torch.testing.assert_close(_flat(network(x)), _flat(supernet(x)))
-            assert _shapes(network) == _shapes(space.build(a))
+            assert _shapes(network) == _shapes(self.standing_alone(a))
 
 
 def _some(space: DecisionSpace, n: int, seed: int = 1) -> list[Architecture]:

@@ -16,6 +16,7 @@ SMALL = {
     "nb201": {"channels": 4, "cells": 2, "resolution": 9, "in_channels": 1, "classes": 3},
     "nats_sss": {"cells": 1, "resolution": 8, "in_channels": 1, "classes": 3},
     "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
+    "darts": {"preset": "tiny", "resolution": 9, "in_channels": 1, "skeleton": "imagenet"},
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
     "ofa_mbv3": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
     "ofa_proxyless": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},

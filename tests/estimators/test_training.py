@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from netloom.errors import EvaluationError, MissingDependency, SpecError, StopTrial
 from netloom.estimators import DataSet, Split, Splits, Training, augment, loop
@@ -86,6 +87,20 @@ class Dense(Space):
 class Log(nn.Module):
     def forward(self, x):
         return x.log()
+
+
+class Auxiliary(nn.Module):
+    """A network with a second classifier, whose outputs it returns in train mode."""
+
+    auxiliary_weight = 0.4
+
+    def __init__(self):
+        super().__init__()
+        self.main, self.second = nn.Linear(36, 4), nn.Linear(36, 4)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return (self.main(x), self.second(x)) if self.training else self.main(x)
 
 
 class Twice(nn.Module):
@@ -375,6 +390,17 @@ def test_the_rate_warms_up_and_comes_down():
     assert rates[99] < 0.001
     flat = Training(Dense(), Blobs(), lr=1.0, schedule="constant")
     assert {loop.learning_rate(flat, step, 100, 10) for step in range(100)} == {1.0}
+
+
+def test_an_auxiliary_classifier_is_trained_with_its_weight():
+    data, network = loop.prepared(Blobs(), torch.device("cpu")), Auxiliary()
+    recipe, train = Training(Dense(), Blobs()), data.split("train")
+    index = torch.arange(8)
+    loss = loop._loss(network, data, recipe, train, index, torch.Generator())
+    x, y = data.inputs.apply(train.x[index]).flatten(1), train.y[index]
+    main, second = (F.cross_entropy(head(x), y) for head in (network.main, network.second))
+    torch.testing.assert_close(loss, main + 0.4 * second)
+    assert loop.score(network, data, recipe, "valid").keys() == {"accuracy", "loss"}
 
 
 def test_no_batch_of_a_single_example():

@@ -83,7 +83,7 @@ class SearchNode(Mutable):
     Args:
         name: Of its junction.
         edges: One for each earlier state, in their order.
-        inputs: The pairs of states to keep, as `0,2`; None: there is only one pair.
+        inputs: The pairs of states to keep, as `0+2`; None: there is only one pair.
     """
 
     def __init__(self, name: str, edges: Sequence[OneOf], inputs: Choice | None) -> None:
@@ -92,7 +92,7 @@ class SearchNode(Mutable):
         self.junction = Junction(name)
         self.inputs = inputs
         options = () if inputs is None else inputs.options
-        pairs = {option: tuple(map(int, str(option).split(","))) for option in options}
+        pairs = {option: tuple(map(int, str(option).split("+"))) for option in options}
         self._pairs: dict[Option, tuple[int, ...]] = {None: (0, 1), **pairs}
 
     @property

@@ -21,8 +21,8 @@ def edge_name(kind: str, node: int, source: int) -> str:
 
 
 def pairs(node: int) -> tuple[str, ...]:
-    """Return the pairs of inputs that a node can have: `0,1`, `0,2`, ..."""
-    return tuple(f"{a},{b}" for a, b in combinations(range(node), 2))
+    """Return the pairs of inputs that a node can have: `0+1`, `0+2`, ..."""
+    return tuple(f"{a}+{b}" for a, b in combinations(range(node), 2))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Form:
             if len(options) > 1:
                 found.append(Decision(inputs, options, when=searched))
             for source, names in enumerate(self.operations[node - 2]):
-                keep = tuple(o for o in options if str(source) in o.split(","))
+                keep = tuple(o for o in options if str(source) in o.split("+"))
                 when = {inputs: keep} if len(options) > 1 else searched
                 found.append(Decision(self.edge(node, source), names, when=when))
         return found
@@ -71,7 +71,7 @@ class Form:
         chosen: dict[str, Any] = {self.name: SEARCHED}
         for node, pair in enumerate(cell.nodes, start=2):
             if node > 2:
-                chosen[self._inputs(node)] = ",".join(str(source) for _, source in pair)
+                chosen[self._inputs(node)] = "+".join(str(source) for _, source in pair)
             chosen |= {self.edge(node, source): name for name, source in pair}
         return chosen
 
@@ -81,7 +81,7 @@ class Form:
             return Cell.from_json(chosen[self.name])
         nodes = []
         for node in self._nodes:
-            kept = [0, 1] if node == 2 else map(int, chosen[self._inputs(node)].split(","))
+            kept = [0, 1] if node == 2 else map(int, chosen[self._inputs(node)].split("+"))
             nodes.append(tuple((chosen[self.edge(node, source)], source) for source in kept))
         return Cell(tuple(nodes), self.concat)
 

@@ -14,6 +14,7 @@ from ...networks.darts.plan import KINDS
 from .operations import FINISHED, NONE
 
 Pair: TypeAlias = "tuple[str, int]"
+_LONGEST = 1000  # list that `range` may stand for
 KEYS = tuple(key for kind in KINDS for key in (kind, f"{kind}_concat"))
 
 
@@ -178,12 +179,14 @@ def read_python(text: str) -> dict[str, Any] | None:
         if not isinstance(call, ast.Call) or call.args:
             return None
         return {str(k.arg): _literal(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, TypeError, ValueError, OverflowError, RecursionError, MemoryError):
         return None
 
 
 def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        bounds = [ast.literal_eval(a) for a in node.args]
-        return list(range(*bounds)[:64])
+        numbers = range(*map(ast.literal_eval, node.args))
+        if len(numbers) > _LONGEST:
+            raise ValueError("no cell has that many nodes")
+        return list(numbers)
     return ast.literal_eval(node)

@@ -33,7 +33,7 @@ _SEARCH = {"full": (16, 8), "tiny": (4, 3)}  # channels and cells of the search 
 
 
 class Darts(Space):
-    """A normal cell and a reduction cell, stacked; each node adds two operations.
+    """The cell space of DARTS: a normal and a reduction cell whose nodes add two operations each.
 
     Written as a genotype, `{"normal": [[operation, input], ...], "normal_concat": [2, 3, 4, 5],
     "reduce": ..., "reduce_concat": ...}`, two pairs for each node, or as a published one's name.
@@ -211,7 +211,7 @@ class Darts(Space):
                     f"{len(sources)}"
                 )
             if len(names) > 2:
-                decided[f"{node}.inputs"] = ",".join(sources)
+                decided[f"{node}.inputs"] = "+".join(sources)
         return self.architecture({**decided, **kept})
 
     def kept_edges(self, architecture: Architecture) -> dict[str, str]:
