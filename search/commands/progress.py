@@ -33,6 +33,7 @@ class Goal:
         time_s: Seconds that are left of the budget, or None.
         counts: Trials that are stored already (a resumed run).
         done: Number and metrics of the feasible ones among them.
+        epochs: Budget of epochs, or None.
     """
 
     objectives: tuple[Objective, ...]
@@ -40,6 +41,7 @@ class Goal:
     time_s: float | None = None
     counts: Mapping[str, int] | None = None
     done: Sequence[tuple[int, Mapping[str, float]]] = ()
+    epochs: int | None = None
 
 
 @contextmanager
@@ -86,6 +88,7 @@ class Progress:
         self._bounds: list[tuple[float, float]] | None = None
         self._open: set[int] = set()
         self._start = time.monotonic()
+        self._epochs, self._epochs_first = 0, (0, 0.0)  # the second: with the time of its event
         self._lock = threading.Lock()
         for number, metrics in goal.done:
             self._count(number, metrics)
@@ -107,6 +110,9 @@ class Progress:
         elif kind == "committed" and number is not None:
             self._open.discard(number)
             self.counts[str(event.data.get("status", "done"))] += 1
+            self._epochs = event.data.get("epochs", 0)
+            if not self._epochs_first[0]:
+                self._epochs_first = (self._epochs, time.monotonic())
             if event.data.get("status") == "done" and not event.data.get("violation"):
                 self._count(number, event.data.get("metrics") or {})
         elif kind == "started":
@@ -135,6 +141,8 @@ class Progress:
 
         total = f"/{self.goal.trials}" if self.goal.trials else ""
         shown = {"trials": f"{self.spent}{total}"}
+        if self.goal.epochs and self._epochs:
+            shown["epochs"] = f"{self._epochs}/{self.goal.epochs}"
         shown |= {
             s: str(self.counts[s]) for s in ("infeasible", "failed", "pruned") if self.counts[s]
         }
@@ -168,6 +176,10 @@ class Progress:
         fresh = self.spent - self._resumed
         if self.goal.trials and fresh:
             left.append(elapsed / fresh * max(0, self.goal.trials - self.spent))
+        first, at = self._epochs_first
+        if self.goal.epochs and self._epochs > first:
+            rate = (time.monotonic() - at) / (self._epochs - first)
+            left.append(rate * max(0, self.goal.epochs - self._epochs))
         if self.goal.time_s:
             left.append(max(0.0, self.goal.time_s - elapsed))
         return min(left, default=None)
@@ -230,4 +242,5 @@ def goal_of(
         time_s=None if time_s is None else max(0.0, time_s - record.elapsed_s),
         counts={s: n for s, n in record.counts.items() if s not in ("queued", "running")},
         done=tuple((trial.number, trial.metrics) for trial in done if trial.feasible),
+        epochs=budget.get("epochs"),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import Interrupted, SpecError, TrialsFailed
+from . import completion
 from .common import (
     ExperimentArgument,
     JsonOption,
@@ -69,7 +70,12 @@ def search(
     ] = None,
     warm_start: Annotated[
         str | None,
-        typer.Option("--warm-start", metavar="EXP", help="Propose the front of EXP first."),
+        typer.Option(
+            "--warm-start",
+            metavar="EXP",
+            help="Propose the front of EXP first.",
+            autocompletion=completion.experiments,
+        ),
     ] = None,
     quiet: QuietOption = False,
     strict: StrictOption = False,
@@ -198,7 +204,8 @@ class _Shown:
         from ...db import Store
         from ..run.runner import Runner
 
-        goal = Goal(plan.objectives, plan.budget.trials, plan.budget.time_s)
+        budget = plan.budget
+        goal = Goal(plan.objectives, budget.trials, budget.time_s, epochs=budget.epochs)
         with Store(plan.store_url) as opened, self.progress(goal) as listeners:
             listeners = [_renamed(plan.name), *listeners]
             summary = Runner(plan, opened, listeners=listeners, command=sys.argv).run()

@@ -34,6 +34,7 @@ class Book:
         standing: Says whose weights are worth keeping.
         emit: Who is told.
         elapsed: Seconds spent, over all processes.
+        epochs: Epochs spent, over all processes.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class Book:
         standing: Standing,
         emit: Emitter,
         elapsed: Callable[[], float],
+        epochs: Callable[[], int],
     ) -> None:
         self._plan, self._store, self._id = plan, store, experiment_id
         self._context, self._standing, self._emit = context, standing, emit
         self._elapsed, self._elapsed_at = elapsed, time.monotonic()
+        self._epochs = epochs
         self._points: list[CurvePoint] = []
         self._points_at = time.monotonic()
         self._costed = costed_metrics(plan)
@@ -235,6 +238,7 @@ class Book:
                         violation=t.outcome.violation,
                         error=t.outcome.error,
                         reused=t.outcome.reused_from is not None,
+                        epochs=self._epochs(),
                     )
 
 

@@ -17,7 +17,8 @@ class Event:
     - `queued`: its row is committed (trials that are not answered at once).
     - `evaluating`: its evaluation starts now.
     - `transaction`: its outcome is written, not yet committed.
-    - `committed`: its outcome is durable; `data` holds status, metrics and violation.
+    - `committed`: its outcome is durable; `data` holds status, metrics, violation, and the epochs
+      spent so far by the whole search.
     - `told`: the strategy knows its outcome, and the state that this led to is durable.
 
     Of the run: `started` (`name`, `id`, `renamed_from`), `progress` (`text`, `done`, `total`),

@@ -99,6 +99,7 @@ class Session:
             standing=self.standing,
             emit=self.emit,
             elapsed=self.elapsed,
+            epochs=lambda: self.ledger.epochs,
         )
 
     def elapsed(self) -> float:

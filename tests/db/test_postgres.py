@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import builtins
+import json
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from netloom.db import Store
 from netloom.db.testing import done, experiment, trial
 from netloom.errors import MissingDependency, StoreError
+
+TOYS = Path(__file__).parents[1] / "search" / "run" / "project"
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch):
@@ -83,3 +90,30 @@ def test_garbage_collection_waits_for_a_run(postgres_url):
         collector.join(60)
         assert reports[0].architectures == 0
         assert len(store.keys(exp)) == 1
+
+
+@pytest.mark.postgres
+def test_a_search_killed_and_resumed_on_a_server_is_the_one_on_a_file(
+    postgres_url, sqlite_url, monkeypatch
+):
+    from netloom.search import Runner
+
+    monkeypatch.syspath_prepend(TOYS)
+    from toy_plans import TRAIN, make_plan
+
+    changes = {**TRAIN, "strategy": {"name": "nsga2", "population": 4, "batch": 4}}
+    command = [sys.executable, TOYS / "kill_child.py", postgres_url, json.dumps(changes)]
+    ended = subprocess.run([*command, "6", "transaction"], timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with Store(postgres_url) as server, Store(sqlite_url) as file:
+        Runner.resume(server, "toy")
+        Runner(make_plan(file.url, **changes), file).run()
+        rows = [
+            [
+                (r.number, r.key, r.status, r.seed, r.parent, r.metrics, r.violation, r.told)
+                for r in store.trial_records(store.experiment("toy").id)
+            ]
+            for store in (server, file)
+        ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 10

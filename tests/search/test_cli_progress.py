@@ -69,6 +69,26 @@ def test_a_resumed_run_counts_what_is_there() -> None:
     assert goal_of(record, {"trials": 9, "time": None}).time_s is None
 
 
+def test_what_is_left_is_what_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    goals = {
+        "trials": Goal(GOAL.objectives, trials=6),
+        "epochs": Goal(GOAL.objectives, epochs=100),
+        "time": Goal(GOAL.objectives, time_s=45.0),
+        "all": Goal(GOAL.objectives, trials=6, epochs=100, time_s=45.0),
+    }
+    progress = {name: Progress(goal) for name, goal in goals.items()}
+    for number in range(4):
+        clock[0] += 10.0  # a trial of five epochs every ten seconds
+        for each in progress.values():
+            each(done(number, 1, 1, epochs=5 * (number + 1)))
+    left = {name: each.facts().get("left") for name, each in progress.items()}
+    assert left == {"trials": "20 s", "epochs": "2 min 40 s", "time": "5 s", "all": "5 s"}
+    assert progress["epochs"].facts()["epochs"] == "20/100"
+    assert "epochs" not in progress["trials"].facts()
+
+
 def test_lines_come_at_most_once_a_second(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
