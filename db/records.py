@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 ExperimentStatus: TypeAlias = Literal["running", "done", "failed", "interrupted", "infeasible"]
+Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 TrialStatus: TypeAlias = Literal["queued", "running", "done", "pruned", "infeasible", "failed"]
 FINISHED: tuple[TrialStatus, ...] = ("done", "pruned", "infeasible", "failed")
 
@@ -154,7 +155,7 @@ class Outcome:
     """How a queued or running trial ended."""
 
     number: int
-    status: TrialStatus
+    status: Ending
     metrics: Mapping[str, float] = field(default_factory=dict)
     violation: float = 0.0
     error: str | None = None
@@ -189,6 +190,11 @@ class TrialRecord:
     finished_at: datetime | None
     duration_s: float | None
     told: int | None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended; None: it has not."""
+        return None if self.status == "queued" or self.status == "running" else self.status
 
     @property
     def feasible(self) -> bool:

@@ -174,11 +174,17 @@ class RunContext:
             self.remember(Architecture(record.architecture), record.number)
 
     def result(self, record: TrialRecord) -> Result:
-        """Return a stored trial as strategies see it."""
+        """Return a stored trial as strategies see it.
+
+        Raises:
+            RuntimeError: If it has not ended.
+        """
+        if record.ending is None:
+            raise RuntimeError(f"trial {record.number} has not ended")
         return Result(
             number=record.number,
             architecture=Architecture(record.architecture),
-            status=record.status,  # type: ignore[arg-type]
+            status=record.ending,
             metrics={k: v for k, v in record.metrics.items() if k not in self._tested},
             violation=record.violation,
             tags=record.tags,

@@ -331,7 +331,7 @@ class Session:
         if ended is not None:
             self._settle(
                 trial,
-                ended.status,  # type: ignore[arg-type]
+                ended.status,
                 dict(ended.metrics),
                 total=ended.violation,
                 error=ended.error,

@@ -73,10 +73,10 @@ class OpenTrial:
             record.parent,
             record.tags,
         )
-        if record.status not in ("queued", "running"):
+        if record.ending is not None:
             trial.outcome = Outcome(
                 record.number,
-                record.status,
+                record.ending,
                 record.metrics,
                 record.violation,
                 record.error,
@@ -131,7 +131,7 @@ class OpenTrial:
         return Result(
             self.number,
             self.architecture,
-            self.outcome.status,  # type: ignore[arg-type]
+            self.outcome.status,
             self.outcome.metrics,
             self.outcome.violation,
             self.tags,
