@@ -15,6 +15,7 @@ from netloom.errors import EvaluationError, MissingDependency, SpecError, StopTr
 from netloom.estimators import DataSet, Split, Splits, Training, augment, loop
 from netloom.estimators.data.cifar import Cifar10
 from netloom.estimators.data.digits import Digits
+from netloom.estimators.network import built
 from netloom.estimators.testing import EstimatorContract
 from netloom.spaces import Decision, Space
 
@@ -420,6 +421,7 @@ def test_options_change_what_is_trained():
         {"label_smoothing": 0.2},
         {"grad_clip": 0.01},
         {"augment": ["mixup"]},
+        {"augment": ["flip"]},
         {"augment": ["crop"], "crop_padding": 2},
         {"augment": ["cutout"], "cutout_size": 2},
         {"optimizer": "adamw"},
@@ -428,6 +430,70 @@ def test_options_change_what_is_trained():
         other = Training(Dense(), Blobs(), epochs=2, **options)
         assert other.evaluate(net()) != plain, options
     assert Training(Dense(), Blobs(), epochs=2, amp=True).evaluate(net()) == plain  # CUDA only
+
+
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+def test_the_loss_of_a_mixture_weighs_both_answers():
+    recipe = Training(Dense(), Blobs(), augment=["mixup"], mixup_alpha=1.0)
+    network = Dense().build(net()).eval()
+    data = loop.prepared(Blobs(), torch.device("cpu"))
+    train, index = data.split("train"), torch.arange(24)
+    x, partner, weight = augment.mixup(data.inputs.apply(train.x[index]), generator(), 1.0)
+    assert not 0.45 < weight < 0.55  # or the order would not show
+    own, other = (F.cross_entropy(network(x), y) for y in (train.y[index], train.y[index][partner]))
+    loss = loop._loss(network, data, recipe, train, index, generator())
+    assert loss.item() == pytest.approx((weight * own + (1 - weight) * other).item(), rel=1e-5)
+
+
+def test_adamw_decays_the_weights_themselves():
+    recipe = Training(Dense(), Blobs(), optimizer="adamw", lr=0.1, weight_decay=0.5)
+    network = Dense().build(net())
+    before = [p.detach().clone() for p in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    loop._optimizer(network, recipe).step()
+    for old, new in zip(before, network.parameters(), strict=True):
+        assert torch.allclose(new, old * (1 - 0.1 * 0.5) if old.ndim > 1 else old)
+
+
+def test_mixed_precision_is_for_cuda():
+    mixed, plain = (Training(Dense(), Blobs(), amp=amp) for amp in (True, False))
+    assert loop._mixed(mixed, torch.device("cuda"))
+    assert not loop._mixed(plain, torch.device("cuda"))
+    assert not loop._mixed(mixed, torch.device("cpu"))
+
+
+def test_mixed_precision_computes_in_halves_and_clips_true_gradients(monkeypatch):
+    """The path that CUDA takes, on the CPU's own halves."""
+    monkeypatch.setattr(loop, "_mixed", lambda recipe, device: recipe.amp)
+    types, norms = set(), []
+    predict, clip = loop._predict, torch.nn.utils.clip_grad_norm_
+
+    def seen(network, data, x):
+        output = predict(network, data, x)
+        types.add(output.dtype)
+        return output
+
+    def measured(parameters, limit):
+        norms.append(float(clip(parameters, limit)))
+
+    monkeypatch.setattr(loop, "_predict", seen)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", measured)
+    recipe = Training(Dense(), Blobs(), epochs=4, amp=True, grad_clip=100.0)
+    values = recipe.evaluate(net())
+    assert types == {torch.float16}
+    assert max(norms) < 1000  # the scale of the loss (65536) is out of them
+    assert values["valid_accuracy"] > 60
+
+
+def test_the_seed_draws_the_first_weights():
+    """Not only the order of the examples."""
+    first = [built(Dense(), net(), seed=seed).state_dict() for seed in (0, 0, 1)]
+    assert all(torch.equal(first[0][k], first[1][k]) for k in first[0])
+    assert not all(torch.equal(first[0][k], first[2][k]) for k in first[0])
 
 
 def test_norms_and_biases_do_not_decay():
@@ -439,8 +505,6 @@ def test_norms_and_biases_do_not_decay():
 
 
 # --------------------------------------------------------------------------- augmentation
-def generator():
-    return torch.Generator().manual_seed(3)
 
 
 def test_a_crop_is_a_shift():

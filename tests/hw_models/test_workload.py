@@ -86,6 +86,16 @@ def test_outputs_live_to_the_end_and_unread_tensors_die_at_once():
     assert live(Calls(forward), 1, 16) == (x, 2 * x, 2 * x, x, x + 16)
 
 
+def test_an_early_output_that_nobody_reads_stays_to_the_end():
+    def forward(t):
+        early = torch.relu(t)
+        b = torch.tanh(t)
+        return early, torch.tanh(b)
+
+    x = 4 * 16
+    assert live(Calls(forward), 1, 16) == (x, 2 * x, 3 * x, 3 * x)
+
+
 def test_weights_and_constants_do_not_count():
     class Positions(nn.Module):
         def __init__(self):

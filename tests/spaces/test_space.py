@@ -147,6 +147,27 @@ def test_local_moves_reach_everything(decisions: list[Decision], seed: int) -> N
     assert len(seen) >= 0.9 * space.size
 
 
+def test_crossover_takes_from_either_parent_with_equal_chance() -> None:
+    space = DecisionSpace(
+        [
+            Decision("deep", (False, True)),
+            *(Decision(f"d{i}", (0, 1)) for i in range(3)),
+            Decision("width", range(4), when={"deep": (True,)}),
+        ]
+    )
+    flat = space.architecture({"deep": False, "d0": 0, "d1": 0, "d2": 0})
+    deep = space.architecture({"deep": True, "d0": 1, "d1": 1, "d2": 1, "width": 3})
+    rng = Random(2)
+    children = [space.crossover(flat, deep, rng) for _ in range(2000)]
+    for name in ("deep", "d0", "d1", "d2"):
+        assert 900 < sum(bool(child[name]) for child in children) < 1100, name
+    genes = Counter((child["d0"], child["d1"], child["d2"]) for child in children)
+    assert len(genes) == 8  # each decision for itself
+    assert min(genes.values()) > 190
+    # of the parent that has it
+    assert {child["width"] for child in children if child["deep"]} == {3}
+
+
 def test_uniform_over_architectures_or_over_decisions() -> None:
     space = DecisionSpace(
         [Decision("deep", (False, True)), Decision("width", range(9), when={"deep": (True,)})]
