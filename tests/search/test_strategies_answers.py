@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import numpy as np
 import pytest
@@ -296,7 +297,52 @@ def test_nsga2_finds_as_much_as_pymoo_s() -> None:
     assert np.mean(ours) > np.mean(peers) - 0.02, (ours, peers)
 
 
+def bred(**options):
+    """Return a population of two that differ in every decision, and the strategy that has it."""
+    space = DecisionSpace([Decision(f"d{i}", (0, 1, 2, 3)) for i in range(6)])
+    context = MemoryContext(space, [Objective("quality", "maximize")])
+    strategy = NSGA2(population=2, **options)
+    strategy.prepare(context)
+    pair = [space.architecture({d.name: option for d in space.decisions}) for option in (0, 1)]
+    strategy.tell([Result(i, a, "done", {"quality": 1.0}) for i, a in enumerate(pair)])
+    return strategy
+
+
+def test_the_less_crowded_of_equal_rank_wins_the_tournament() -> None:
+    strategy, rng = bred(), Random(1)
+    strategy._ranks, strategy._crowding = np.array([0, 0]), np.array([1.0, 5.0])
+    wins = Counter(strategy._tournament(rng).number for _ in range(2000))
+    assert 1400 < wins[1] < 1600  # loses only to itself
+    strategy._ranks = np.array([0, 1])
+    wins = Counter(strategy._tournament(rng).number for _ in range(2000))
+    assert 1400 < wins[0] < 1600  # the rank comes first
+
+
+@pytest.mark.parametrize(
+    ("mutation", "least", "most"), [(0.0, 0, 0), (0.5, 50, 90), (1.0, 110, 160)]
+)
+def test_children_of_two_parents_are_mutated_as_often_as_asked(mutation, least, most) -> None:
+    strategy, rng = bred(crossover=1.0, mutation=mutation), Random(1)
+    first, second = strategy._parents
+    children = [strategy._child(first, second, rng, {}) for _ in range(200)]
+    assert all(len(set(c.values()) & {0, 1}) > 0 for c in children)
+    # a mutated decision goes to one of the two options that no parent has in 2 of 3 cases
+    foreign = sum(bool(set(child.values()) - {0, 1}) for child in children)
+    assert least <= foreign <= most
+
+
 # ---------------------------------------------------------------- TPE
+def test_tpe_goes_where_constraints_are_broken_less() -> None:
+    """Nothing is feasible, so only the violations say where to look."""
+    problem, bound = planted(6, 4, objectives=2, seed=1), Constraint("cost", max=-1.0)
+    late = []
+    for seed in range(3):
+        results = searched(TPE(candidates=8), problem, 60, seed, (bound,))
+        assert not any(r.feasible for r in results)
+        late += [r.metrics["cost"] for r in results[30:]]
+    assert np.mean(late) < 6  # random ones cost 9
+
+
 def test_tpe_without_optuna_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['optuna'] = None\n"
