@@ -12,6 +12,7 @@ from ..hw_models import Cost, HardwareModel, device_names, load_device, model_fo
 from ..spaces import Architecture, DecisionSpace
 from .complexity import Workloads
 from .estimator import Direction, Estimator, Metric, Metrics, Report
+from .tables import measured_devices
 
 # field of Cost -> (unit, direction)
 _FIELDS: dict[str, tuple[str, Direction]] = {
@@ -72,7 +73,11 @@ class Hardware(Estimator):
         try:
             device = load_device(choice.device)
         except UnknownName as error:
-            raise UnknownName("device", choice.device, device_names()) from error
+            unknown = UnknownName("device", choice.device, device_names())
+            if spaces := measured_devices().get(choice.device):
+                text = f"it is not modelled, but measured on {', '.join(spaces)}: use tabular"
+                raise SpecError(f"{unknown}; {text}") from error
+            raise unknown from error
         target = choice.as_ or device.name
         if target in self.targets:
             raise SpecError(

@@ -26,6 +26,19 @@ def describe_tables() -> Mapping[str, Mapping[str, Any]]:
 
 
 @cache
+def measured_devices() -> Mapping[str, list[str]]:
+    """Return device -> the spaces of which a table holds a measurement of every network."""
+    spaces: dict[str, list[str]] = {}
+    for entry in describe_tables().values():
+        columns = [c for each in entry.get("datasets", {}).values() for c in each["columns"]]
+        for column in columns if entry.get("complete") else ():
+            target = column["metric"].partition("@")[2]
+            if target and entry["space"] not in spaces.setdefault(target, []):
+                spaces[target].append(entry["space"])
+    return dict(sorted(spaces.items()))
+
+
+@cache
 def load_table(name: str) -> Mapping[str, npt.NDArray[Any]]:
     """Return the columns of a table: text as objects, numbers as float64, both read-only.
 

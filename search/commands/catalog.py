@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import NetloomError, UnknownName
+from ...errors import NetloomError, SpecError, UnknownName
+from . import completion
 from .common import JsonOption, command, emit, emit_facts, emit_json, emit_table, first_line
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 _DEVICE_KEYS = ("name", "family", "title", "calibrated")
 
-NameArgument = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Show one, with its options.")
-]
+_ABOUT = "Show one, with its options."
 
 
 def register(app: typer.Typer) -> None:
@@ -28,13 +27,22 @@ def register(app: typer.Typer) -> None:
     command(app, "devices", "netloom devices cpu_generic")(devices)
 
 
-def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
+def strategies(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help=_ABOUT, autocompletion=completion.strategies),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the strategies, and which space each can search."""
     from ..registry import STRATEGIES
     from ..run.capabilities import capability_matrix
+    from ..strategy import Strategy
 
     if name is not None:
         cls = _named(STRATEGIES, name)
+        if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+            raise SpecError(f"a strategy must be a Strategy subclass, got {name}, which is not")
         facts = {"objectives": cls.objectives, "needs": sorted(cls.needs)}
         show(name, cls, facts, as_json)
         return
@@ -67,7 +75,13 @@ def strategies(name: NameArgument = None, as_json: JsonOption = False) -> None:
     emit_table(["searches", *columns], [[s, *(valid[s, c] for c in columns)] for s in names])
 
 
-def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
+def estimators(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help=_ABOUT, autocompletion=completion.estimators),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the estimators: where metrics come from."""
     from ...estimators import ESTIMATORS
     from ...estimators.registry import describe_estimator
@@ -93,10 +107,24 @@ def estimators(name: NameArgument = None, as_json: JsonOption = False) -> None:
     emit_table(["estimator", "cheap", "needs data", "about"], cells)
 
 
-def devices(name: NameArgument = None, as_json: JsonOption = False) -> None:
+def devices(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help=_ABOUT, autocompletion=completion.devices),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List modelled devices (NAME may also be a YAML file) and those that tables measured."""
+    from ...estimators.tables import measured_devices
     from ...hw_models import device_names, load_device
 
+    if name in measured_devices() and name not in device_names():
+        facts = _measured(str(name))
+        if as_json:
+            emit_json(facts)
+        else:
+            emit_facts(facts)
+        return
     if name is not None:
         device = load_device(name).to_dict()
         if as_json:
@@ -108,7 +136,7 @@ def devices(name: NameArgument = None, as_json: JsonOption = False) -> None:
         emit_table(["number", "value", "source"], numbers)
         return
     rows = [load_device(each).to_dict() for each in device_names()]
-    measured = _measured()
+    measured = [_measured(target) for target in measured_devices()]
     if as_json:
         listed = [{key: row[key] for key in _DEVICE_KEYS} for row in rows]
         emit_json([*listed, *measured])
@@ -122,25 +150,13 @@ def _numbers(device: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(k, v) for k, v in device["numbers"].items() if isinstance(v, dict) and "unit" in v]
 
 
-def _measured() -> list[dict[str, Any]]:
-    """Return the devices on which the networks of a table were measured."""
-    from ...estimators.tables import describe_tables
+def _measured(target: str) -> dict[str, Any]:
+    """Return what there is to say of a device on which the networks of a table were measured."""
+    from ...estimators.tables import measured_devices
 
-    spaces: dict[str, list[str]] = {}
-    for entry in describe_tables().values():
-        columns = [c for each in entry.get("datasets", {}).values() for c in each["columns"]]
-        for column in columns if entry.get("complete") else ():
-            target = column["metric"].partition("@")[2]
-            if target and entry["space"] not in spaces.setdefault(target, []):
-                spaces[target].append(entry["space"])
-    return [
-        {
-            "name": target,
-            "family": "measured",
-            "title": f"measured on every network of {', '.join(names)} (estimator tabular)",
-        }
-        for target, names in sorted(spaces.items())
-    ]
+    spaces = ", ".join(measured_devices()[target])
+    title = f"measured on every network of {spaces} (estimator tabular)"
+    return {"name": target, "family": "measured", "title": title}
 
 
 def _named(registry: Registry, name: str) -> Any:

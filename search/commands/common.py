@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 import typer
 
 from ...errors import Interrupted, NetloomError, OutputError, SpecError
+from . import completion
 
 if TYPE_CHECKING:
     from ...db import Store
+    from ...spaces import DecisionSpace
 
 P = ParamSpec("P")
 
@@ -32,7 +34,12 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ExperimentArgument = Annotated[
-    str, typer.Argument(metavar="EXP", help="Experiment: name, id or unique prefix.")
+    str,
+    typer.Argument(
+        metavar="EXP",
+        help="Experiment: name, id or unique prefix.",
+        autocompletion=completion.experiments,
+    ),
 ]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="The YAML file.")]
 SetOption = Annotated[
@@ -97,6 +104,13 @@ def _results_alone_on_stdout() -> Iterator[None]:
 def results() -> TextIO | None:
     """Return the stream that results are written to; None where stdout is closed."""
     return _State.results if _State.running else sys.stdout
+
+
+def group(app: typer.Typer, name: str, about: str, example: str) -> typer.Typer:
+    """Return a group of commands, registered; its help has an example too."""
+    made = typer.Typer(no_args_is_help=True, help=about, epilog=f"Example: {example}")
+    app.add_typer(made, name=name)
+    return made
 
 
 def report_error(error: BaseException) -> int:
@@ -284,6 +298,32 @@ def read_lines(path: str) -> list[str]:
     except OSError as error:
         raise SpecError(f"cannot read {path!r}: {error.strerror or error}") from error
     return text.removesuffix("\n").split("\n")  # splitlines would cut JSON text at U+2028 too
+
+
+def made_space(name: str, options: Sequence[str] | None, *, given_as: str) -> DecisionSpace:
+    """Return the space of a command line; its module may stand in the current folder.
+
+    Args:
+        name: Registered name or import path.
+        options: The texts of `--option`.
+        given_as: How the command line calls the name, for messages.
+
+    Raises:
+        SpecError: If there is none, or an option is wrong.
+    """
+    from ...options import SpecProblems
+    from ..run.parts import make_importable, make_space
+    from ..run.spec import Named
+
+    values = pairs(options, "--option")
+    if "name" in values:
+        raise SpecError(f"the name of a space is given as {given_as}, got --option name=...")
+    make_importable(Path.cwd())
+    where = ("--option",)
+    try:
+        return make_space(Named(name=name, **values), where=where)[0]
+    except SpecProblems as error:
+        raise error.moved(given_as, where, (*where, "name")) from error
 
 
 def first_line(thing: Any) -> str:

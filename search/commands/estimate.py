@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import NetloomError, SpecError, UnknownName
-from .common import JsonOption, command, emit_facts, emit_json, flush, note, pairs, read_lines
+from . import completion
+from .common import JsonOption, command, emit_facts, emit_json, flush, made_space, note, read_lines
 
 if TYPE_CHECKING:
     from ...estimators import Estimator
@@ -29,7 +29,12 @@ def register(app: typer.Typer) -> None:
 
 
 def estimate(
-    space: Annotated[str, typer.Option("--space", help="Name, or package.module:Class.")],
+    space: Annotated[
+        str,
+        typer.Option(
+            "--space", help="Name, or package.module:Class.", autocompletion=completion.spaces
+        ),
+    ],
     arch: Annotated[
         str,
         typer.Option(
@@ -50,6 +55,7 @@ def estimate(
             metavar="NAME|FILE",
             help="Add this device's metrics; may be repeated. A modelled device, a YAML file, or "
             "a device that a table of the space was measured on.",
+            autocompletion=completion.devices,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -63,11 +69,7 @@ def estimate(
     one JSON line each, in order; a line that fails answers {"error": ...} and the exit code stays
     0 (4 with --strict).
     """
-    from ..run.parts import make_importable, make_space
-    from ..run.spec import Named
-
-    make_importable(Path.cwd())
-    built, _ = make_space(Named(name=space, **pairs(option, "--option")), where=("--option",))
+    built = made_space(space, option, given_as="--space")
     bench = Bench.of(built, device or ())
     if arch.startswith("@") and arch.endswith((".jsonl", ".ndjson")):
         failed = _answer_lines(bench, arch[1:])
@@ -75,7 +77,7 @@ def estimate(
             raise typer.Exit(4)
         return
     text = "\n".join(read_lines(arch[1:])).strip() if arch.startswith("@") else arch
-    [answer] = bench.answers([bench.parsed(text)])
+    [answer] = bench.answers([bench.parsed(_unquoted(text))])
     if isinstance(answer, Exception):
         raise answer
     if as_json:
@@ -207,6 +209,16 @@ def _answer_lines(bench: Bench, path: str) -> int:
     if failed:
         note(f"{failed} of {total} architectures failed; their lines say why")
     return failed
+
+
+def _unquoted(text: str) -> str:
+    """Return the notation that a JSON string holds, or the text as it is."""
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise SpecError(f"a JSON string must be whole ({error}), got {text!r}") from error
+    return text
 
 
 def _read(bench: Bench, text: str) -> Architecture | Exception:

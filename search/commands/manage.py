@@ -17,6 +17,7 @@ from .common import (
     emit,
     emit_facts,
     emit_json,
+    group,
     note,
     open_store,
 )
@@ -26,10 +27,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "delete", "netloom delete quickstart-2 --yes")(delete)
     command(app, "gc", "netloom gc")(gc)
-    group = typer.Typer(no_args_is_help=True, help="Check and upgrade the schema of a store.")
-    command(group, "upgrade", "netloom db upgrade --store sqlite:///netloom.db")(upgrade)
-    command(group, "check", "netloom db check")(check)
-    app.add_typer(group, name="db")
+    db = group(app, "db", "Check and upgrade the schema of a store.", "netloom db check")
+    command(db, "upgrade", "netloom db upgrade --store sqlite:///netloom.db")(upgrade)
+    command(db, "check", "netloom db check")(check)
 
 
 def delete(

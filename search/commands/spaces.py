@@ -9,15 +9,16 @@ import typer
 
 from ...errors import SpecError
 from ...files import write_text
-from .catalog import NameArgument, about, attempt, count, show, show_table
+from . import completion
+from .catalog import about, attempt, count, show, show_table
 from .common import (
     JsonOption,
     command,
     emit_json,
     emit_table,
     first_line,
+    made_space,
     note,
-    pairs,
     writable_file,
 )
 
@@ -31,7 +32,14 @@ def register(app: typer.Typer) -> None:
 
 
 def spaces(
-    name: NameArgument = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Show one, with its options.",
+            autocompletion=completion.spaces,
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="K=V", help="Option of the space; may be repeated."),
@@ -60,11 +68,7 @@ def spaces(
             raise SpecError("--option, --draw and --arch are about one space; name it first")
         _list(as_json)
         return
-    from ..run.parts import make_importable, make_space
-    from ..run.spec import Named
-
-    make_importable(Path.cwd())
-    space, _ = make_space(Named(name=name, **pairs(option, "--option")), where=("--option",))
+    space = made_space(name, option, given_as="NAME")
     if arch and not draw:
         raise SpecError("--arch says which network --draw draws; add --draw FILE")
     if draw:

@@ -13,6 +13,7 @@ from .common import (
     StoreOption,
     command,
     emit,
+    group,
     note,
     open_store,
     read_lines,
@@ -22,10 +23,10 @@ from .common import (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Export and import trials.")
-    command(group, "export", "netloom trials export quickstart -o trials.jsonl")(export)
-    command(group, "import", "netloom trials import trials.jsonl --name elsewhere")(import_)
-    app.add_typer(group, name="trials")
+    example = "netloom trials export quickstart -o trials.jsonl"
+    trials = group(app, "trials", "Export and import trials.", example)
+    command(trials, "export", example)(export)
+    command(trials, "import", "netloom trials import trials.jsonl --name elsewhere")(import_)
 
 
 def export(

@@ -35,7 +35,7 @@ def make_importable(folder: FilePath | None) -> None:
 
 def make_data(named: Named, where: Path = ("data",)) -> tuple[Any, dict[str, Any]]:
     """Return the data set, and what the stored spec says of it."""
-    target = _target(DATASETS.get, named.name, where)
+    target = _target(DATASETS.get, named.name, (*where, "name"))
     if not callable(target):
         return _ready(target, named, where)
     value = build(target, named.options, where=where)
@@ -66,7 +66,7 @@ def make_space(
     """
     if named.name == PRODUCT and PRODUCT not in SPACES:
         return _make_product(named, data, where)
-    target = _target(SPACES.get, named.name, where)
+    target = _target(SPACES.get, named.name, (*where, "name"))
     if isinstance(target, DecisionSpace):
         return _ready(target, named, where)
     if is_network(target):
@@ -118,11 +118,16 @@ def make_estimator(
 
 def make_strategy(named: Named, where: Path = ("strategy",)) -> tuple[Strategy, dict[str, Any]]:
     """Return the strategy and what the stored spec says of it."""
-    target = _target(STRATEGIES.get, named.name, where)
-    if not (inspect.isclass(target) and issubclass(target, Strategy)):
-        text = f"{named.name} must be a Strategy subclass, got {target!r}"
-        raise SpecProblems([Problem((*where, "name"), text)])
+    target = strategy_named(named.name, (*where, "name"))
     return build(target, named.options, where=where), _stored(named, target)
+
+
+def strategy_named(name: str, where: Path) -> type[Strategy]:
+    """Return the class of a registered name or an import path."""
+    target = _target(STRATEGIES.get, name, where)
+    if not (inspect.isclass(target) and issubclass(target, Strategy)):
+        raise SpecProblems([Problem(where, f"{name} must be a Strategy subclass, got {target!r}")])
+    return target
 
 
 def _target(get: Callable[[str], Any], name: str, where: Path) -> Any:
@@ -131,12 +136,12 @@ def _target(get: Callable[[str], Any], name: str, where: Path) -> Any:
     except MissingDependency:
         raise
     except SpecError as error:
-        raise SpecProblems([Problem((*where, "name"), str(error))]) from error
+        raise SpecProblems([Problem(where, str(error))]) from error
     except NetloomError:
         raise
     except Exception as error:
         text = f"importing {name} raised {type(error).__name__}: {error}; mend its module"
-        raise SpecProblems([Problem((*where, "name"), text)]) from error
+        raise SpecProblems([Problem(where, text)]) from error
 
 
 def _ready(target: Any, named: Named, where: Path) -> tuple[Any, dict[str, Any]]:

@@ -244,11 +244,14 @@ def no_provider(metric: str, known: Iterable[str]) -> str:
 
 def _modelled(metric: str, target: str, *, quiet: bool) -> str:
     """Return which estimator models `target`, or, unless `quiet`, which devices there are."""
+    from ...estimators.tables import measured_devices
     from ...hw_models import device_names
 
     devices = device_names()
     if target in devices:
         return f"; {metric} comes from the estimator hardware (devices: [{target}])"
+    if spaces := measured_devices().get(target):
+        return f"; {target} was measured on {', '.join(spaces)} (estimator tabular)"
     return "" if quiet else f"; no device {target!r} is modelled{did_you_mean(target, devices)}"
 
 

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
 
 from ...errors import SpecError
 from ...estimators import ESTIMATORS
-from ...options import OptionInfo, build, describe
-from ...spaces import SPACES
-from ..registry import STRATEGIES
-from .capabilities import capability_matrix
+from ...options import OptionInfo, SpecProblems, build, describe
+from ...spaces import SPACES, DecisionSpace
+from .capabilities import pairing_problem
+from .parts import is_network, make_data, make_space, strategy_named
+from .spec import Named, name_of
 
 _COUNTED = ("macs", "minimize")
+_DATA = "digits"  # what the template trains on
 
 
-def render(space: str, strategy: str) -> str:
+def render(space: str, strategy: str, *, file: str | None = None) -> str:
     """Return the text of a spec that validates.
+
+    Args:
+        space: Registered name or import path.
+        strategy: Registered name or import path.
+        file: Where it will stand, for the commands in its head.
 
     Raises:
         UnknownName: If a name is not registered.
-        SpecError: If the strategy cannot search the space; says why.
+        SpecError: If the strategy cannot search the space, or the space cannot be made without
+            options; says why.
     """
-    space_class, strategy_class = SPACES.get(space), STRATEGIES.get(strategy)
-    [pair] = capability_matrix([strategy], [space])
-    if not pair.valid:
-        raise SpecError(pair.reason)
-    measured = _measured(space_class)
-    name = f"{space}-{strategy}".replace("_", "-")
+    made, strategy_class = _made(space), strategy_named(strategy, ("--strategy",))
+    target = SPACES.get(space)
+    if problem := pairing_problem(strategy_class, made):
+        raise SpecError(problem)
+    measured = _measured(made)
+    name = name_of(f"{space}-{strategy}".replace("_", "-")) or "search"
     task, goals = _task_and_goals(measured, single=strategy_class.objectives == "single")
     return _text("base").format(
-        file=f"{name}.yaml",
+        file=file or f"{name}.yaml",
         name=name,
         space=space,
         strategy=strategy,
-        space_options=_commented(describe(space_class)),
+        space_value=_word(space),
+        strategy_value=_word(strategy),
+        space_options=_commented([] if target is made else describe(target)),
         strategy_options=_commented(describe(strategy_class)),
         task=task,
         goals=goals,
@@ -42,10 +51,33 @@ def render(space: str, strategy: str) -> str:
     )
 
 
-def _measured(space_class: Any) -> dict[str, str]:
+def _made(space: str) -> DecisionSpace:
+    """Return the space; a plain network needs a data set to know its input."""
+    named, where = Named(name=space), ("--space",)
+    try:
+        return make_space(named, where=where)[0]
+    except SpecProblems as error:
+        if ":" not in space or not _is_network(space):
+            raise error.moved("--space", (*where, "name")) from error
+    return make_space(named, make_data(Named(name=_DATA))[0], where)[0]
+
+
+def _is_network(path: str) -> bool:
+    try:
+        return is_network(SPACES.get(path))
+    except Exception:  # it cannot even be imported: that error is the one to show
+        return False
+
+
+def _word(name: str) -> str:
+    """Return a name as it reads in YAML: an import path holds a colon."""
+    return f'"{name}"' if ":" in name else name
+
+
+def _measured(space: DecisionSpace) -> dict[str, str]:
     """Return metric -> direction of the space's table (validation only); empty: it has none."""
     try:
-        table = build(ESTIMATORS.get("tabular"), {}, build(space_class, {}), None)
+        table = build(ESTIMATORS.get("tabular"), {}, space, None)
     except SpecError:
         return {}  # a space without measurements is trained instead
     return {m.name: m.direction for m in table.metrics if m.split == "valid"}

@@ -14,7 +14,7 @@ import types
 import typing
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, ValidationError
@@ -55,6 +55,12 @@ class SpecProblems(SpecError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(p) for p in self.problems))
+
+    def moved(self, new: str, *old: Path) -> SpecProblems:
+        """Return the same, with the paths `old` called `new`: an option of the command line."""
+        return SpecProblems(
+            [replace(p, path=(new,)) if p.path in old else p for p in self.problems]
+        )
 
     def __reduce__(self) -> tuple[type[SpecProblems], tuple[tuple[Problem, ...]]]:
         return (type(self), (self.problems,))

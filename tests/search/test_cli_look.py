@@ -19,10 +19,8 @@ from netloom.estimators import ESTIMATORS, declares
 from netloom.options import SpecProblems
 from netloom.search import STRATEGIES
 from netloom.search.cli import app
-from netloom.search.run.capabilities import capability_matrix
 from netloom.search.run.plan import build_plan
 from netloom.search.run.spec import RunnerOptions, Spec, parse
-from netloom.search.run.template import render
 from netloom.search.run.yaml_text import loads
 from netloom.spaces import SPACES
 
@@ -61,6 +59,11 @@ def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert f"Example: netloom {' '.join(words)}" in result.stdout
+
+
+def test_groups_of_commands_have_an_example_too(cli: Any) -> None:
+    for group in ("trials", "db"):
+        assert f"Example: netloom {group} " in cli.run(group, "--help").stdout
 
 
 def test_the_issues_commands_are_there() -> None:
@@ -153,29 +156,6 @@ def test_the_schema_is_published(cli: Any) -> None:
     assert "needs a SPEC" in cli.run("validate", code=2).stderr
 
 
-# ------------------------------------------------------------------------ init
-
-
-@pytest.mark.parametrize("space", ["nas_bench_macro", "nats_sss", "nb201"])
-@pytest.mark.parametrize("strategy", STRATEGIES.names())
-def test_every_template_validates(space: str, strategy: str) -> None:
-    text = render(space, strategy)
-    plan = build_plan(parse(loads(text, source="template.yaml")))
-    assert plan.spec["space"]["name"] == space
-    assert text.count("#") > 10  # it explains itself
-
-
-def test_init_writes_a_file_once(cli: Any) -> None:
-    cli.run("init", "new.yaml", "--space", "nb201", "--strategy", "random")
-    cli.run("validate", "new.yaml")
-    assert "--force" in cli.run("init", "new.yaml", code=2).stderr
-    cli.run("init", "new.yaml", "--strategy", "random", "--force")
-    assert "did you mean nb201" in cli.run("init", "--space", "nb20", code=2).stderr
-    pairs = json.loads(cli.run("init", "--list", "--json").stdout)
-    assert {"space": "nb201", "strategy": "random"} in pairs
-    assert len(pairs) == sum(p.valid for p in capability_matrix())
-
-
 # ------------------------------------------------------------------------ estimate
 
 
@@ -228,8 +208,9 @@ def test_estimate_answers_a_file_line_by_line(cli: Any) -> None:
     cli.run(*words, "--strict", code=4)
 
 
-def test_estimate_reads_one_architecture_from_a_file(cli: Any) -> None:
-    Path("arch.txt").write_text(RESNET + "\n", encoding="utf-8")
+@pytest.mark.parametrize("text", [RESNET, json.dumps(RESNET), f"\ufeff{RESNET}\r"])
+def test_estimate_reads_one_architecture_from_a_file(cli: Any, text: str) -> None:
+    Path("arch.txt").write_text(f"{text}\n", encoding="utf-8")
     value = json.loads(
         cli.run("estimate", "--space", "nb201", "--arch", "@arch.txt", "--json").stdout
     )
@@ -239,7 +220,9 @@ def test_estimate_reads_one_architecture_from_a_file(cli: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--space", "nb200", "--arch", RESNET], "did you mean nb201"),
+        (["--space", "nb200", "--arch", RESNET], "error: --space: unknown space 'nb200'; did yo"),
+        (["--space", "nb201", "--option", "name=x", "--arch", RESNET], "is given as --space"),
+        (["--space", "nb201", "--arch", '"unfinished'], "a JSON string must be whole"),
         (["--space", "nb201", "--arch", "|conv~0|"], "error: "),
         (["--space", "nb201", "--arch", RESNET, "--option", "chanels=3"], "did you mean channels"),
         (["--space", "nb201", "--arch", RESNET, "--option", "channels"], "must read key=value"),
@@ -281,6 +264,7 @@ def test_strategies_come_with_the_spaces_they_can_search(cli: Any) -> None:
     options = json.loads(cli.run("strategies", "random", "--json").stdout)["options"]
     assert options[0]["name"] == "batch"
     assert "searches" in cli.run("strategies").stdout
+    assert "must be a Strategy subclass" in cli.run("strategies", "pathlib:Path", code=2).stderr
 
 
 def test_estimators_and_devices_are_listed(cli: Any) -> None:
@@ -292,6 +276,8 @@ def test_estimators_and_devices_are_listed(cli: Any) -> None:
     devices = {row["name"]: row for row in json.loads(cli.run("devices", "--json").stdout)}
     assert devices["cpu_generic"]["family"] == "cpu"
     assert devices["pixel3"]["family"] == "measured"
+    assert json.loads(cli.run("devices", "pixel3", "--json").stdout) == devices["pixel3"]
+    assert "every network of nb201" in cli.run("devices", "pixel3").stdout
     assert "memory_bandwidth" in cli.run("devices", "cpu_generic").stdout
     assert "did you mean cpu_generic" in cli.run("devices", "cpu_generi", code=2).stderr
 

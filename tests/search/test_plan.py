@@ -229,6 +229,16 @@ WRONG = [
         "objectives=[{minimize: energy_mj@cpu_generic}]",
         "energy_mj@cpu_generic comes from the estimator hardware (devices: [cpu_generic])",
     ),
+    (
+        TOY,
+        "objectives=[{minimize: latency_ms@pixel3}]",
+        "'latency_ms@pixel3'; pixel3 was measured on nb201 (estimator tabular); known: ",
+    ),
+    (
+        TEXT,
+        "estimators=[{name: hardware, devices: [pixel3]}]",
+        "unknown device 'pixel3'; known: cpu_generic; it is not modelled, but measured on nb201",
+    ),
     (TEXT, "store=foo", "--set store=foo: store: a store is sqlite:///FILE or postgresql://"),
     (TEXT, "store=mysql://a/b", "got 'mysql://a/b'"),
     (
