@@ -153,6 +153,38 @@ def test_test_metrics_are_measured_once_at_the_end_for_the_front(plan: Plans, st
         assert tested == (sum(record.architecture.values()) - 1 if record.number in front else None)
 
 
+def test_no_strategy_sees_a_test_metric_and_none_is_measured_twice(
+    plan: Plans, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a finished search, whose front was tested, goes on."""
+    from toys import Train
+
+    from netloom.search.strategies.local_search import LocalSearch
+
+    told: set[str] = set()
+    tested: list[str] = []
+    tell, test = LocalSearch.tell, Train.test
+
+    def listen(self: Any, results: Any) -> None:
+        told.update(name for result in results for name in result.metrics)
+        tell(self, results)
+
+    def count(self: Any, architecture: Any, **given: Any) -> Any:
+        tested.append(architecture.key)
+        return test(self, architecture, **given)
+
+    monkeypatch.setattr(LocalSearch, "tell", listen)
+    monkeypatch.setattr(Train, "test", count)
+    changes = trained(weights=True) | {"strategy": {"name": "local_search", "initial": 4}}
+    before = Runner(plan(**changes), store).run()
+    assert sorted(tested) == sorted(r.key for r in before.front)
+    after = Runner.resume(store, "toy", budget=Budget(trials=24))
+    assert len(tested) == len(set(tested))
+    assert {r.key for r in after.front} <= set(tested)
+    assert {"accuracy", "cost"} <= told
+    assert "test_accuracy" not in told
+
+
 def test_a_front_that_cannot_be_tested_is_reported(plan: Plans, store: Store) -> None:
     changes = trained(weights=True)
     messages: list[str] = []
