@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..db import Store
 from ..db.records import ExperimentRecord
+from ..db.url import parse_url
 from .compare import BaselineView, Rivals
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import TableCache, TrialTable
@@ -40,6 +42,7 @@ class Source:
         self.url = url
         self._lock = threading.Lock()
         self._opened: Store | None = None
+        self._file: tuple[int, int] | None = None
         self._tables = TableCache()
         self._computed: dict[tuple[str, str], tuple[str, Any]] = {}
 
@@ -52,6 +55,7 @@ class Source:
         """
         with self._lock:
             if self._opened is None:
+                self._file = _file_of(self.url)
                 self._opened = Store(self.url, read_only=True, create=False)
             return self._opened
 
@@ -63,8 +67,17 @@ class Source:
                 self._opened = None
 
     def revision(self) -> str:
-        """Return a text that changes with the store, and with the processes that write to it."""
-        return " ".join([str(self.store.revision()), *sorted(self.store.running())])
+        """Return a text that changes with the store, and with the processes that write to it.
+
+        A file that was deleted would still be read: another one of its name is opened instead.
+
+        Raises:
+            StoreError: If there is no store.
+        """
+        if self._opened is not None and _file_of(self.url) != self._file:
+            self.close()
+        store = self.store
+        return " ".join([str(self._file), str(store.revision()), *sorted(store.running())])
 
     def rows(self, *, baselines: bool) -> list[ExperimentRow]:
         """Return every experiment, the newest first."""
@@ -125,6 +138,18 @@ class Source:
                 self._computed.clear()
             self._computed[kind, shot.record.id] = (shot.state, value)
         return value
+
+
+def _file_of(url: str) -> tuple[int, int] | None:
+    """Return which file a URL means; None for a server, and while there is none."""
+    path = parse_url(url)
+    if path.get_backend_name() != "sqlite":
+        return None
+    try:
+        found = Path(str(path.database)).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def state_of(record: ExperimentRecord) -> str:

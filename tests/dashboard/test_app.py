@@ -14,6 +14,7 @@ from netloom.dashboard import create_app, serve
 from netloom.dashboard.app import make_server
 from netloom.dashboard.pages import experiments, parts, shell
 from netloom.dashboard.source import Source
+from netloom.db import Store
 from netloom.errors import MissingDependency, SpecError, StoreError
 
 
@@ -158,10 +159,24 @@ def test_a_store_that_is_not_there_is_opened_when_it_comes(tmp_path, make, store
     source = Source(f"sqlite:///{tmp_path}/later.db")
     with pytest.raises(StoreError):
         source.revision()
-    from netloom.db import Store
-
     Store(source.url).close()
     assert source.rows(baselines=True) == []
+    source.close()
+
+
+def test_a_deleted_store_is_not_shown_on(tmp_path, make, store):
+    make()
+    source = Source(store.url)
+    before = source.revision()
+    store.close()
+    for part in tmp_path.glob("netloom.db*"):
+        part.rename(part.with_name(f"old-{part.name}"))
+    with pytest.raises(StoreError, match="no store"):
+        source.revision()
+    Store(store.url).close()  # a new file of the same name
+    make(name="another")
+    assert source.revision() != before
+    assert [row.name for row in source.rows(baselines=True)] == ["another"]
     source.close()
 
 
