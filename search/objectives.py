@@ -23,6 +23,10 @@ _BOUND = re.compile(rf"^\s*{_NUMBER}")
 _CONSTRAINT = re.compile(
     rf"^\s*(?P<metric>[A-Za-z_][\w.]*(?:@[\w.\-]+)?)\s*(?P<sign><=|>=)\s*{_NUMBER}"
 )
+# The same as any JSON Schema reads them: without the names of groups.
+BOUND_PATTERN, CONSTRAINT_PATTERN = (
+    re.sub(r"\?P<\w+>", "", expression.pattern) for expression in (_BOUND, _CONSTRAINT)
+)
 
 
 @dataclass(frozen=True)

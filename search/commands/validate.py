@@ -50,7 +50,7 @@ def validate(
 ) -> None:
     """Check a spec without running it; exit code 2 and every error with its line when broken."""
     if schema:
-        from ..run.spec import json_schema
+        from ..run.schema import json_schema
 
         emit_json(json_schema())
         return

@@ -25,13 +25,21 @@ from pydantic import (
 
 from ...errors import SpecError
 from ...options import SpecProblems, validate
-from ..objectives import Constraint, Objective, read_bound
+from ..objectives import BOUND_PATTERN, CONSTRAINT_PATTERN, Constraint, Objective, read_bound
 from . import yaml_text
 
 _METRIC = r"^[A-Za-z_][\w.]*(?:@[\w.\-]+)?$"
 _DURATION = re.compile(r"^\s*(?:(\d+(?:\.\d+)?)d)?\s*(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?"
                        r"\s*(?:(\d+(?:\.\d+)?)s)?\s*$")  # fmt: skip
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
+
+# For the JSON Schema alone: what the readers below take.
+_DurationText = Annotated[str, Field(pattern=_DURATION.pattern, examples=["45s", "30m", "1h30m"])]
+_BoundText = Annotated[str, Field(pattern=BOUND_PATTERN, examples=["320KB", "3M"])]
+_ConstraintText = Annotated[
+    str, Field(pattern=CONSTRAINT_PATTERN, examples=["latency_ms@eyeriss <= 6", "params <= 1M"])
+]
+_Positive = Annotated[float, Field(gt=0)]
 
 _NAME_LENGTH = 100
 
@@ -82,6 +90,8 @@ NameOrOptions = Annotated[
 class ObjectiveSpec(_Model):
     """`maximize: metric` or `minimize: metric`."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
     maximize: MetricId | None = None
     minimize: MetricId | None = None
 
@@ -116,11 +126,13 @@ def _constraint(value: Any) -> Any:
 class ConstraintSpec(_Model):
     """A bound on a metric: text `metric <= number`, or `{metric: ..., max: ...}`."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 2, "maxProperties": 2})
+
     metric: MetricId
     max: float | None = None
     min: float | None = None
 
-    @field_validator("max", "min", mode="before", json_schema_input_type=str | float | None)
+    @field_validator("max", "min", mode="before", json_schema_input_type=_BoundText | float | None)
     @classmethod
     def _bound(cls, value: Any, known: ValidationInfo) -> Any:
         """Read a bound with a unit of its metric: `320KB`."""
@@ -150,7 +162,7 @@ class ConstraintSpec(_Model):
 
 ConstraintText = Annotated[
     ConstraintSpec,
-    BeforeValidator(_constraint, json_schema_input_type=str | ConstraintSpec),
+    BeforeValidator(_constraint, json_schema_input_type=_ConstraintText | ConstraintSpec),
 ]
 
 
@@ -165,10 +177,14 @@ class Budget(_Model):
             (10,000 without a bound on trials) when left out.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [k]} for k in ("trials", "time", "epochs")]}
+    )
+
     trials: Annotated[int, Field(ge=1)] | None = None
     time_s: Annotated[
-        Annotated[float, Field(gt=0)] | None,
-        BeforeValidator(seconds, json_schema_input_type=str | float | None),
+        _Positive | None,
+        BeforeValidator(seconds, json_schema_input_type=_DurationText | _Positive | None),
     ] = Field(default=None, alias="time")
     epochs: Annotated[int, Field(ge=1)] | None = None
     max_infeasible: Annotated[int, Field(ge=1)] | None = None
@@ -339,12 +355,6 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Spec, Pa
     if isinstance(document.data, dict) and "name" not in document.data:
         document.data["name"] = name_of(Path(path).stem) or "search"
     return parse(document, overrides=overrides), Path(path).resolve().parent
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a spec, for editors (`netloom validate --schema`)."""
-    schema = Spec.model_json_schema(by_alias=True, mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def name_of(text: str) -> str:

@@ -170,7 +170,7 @@ def build(
 
 def describe(cls: Callable[..., Any], skip: Sequence[str] = ("space", "data")) -> list[OptionInfo]:
     """Return the options of a constructor with their defaults and what its docstring says."""
-    docs = _argument_docs(cls)
+    docs = argument_docs(cls)
     infos: dict[str, OptionInfo] = {}
     for parameter, _ in _parameters(cls):
         if parameter.name in skip or parameter.name in infos:
@@ -228,7 +228,7 @@ def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
         if isinstance(part, int):
             continue
         fields = [_field(m, part) for m in models]
-        models = [found for field in fields if field for found in _models_in(field)]
+        models = [found for field in fields if field for found in models_in(field)]
     return sorted({_alias(m, name) for m in models for name in m.model_fields})
 
 
@@ -289,11 +289,12 @@ def _alias(model: type[BaseModel], name: str) -> str:
     return model.model_fields[name].alias or name
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
+        yield from models_in(argument)
 
 
 def _parameters(cls: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter, dict[str, Any]]]:
@@ -340,7 +341,7 @@ def _annotation(
         ) from error
 
 
-def _argument_docs(cls: Callable[..., Any]) -> dict[str, str]:
+def argument_docs(cls: Callable[..., Any]) -> dict[str, str]:
     """Read the `Args:` section of a Google docstring, of the class or of its constructor."""
     holders = [cls, *(b for b in getattr(cls, "__mro__", ())[1:])]
     docs: dict[str, str] = {}
