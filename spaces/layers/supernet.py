@@ -96,6 +96,7 @@ class ModuleSupernet(Supernet):
         super().__init__(space)
         self.module = module
         self._choices = choices_of(module)
+        self._weighed = _weighed(module)
         self._masked: RestrictedSpace | None = None
 
     @property
@@ -180,18 +181,15 @@ class ModuleSupernet(Supernet):
         self._weigh(weights, "gate")
 
     def _weigh(self, weights: Mapping[str, Any], mode: Literal["mix", "gate"]) -> None:
-        layers: dict[str, list[OneOf | Junction]] = {}
-        for layer in self.module.modules():
-            if isinstance(layer, OneOf):
-                layers.setdefault(layer.choice.name, []).append(layer)
-            elif isinstance(layer, Junction) and layer.name and mode == "mix":
-                layers.setdefault(layer.name, []).append(layer)
+        kinds = (OneOf, Junction) if mode == "mix" else OneOf
         for name, values in weights.items():
-            if name not in layers:
+            layers = [x for x in self._weighed.get(name, ()) if isinstance(x, kinds)]
+            if not layers:
                 raise SpecError(
-                    f"{name!r} is no OneOf of this module; mixtures exist for {sorted(layers)}"
+                    f"{name!r} is no OneOf of this module; mixtures exist for "
+                    f"{sorted(self._weighed)}"
                 )
-            for layer in layers[name]:
+            for layer in layers:
                 getattr(layer, mode)(values)
 
     # ---------------------------------------------------------------- masks
@@ -308,6 +306,17 @@ class ModuleSupernet(Supernet):
 def choices_of(module: nn.Module) -> dict[str, Choice]:
     """Return the choices of the mutable layers of `module` by name."""
     return {choice.name: choice for layer in mutables(module) for choice in layer.choices}
+
+
+def _weighed(module: nn.Module) -> dict[str, list[OneOf | Junction]]:
+    """Return the layers that a search gives weights to, by the name of their decision or sum."""
+    layers: dict[str, list[OneOf | Junction]] = {}
+    for layer in module.modules():
+        if isinstance(layer, OneOf):
+            layers.setdefault(layer.choice.name, []).append(layer)
+        elif isinstance(layer, Junction) and layer.name:
+            layers.setdefault(layer.name, []).append(layer)
+    return layers
 
 
 def activate(choices: Mapping[str, Choice], architecture: Mapping[str, Any]) -> None:

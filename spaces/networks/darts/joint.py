@@ -14,7 +14,6 @@ classes than those of `operations`, each candidate runs by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
@@ -41,7 +40,6 @@ _TOGETHER = 2**18  # numbers of a tensor up to which running edges together pays
 _SMALL = 8  # channels up to which one matrix with zeros is faster than several without
 
 
-@dataclass
 class Edge:
     """What one edge of a cell has to do.
 
@@ -54,50 +52,55 @@ class Edge:
         scale: Weight of the edge in its node; None: 1.
     """
 
-    layer: OneOf
-    node: int
-    source: int
-    x: Tensor
-    rest: Tensor | None
-    scale: Tensor | None
-
-    @property
-    def columns(self) -> tuple[int, ...]:
-        """The positions of the operations that run and are not zero."""
-        layer, choice = self.layer, self.layer.choice
+    def __init__(
+        self,
+        layer: OneOf,
+        node: int,
+        source: int,
+        x: Tensor,
+        rest: Tensor | None,
+        scale: Tensor | None,
+    ) -> None:
+        self.layer, self.node, self.source = layer, node, source
+        self.x, self.rest, self.scale = x, rest, scale
+        self.candidates = list(layer.candidates)
+        choice = layer.choice
         wanted = choice.allowed if layer.mode == "mix" else (choice.active,)
-        places = [choice.options.index(option) for option in wanted]
-        return tuple(i for i in places if not isinstance(layer.candidates[i], Zero))
-
-    def zeros(self) -> Tensor:
-        """Return what it gives when no operation but zero runs."""
-        y: Tensor = next(c for c in self.layer.candidates if isinstance(c, Zero))(self.x)
-        return y
+        self.columns = tuple(  # the positions of the operations that run and are not zero
+            i
+            for i, option in enumerate(choice.options)
+            if option in wanted and not isinstance(self.candidates[i], Zero)
+        )
 
     @property
     def weights(self) -> Tensor:
         """The weights of the operations, times that of the edge."""
         layer = self.layer
         if layer.mode == "one" or layer.weights is None:
-            weights = self.x.new_ones(len(layer.candidates))
+            weights = self.x.new_ones(len(self.candidates))
         else:
             weights = layer.weights
         return weights if self.scale is None else weights * self.scale
 
+    def zeros(self) -> Tensor:
+        """Return what it gives when no operation but zero runs."""
+        y: Tensor = next(c for c in self.candidates if isinstance(c, Zero))(self.x)
+        return y
 
-@dataclass
+
 class Shared:
     """What the edges of a cell compute once, and what their batch norms have seen."""
 
-    known: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    seen: dict[float, tuple[Norms, list[Tensor], list[Tensor]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Tensor] = {}
+        self._seen: dict[float, tuple[Norms, list[Tensor]]] = {}
 
     def of(self, name: str, edges: Sequence[Edge], function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return `function` of the states that the edges read, side by side."""
         for edge in edges:
-            if (name, edge.source) not in self.known:
-                self.known[name, edge.source] = function(edge.x)
-        return _beside([self.known[name, edge.source] for edge in edges])
+            if (name, edge.source) not in self._known:
+                self._known[name, edge.source] = function(edge.x)
+        return _beside([self._known[name, edge.source] for edge in edges])
 
     def norm(self, x: Tensor, norms: Norms, weight: Tensor | None = None) -> Tensor:
         """Normalise the channels of several norms, and multiply each by a weight."""
@@ -106,21 +109,23 @@ class Shared:
             mean = torch.cat([cast(Tensor, n.running_mean) for n in norms])
             variance = torch.cat([cast(Tensor, n.running_var) for n in norms])
             return F.batch_norm(x, mean, variance, weight, None, False, 0.0, first.eps)
-        mean, variance = x.new_zeros(2, x.shape[1]).unbind()
-        y = F.batch_norm(x, mean, variance, weight, None, True, 1.0, first.eps)
+        statistics = x.new_zeros(2, x.shape[1])
+        y = F.batch_norm(x, statistics[0], statistics[1], weight, None, True, 1.0, first.eps)
         assert first.momentum is not None
-        layers, means, variances = self.seen.setdefault(first.momentum, ([], [], []))
+        layers, seen = self._seen.setdefault(first.momentum, ([], []))
         layers += norms
-        means += mean.chunk(len(norms))
-        variances += variance.chunk(len(norms))
+        seen.append(statistics)
         return y
 
     @torch.no_grad()
     def finish(self) -> None:
         """Move the running statistics of the norms."""
-        for momentum, (norms, means, variances) in self.seen.items():
-            torch._foreach_lerp_([cast(Tensor, n.running_mean) for n in norms], means, momentum)
-            torch._foreach_lerp_([cast(Tensor, n.running_var) for n in norms], variances, momentum)
+        for momentum, (norms, seen) in self._seen.items():
+            means, variances = torch.cat(seen, 1).view(2, len(norms), -1)
+            running = [cast(Tensor, n.running_mean) for n in norms]
+            torch._foreach_lerp_(running, means.unbind(), momentum)
+            running = [cast(Tensor, n.running_var) for n in norms]
+            torch._foreach_lerp_(running, variances.unbind(), momentum)
             torch._foreach_add_([cast(Tensor, n.num_batches_tracked) for n in norms], 1)
 
 
@@ -199,7 +204,7 @@ def _together(edges: Sequence[Edge], shared: Shared) -> Tensor:
     dense: list[Tensor] = []
     apart: list[Tensor] = []  # in phases
     for column in columns:
-        candidates = [edge.layer.candidates[column] for edge in edges]
+        candidates = [edge.candidates[column] for edge in edges]
         run = _joint(candidates)
         if run is None:
             each = zip(edges, candidates, weights[column].unbind(), strict=True)
@@ -221,16 +226,21 @@ def _joint(candidates: Sequence[nn.Module]) -> Run | None:
 
 def _form(candidate: nn.Module) -> tuple[Any, ...] | None:
     """Return the class and the modes of an operation as this module knows it, or None."""
-    layers = list(candidate.children())
-    norms = [layer for layer in layers if type(layer) is nn.BatchNorm2d]
-    modes = {(n.training, n.momentum, n.eps) for n in norms}
-    usual = (
-        tuple(map(type, layers)) in _LAYERS.get(type(candidate), ())
-        and len(modes) < 2
-        and not any(n.affine or n.momentum is None or n.running_mean is None for n in norms)
-        and not any(map(_hooked, (candidate, *layers)))
-    )
-    return (type(candidate), *modes) if usual else None
+    kind = type(candidate)
+    layers = (candidate, *candidate._modules.values())
+    if tuple(map(type, layers[1:])) not in _LAYERS.get(kind, ()):
+        return None
+    modes = None
+    for layer in layers:
+        if layer is None or _hooked(layer):
+            return None
+        if isinstance(layer, nn.BatchNorm2d):
+            own = (layer.training, layer.momentum, layer.eps)
+            usual = layer.track_running_stats and not layer.affine and layer.momentum is not None
+            if not usual or (modes and own != modes):
+                return None
+            modes = own
+    return (kind, modes)
 
 
 def _skip(
