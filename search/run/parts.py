@@ -78,7 +78,10 @@ def make_space(
     if not isinstance(space, DecisionSpace):
         text = f"{named.name} must give a Space, got {type(space).__name__}"
         raise SpecProblems([Problem((*where, "name"), text)])
-    return space, _stored(named, target, options)
+    stored = _stored(named, target, options)
+    # what was left to a preset is stored as it was resolved
+    own = {k: space.options.get(k) for k, v in stored.items() if v is None}
+    return space, {**stored, **own}
 
 
 def wanted_options(estimators: Iterable[Named], space: Named) -> dict[str, Any]:
@@ -186,8 +189,15 @@ def _filled(
             options[option] = value
     if problems:
         raise SpecProblems(problems)
-    free = {k: v for k, v in (wanted or {}).items() if k in takes and k not in options}
+    decided = {*options, *_of_preset(factory, options)}
+    free = {k: v for k, v in (wanted or {}).items() if k in takes and k not in decided}
     return {**options, **free}
+
+
+def _of_preset(factory: Callable[..., Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options that a preset named in the spec decides."""
+    presets: Mapping[str, Mapping[str, Any]] = getattr(factory, "presets", {})
+    return presets.get(str(options.get("preset")), {})
 
 
 def _declared(data: Any) -> dict[str, int]:

@@ -188,6 +188,23 @@ def test_a_table_fills_the_options_of_the_space(
     assert mixed.plan().space.fingerprint == made.space.fingerprint
 
 
+@pytest.mark.parametrize("preset", ["full", "tiny"])
+def test_the_options_of_a_preset_are_stored(preset: str) -> None:
+    text = TEXT.replace("space: nb201", f"space: {{name: nb201, preset: {preset}}}")
+    text = text.replace("[tabular]", "[complexity]").partition("constraints")[0]
+    text = text.replace("maximize: valid_accuracy", "minimize: macs")
+    made = plan(text.replace("latency_ms@pixel3", "params") + "budget: {trials: 5}\n")
+    assert made.spec["space"]["channels"] == made.space.options["channels"] is not None
+    assert build_plan(parse(made.spec)).space.fingerprint == made.space.fingerprint
+
+
+def test_a_table_does_not_overrule_a_preset() -> None:
+    text = TEXT.replace("space: nb201", "space: {name: nb201, preset: tiny}")
+    (problem,) = errors(text)
+    assert "the table nb201 was measured with" in problem
+    assert plan(text.replace("preset: tiny", "preset: full")).space.options["channels"] == 16
+
+
 def test_a_space_that_contradicts_its_table_is_a_conflict() -> None:
     text = TEXT.replace("space: nb201", "space: {name: nb201, classes: 10}")
     (text,) = errors(text.replace("[tabular]", "[{name: tabular, dataset: cifar100}]"))
