@@ -335,6 +335,27 @@ def test_what_a_custom_space_may_forget() -> None:
         _ = Objects(object()).options
 
 
+def test_a_product_is_one_network_where_each_factor_is() -> None:
+    class Unordered(DecisionSpace):
+        """Two places whose order does not matter."""
+
+        decisions = (Decision("a", (0, 1)), Decision("b", (0, 1)))
+
+        def canonical(self, architecture: Architecture) -> str:
+            return str(sorted(int(v) for v in architecture.values()))  # type: ignore[arg-type]
+
+    both = ProductSpace(net=Unordered(), chip=DecisionSpace([Decision("pes", (64, 128))]))
+    assert len({both.canonical(a) for a in both.enumerate()}) == 3 * 2
+
+
+def test_a_product_mutates_every_decision_equally_often() -> None:
+    wide = DecisionSpace([Decision(f"d{i}", (0, 1)) for i in range(9)])
+    both = ProductSpace(wide=wide, narrow=DecisionSpace([Decision("one", (0, 1))]))
+    a, rng = both.at(0), Random(3)
+    moved = sum(both.mutate(a, rng)["narrow.one"] == 1 for _ in range(2000))
+    assert 140 < moved < 260  # one decision of ten
+
+
 def test_products_keep_the_rules_of_their_factors() -> None:
     chip = DecisionSpace([Decision("pes", (64, 128)), Decision("kb", (8, 16))])
     both = ProductSpace(net=Tree(), chip=chip)
