@@ -15,8 +15,8 @@ _SQLITE = {
     "SQLITE_BUSY": "is locked: another process has been writing to it for 30 s; "
     "wait for it, or stop it",
     "SQLITE_LOCKED": "is locked by this process; close the other transaction first",
-    "SQLITE_READONLY": "is read-only; give yourself write access to the file and to its folder "
-    "(journals are written beside it), or copy it",
+    "SQLITE_READONLY": "is read-only; give yourself write access to the file, to its journals "
+    "beside it (-wal, -shm) and to their folder, or copy it",
     "SQLITE_FULL": "cannot grow: the disk is full; free some space and resume, nothing that was "
     "committed is lost",
     "SQLITE_CORRUPT": "is damaged; run `netloom db check`, then restore a copy, or save what is "

@@ -77,7 +77,9 @@ def check(url: str) -> CheckReport:
             raise StoreError(f"{name} holds no tables yet; run a search first")
         shown = engine.url.render_as_string()
         if found != schema.HEAD:
-            problem = f"the schema is {found}, not {schema.HEAD}; `netloom db upgrade` may help"
+            known = found in schema.known()
+            remedy = "`netloom db upgrade` brings it there" if known else "upgrade netloom"
+            problem = f"the schema is {found}, not {schema.HEAD}; {remedy}"
             return CheckReport(shown, found, schema.HEAD, 0, 0, (problem,))
         files = ArtifactFiles(artifact_folder(parse_url(url)))
         problems = list(_damage(connection))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import MissingDependency
+from ...errors import MissingDependency, SpecError
 
 
 def data_root(root: str | None) -> Path:
@@ -18,14 +18,18 @@ def data_root(root: str | None) -> Path:
     return Path(root or os.environ.get("NETLOOM_DATA") or "data").expanduser().absolute()
 
 
-def present(path: Path, *, what: str, remedy: str) -> Path:
+def present(path: Path, *, what: str, remedy: str, folder: bool = False) -> Path:
     """Return `path`.
 
     Raises:
         MissingDependency: If nothing is there.
+        SpecError: If it is a folder and not a file, or the other way round.
     """
     if not path.exists():
         raise MissingDependency(f"{what} is not at {path}; {remedy}")
+    if path.is_dir() != folder:
+        found = "a folder" if path.is_dir() else "a file"
+        raise SpecError(f"{what} must not be {found}, got {path}; {remedy}")
     return path
 
 

@@ -88,7 +88,8 @@ class ImageFolder(DataSet):
     @property
     def _parts(self) -> tuple[Path, Path | None, Path | None]:
         remedy = "put one folder of images per class there, or name another by the option root"
-        root = present(Path(self.root), what="data set image_folder: the folder", remedy=remedy)
+        what = "data set image_folder: the folder"
+        root = present(Path(self.root), what=what, remedy=remedy, folder=True)
         train, test = root / "train", root / "test"
         if not train.is_dir():
             return root, None, None

@@ -141,11 +141,14 @@ class Npz(DataSet):
                 f"(and x_valid, y_valid); got {', '.join(sorted(found)) or 'nothing'} in "
                 f"{self.path}"
             )
+        names = [name for pair in pairs for name in pair if name in arrays]
+        if empty := [name for name in names if arrays[name].size == 0]:
+            raise SpecError(
+                f"data set npz: every array must hold examples, {empty[0]} is empty in {self.path}"
+            )
         return {
             name: self._inputs(arrays[name]) if name[0] == "x" else self._answers(arrays[name])
-            for pair in pairs
-            for name in pair
-            if name in arrays
+            for name in names
         }
 
     def _read(self) -> dict[str, Array]:

@@ -40,7 +40,11 @@ def make_data(named: Named, where: Path = ("data",)) -> tuple[Any, dict[str, Any
         return _ready(target, named, where)
     value = build(target, named.options, where=where)
     for attribute in ("in_channels", "resolution", "classes"):
-        if not hasattr(value, attribute):
+        try:
+            declared = hasattr(value, attribute)
+        except SpecError as error:  # it reads its file to tell
+            raise SpecProblems([Problem(where, str(error))]) from error
+        if not declared:
             text = f"a data set must declare {attribute}; {named.name} does not"
             raise SpecProblems([Problem((*where, "name"), text)])
     return value, _stored(named, target)

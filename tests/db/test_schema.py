@@ -113,7 +113,7 @@ def test_a_newer_schema_is_refused(url):
             Store(url, read_only=read_only)
     with pytest.raises(StoreError, match="newer"):
         upgrade(url)
-    assert check(url).problems == ("the schema is 9999, not 0001; `netloom db upgrade` may help",)
+    assert check(url).problems == ("the schema is 9999, not 0001; upgrade netloom",)
 
 
 def test_a_current_schema_stays(url):

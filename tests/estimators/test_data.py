@@ -151,6 +151,8 @@ def _saved(**arrays):
         (_saved(x=np.full((9, 2), np.nan), y=np.arange(9) % 2), SpecError, "x must be finite"),
         (_saved(x=noise(9, 2), y=np.full(9, np.inf)), SpecError, "y must be finite"),
         (_saved(x=noise(2, 2), y=np.arange(2)), SpecError, "too few"),
+        (_saved(x=noise(0, 2), y=np.arange(0)), SpecError, "every array must hold examples, x is"),
+        (lambda p: p.mkdir(), SpecError, "must not be a folder"),
     ],
 )
 def test_a_broken_npz_says_what_is_wrong(tmp_path, write, error, rule):
@@ -250,6 +252,9 @@ def test_a_broken_image_is_named(tmp_path):
 def test_image_folders_that_are_none(tmp_path):
     with pytest.raises(MissingDependency, match=r"not at .*absent"):
         ImageFolder(root=str(tmp_path / "absent")).check()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match=r"must not be a file, got .*file; put one folder"):
+        ImageFolder(root=str(tmp_path / "file")).check()
     (tmp_path / "only").mkdir()
     with pytest.raises(SpecError, match=r"at least two, in .*; got only"):
         ImageFolder(root=str(tmp_path)).check()

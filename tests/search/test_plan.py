@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from netloom.errors import MissingDependency, SpecError
@@ -334,6 +335,12 @@ def test_constructors_that_raise_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys.modules["plan_toys"], "Broken", broken, raising=False)
     [line] = errors(TOY, "space=plan_toys:Broken")
     assert "raised RuntimeError: no weights; check its options or its code" in line
+
+
+def test_a_file_that_holds_no_examples_is_placed_in_the_spec(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz", x=np.zeros((0, 3)), y=np.zeros(0, int))
+    [line] = errors(TOY + f"data: {{name: npz, path: {tmp_path}/none.npz}}\n")
+    assert line.startswith("s.yaml:6:1: data: data set npz: every array must hold examples")
 
 
 def test_a_missing_package_is_exit_code_5(monkeypatch: pytest.MonkeyPatch) -> None:
