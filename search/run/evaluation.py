@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TextIO, TypeAlias
 
 from ...errors import EvaluationError, HardwareLimit, StopTrial
 from ...estimators import Estimator, Metrics, Report, check_finite
@@ -16,6 +17,7 @@ from .tensors import pack_tensors
 
 Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 _LINE = 500  # characters of an error's one line
+_PRINTED = 20_000  # characters of what a failed trial printed
 _LEAST = 1e-9  # what a device refuses is never feasible, however small the excess
 
 
@@ -46,11 +48,40 @@ class Evaluation:
         self.status, self.error = "failed", one_line(error)
         self.traceback = "".join(traceback.format_exception(error))
 
+    def log(self, printed: str) -> None:
+        """Put what the trial printed below the traceback, where it failed."""
+        if self.status == "failed" and printed:
+            text = printed[-_PRINTED:]
+            self.traceback = f"{self.traceback}\n--- what the trial printed ---\n{text}"
+
     def limit(self, error: HardwareLimit) -> None:
         """Turn into an infeasible evaluation: a device cannot run the network."""
         excess = error.violation if error.limit_bytes else float(error.needed_bytes)
         self.status, self.violation = "infeasible", self.violation + max(excess, _LEAST)
         self.error = one_line(error)
+
+
+class Tee(io.StringIO):
+    """Keeps what is written to it, and passes it on.
+
+    Args:
+        stream: Where to; None: nowhere.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        if self._stream is not None:
+            self._stream.write(text)
+        return super().write(text)
+
+    def flush(self) -> None:
+        """Hand over what was passed on."""
+        if self._stream is not None:
+            self._stream.flush()
 
 
 class Panel:

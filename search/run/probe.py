@@ -14,6 +14,7 @@ from ...estimators import Estimator
 from ...seeds import derive_rng, derive_seed
 from ...spaces import Architecture
 from ..objectives import Constraint
+from .evaluation import one_line
 from .plan import Plan
 
 _DRAWS = 64  # tries per architecture before a small space counts as used up
@@ -81,7 +82,8 @@ def run_probe(plan: Plan, count: int) -> Probe:
         cheap_s += seconds
         if failed:
             name = estimator.name or type(estimator).__name__
-            notes.append(f"{name} failed on {len(failed)} of {len(architectures)}: {failed[0]}")
+            first = one_line(failed[0])
+            notes.append(f"{name} failed on {len(failed)} of {len(architectures)}: {first}")
     names = [m.name for e in plan.estimators if e.cheap for m in e.metrics if m.split == "valid"]
     cheap = [c for c in plan.constraints if c.metric in names]
     good = [

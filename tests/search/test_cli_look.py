@@ -130,6 +130,13 @@ def test_a_probe_looks_before_anything_is_spent(cli: Any) -> None:
     assert "22 of 24 (91.7 %)" in text
 
 
+def test_a_probe_says_what_fails_in_one_line(cli: Any) -> None:
+    words = ["--set", f"estimators=[{cli.module}:fragile]", "--set", "constraints=[]"]
+    noted = cli.run("validate", "toy.yaml", *words, "--probe", "99").stderr.splitlines()
+    assert all(line.startswith("note: ") for line in noted)
+    assert any("fragile failed on 12 of 24: " in line for line in noted)
+
+
 def test_a_broken_spec_is_exit_code_2_with_every_error(cli: Any) -> None:
     text = cli.spec.read_text(encoding="utf-8").replace("seed:", "sed:").replace("trials", "trals")
     cli.spec.write_text(text, encoding="utf-8")

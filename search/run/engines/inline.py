@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from ....errors import StopTrial
 from ....spaces import Architecture
-from ..evaluation import Evaluation, Panel
+from ..evaluation import Evaluation, Panel, Tee
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -55,13 +57,15 @@ class InlineEngine:
                     cut = True
                     raise StopTrial("the run is being stopped")
 
-            evaluation = self.panel.evaluate(
-                trial.architecture,
-                trial.seeds,
-                budget=trial.budget,
-                report=report,
-                answered=trial.answered,
-            )
+            with redirect_stdout(Tee(sys.stdout)) as printed:
+                evaluation = self.panel.evaluate(
+                    trial.architecture,
+                    trial.seeds,
+                    budget=trial.budget,
+                    report=report,
+                    answered=trial.answered,
+                )
+            evaluation.log(printed.getvalue())
             if cut:
                 session.requeue()
             else:

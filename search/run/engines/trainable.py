@@ -18,7 +18,6 @@ from ..evaluation import Evaluation, Panel
 from .payload import Payload
 
 OUTCOME, REPORT, SCORE, STEP, WORK = "outcome", "report", "score", "step", "work"
-_OUTPUT = 20_000  # characters of what a failed trial printed
 _JOIN_S = 30.0
 
 
@@ -132,9 +131,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # Ray is untyped here
                 report=report,
                 answered=work.answered,
             )
-        if found.status == "failed" and printed.tell():
-            text = printed.getvalue()[-_OUTPUT:]
-            found.traceback = f"{found.traceback}\n--- what the trial printed ---\n{text}"
+        found.log(printed.getvalue())
         return found
 
     def _cancel(self, *, wait: bool) -> None:

@@ -298,6 +298,17 @@ def test_a_warm_start_proposes_the_front_first(plan: Plans, store: Store) -> Non
     assert len({r.key for r in records}) == 30
 
 
+def test_a_failed_trial_keeps_what_it_printed_and_hides_nothing(
+    plan: Plans, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Runner(plan(**trained(raise_at=7) | {"budget": {"trials": 16}}), store).run()
+    failed = store.trial_records(store.experiment("toy").id, statuses=["failed"])
+    assert failed
+    for record in failed:
+        assert record.traceback.endswith("--- what the trial printed ---\nwhat it printed\n")
+    assert capsys.readouterr().out == "what it printed\n" * len(failed)
+
+
 def test_a_resumed_run_needs_the_experiment_it_started_from_no_more(
     plan: Plans, store: Store
 ) -> None:
