@@ -31,9 +31,11 @@ class Training(Estimator):
     Classification gives `valid_accuracy` (%) and `valid_loss`; regression gives `valid_rmse` (in
     the unit of the targets) and `valid_r2`. `test_...` are the same on the test split, which
     nothing but `test` reads. Inputs (and regression targets) are scaled by the mean and the
-    standard deviation of the training split. Initialisation, order of the examples, augmentation
-    and dropout come from the seed alone: on a CPU, equal seeds give equal bits (with an equal
-    number of threads).
+    standard deviation of the training split. A network that returns the outputs of an auxiliary
+    classifier too, in train mode, is trained on both (`auxiliary_weight` of the network says how
+    much the second loss counts) and scored without. Initialisation, order of the examples,
+    augmentation and dropout come from the seed alone: on a CPU, equal seeds give equal bits (with
+    an equal number of threads).
 
     Args:
         space: Where the architectures come from; must build networks.

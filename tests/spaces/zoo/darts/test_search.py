@@ -221,6 +221,31 @@ def test_edges_together_are_edges_one_by_one(
         torch.testing.assert_close(value, found[1][key], rtol=1e-8, atol=1e-10, msg=key)
 
 
+def test_second_derivatives_are_those_of_edges_one_by_one(plainly: Callable[[], None]) -> None:
+    space = tiny()
+    supernet, found = space.supernet(partial=2).double(), []
+    for _ in range(2):
+        network = deepcopy(supernet)
+        alphas, betas = weights(space, torch.Generator().manual_seed(1), torch.double)
+        leaves = {k: v.requires_grad_() for k, v in {**alphas, **betas}.items()}
+        network.mix(leaves)
+        loss = network(batch(2, 8, dtype=torch.double)).pow(2).sum()
+        first = torch.autograd.grad(loss, list(network.parameters()), create_graph=True)
+        norm = torch.stack([g.pow(2).sum() for g in first]).sum()
+        found.append(torch.autograd.grad(norm, list(leaves.values())))
+        plainly()
+    torch.testing.assert_close(*found, rtol=1e-8, atol=1e-10)
+
+
+def test_weights_of_a_search_belong_to_the_search() -> None:
+    space = tiny()
+    supernet = space.supernet()
+    before = (len(list(supernet.parameters())), supernet.state_dict().keys())
+    alphas, betas = weights(space, torch.Generator())
+    supernet.mix({k: nn.Parameter(v) for k, v in {**alphas, **betas}.items()})
+    assert (len(list(supernet.parameters())), supernet.state_dict().keys()) == before
+
+
 def test_statistics_move_once_in_a_forward() -> None:
     space = tiny()
     supernet = space.supernet()

@@ -258,6 +258,15 @@ def _one(kept: dict[str, str], node: str) -> str:
     return next(name for name in kept if name.startswith(node))
 
 
+def test_nodes_keep_two_inputs_and_no_zero_operation() -> None:
+    space, rng = Darts(), Random(6)
+    for _ in range(100):
+        for cell in space.cells(space.sample(rng)).values():
+            for number, node in enumerate(cell.nodes, start=2):
+                assert len({source for _, source in node}) == 2
+                assert all(source < number and name != "none" for name, source in node)
+
+
 def test_the_choices_of_the_search_network_are_the_decisions() -> None:
     space = Darts(**SMALL)
     derived = {d.name: d for d in derive_decisions(space.supernet().module)}
