@@ -52,6 +52,7 @@ class LocalSearch(Strategy):
         order: Which neighbour is evaluated first.
         centres: How many of the best architectures offer their neighbours; a front that is larger
             offers all of its own.
+        restarts: Random architectures offered to the model beside the neighbours each time.
         optimism: Standard deviations that the model gives a candidate the benefit of.
         batch: Candidates asked for at once; raise it to the number of workers.
     """
