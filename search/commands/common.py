@@ -218,7 +218,9 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in columns:  # two metrics may differ in their last letters only
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, overflow="fold") for cell in row))
         Console(file=stream).print(table)

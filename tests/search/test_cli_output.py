@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ import pytest
 
 from netloom.errors import OutputError
 from netloom.files import write_text
+from netloom.search.commands.common import emit_table
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
@@ -99,6 +101,22 @@ def test_a_file_is_written_whole_or_not_at_all(
     assert write_text(target, "after") == target
     assert target.read_text() == "after"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_a_narrow_terminal_cuts_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "30")
+    emit_table(["latency_ms@pixel3", "latency_ms@eyeriss"], [["1", "|none~0|" * 5]])
+    text = terminal.getvalue()
+    assert "…" not in text  # folded, nothing left out
+    letters = "".join(text.split())
+    assert letters.count("|") == 10
+    assert letters.count("@") == 2
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
