@@ -91,6 +91,16 @@ def test_npz_declares_what_it_holds(tmp_path):
     assert Npz(path=str(path), layout="nhwc", task="regression").targets == 1
 
 
+def test_npz_with_channels_last_is_not_turned_over(tmp_path):
+    x = noise(40, 6, 6, 3)  # rows and columns differ
+    np.savez(tmp_path / "last.npz", x=x, y=np.arange(40) % 2)
+    np.savez(tmp_path / "first.npz", x=x.transpose(0, 3, 1, 2), y=np.arange(40) % 2)
+    last = Npz(path=str(tmp_path / "last.npz"), layout="nhwc").load().train.x
+    first = Npz(path=str(tmp_path / "first.npz")).load().train.x
+    assert np.array_equal(last, first)
+    assert not np.array_equal(last, last.swapaxes(2, 3))
+
+
 def test_npz_keeps_the_splits_of_its_file(tmp_path):
     path = tmp_path / "a.npz"
     train, test = noise(40, 1, 2, 2), noise(9, 1, 2, 2, seed=1)
