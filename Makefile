@@ -1,6 +1,10 @@
 # Two commands do everything on a fresh machine with Python 3.11+, make and a compiler:
 #   make quickstart    install, search, print the front, write report.html
 #   make test          install the test extra, lint, type-check, run the tests
+#
+# And for those who change it:
+#   make test-full     the slow tests too
+#   make bench         measure again what docs/benchmarks.md shows (an hour; search is continued)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test test-full lint types unit install install-test bench clean help
+.PHONY: quickstart test test-full lint types unit install install-test install-bench bench clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,8 +31,13 @@ $(VENV)/.installed-test: $(BIN)/python pyproject.toml setup.py constraints.txt
 	$(INSTALL) -e ".[test]"
 	touch $(VENV)/.installed $@
 
+$(VENV)/.installed-bench: $(BIN)/python pyproject.toml setup.py constraints.txt
+	$(INSTALL) -e ".[bench]"
+	touch $(VENV)/.installed $@
+
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-bench: $(VENV)/.installed-bench
 
 # A second run has a name of its own (quickstart-2): what is shown is the run just made.
 NAME_OF_RUN := import json, sys; print(json.load(sys.stdin)["experiment"]["name"])
@@ -56,6 +65,16 @@ test: lint types unit
 
 test-full: lint types
 	$(BIN)/python -m pytest -m "full or not full" $(PYTEST_ARGS)
+
+# NNI is one more peer where it is installed. Commit the results together with the page.
+bench: install-bench
+	$(BIN)/python benchmarks/spaces.py
+	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/supernets.py
+	$(BIN)/python benchmarks/machinery.py
+	$(BIN)/python benchmarks/search_quality.py run
+	$(BIN)/python benchmarks/search_quality.py report
+	$(BIN)/python benchmarks/page.py
 
 clean:
 	rm -rf $(VENV) .typecheck build dist *.egg-info

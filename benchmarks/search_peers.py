@@ -1,8 +1,8 @@
 """Other projects' search methods on the same tables.
 
 A peer suggests option positions and is told the losses. Its repeats are answered from a cache and
-cost it nothing: an architecture counts once, when it is first suggested. A peer that suggests
-nothing new for `PATIENCE` suggestions in a row has ended, and is scored by what it has.
+cost it nothing: an architecture counts once, when it is first suggested. A peer whose last
+`WINDOW` suggestions held fewer than `FRESH` new ones has converged, and is scored by what it has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from search_tasks import TASKS, Ground, ground
 
-PATIENCE = 1000
+WINDOW, FRESH = 200, 20
 
 
 class Enough(Exception):
@@ -38,19 +39,19 @@ class Ledger:
         self._row = {tuple(c): i for i, c in enumerate(table.choices.tolist())}
         self.evaluated: dict[int, None] = {}
         self.suggested = 0
-        self._repeats = 0
+        self._new: deque[bool] = deque([True] * WINDOW, maxlen=WINDOW)
 
     def losses(self, choice: Sequence[int]) -> list[float]:
         """Return the losses of the architecture with these option positions.
 
         Raises:
-            Enough: If the budget is spent.
+            Enough: If the budget is spent, or the peer has converged.
         """
-        if len(self.evaluated) >= self._budget or self._repeats >= PATIENCE:
+        if len(self.evaluated) >= self._budget or sum(self._new) < FRESH:
             raise Enough
         self.suggested += 1
         row = self._row[tuple(int(c) for c in choice)]
-        self._repeats = self._repeats + 1 if row in self.evaluated else 0
+        self._new.append(row not in self.evaluated)
         self.evaluated[row] = None
         return list(self._table.losses[row])
 

@@ -2,7 +2,7 @@
 
     python benchmarks/search_quality.py run --task regret hypervolume --seeds 40
     python benchmarks/search_quality.py run --task tune-regret-sss ... --methods local_search ...
-    python benchmarks/search_quality.py report     # writes results/search_quality.md
+    python benchmarks/search_quality.py report     # writes the tables, results/search_*.md
 
 `run` adds to `results/search_quality.jsonl`, one line per (task, method, seed), and skips what is
 there: it can be stopped and continued. A method is a strategy of netloom, with options if wanted
@@ -25,15 +25,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 import search_peers
 import search_report
+from machine import RESULTS
 from search_tasks import TASKS, ground, scores
 
 from netloom.options import build
 from netloom.search import STRATEGIES
 from netloom.search.testing import MemoryContext
 
-RESULTS = Path(__file__).parent / "results"
 OURS = ("random", "regularized_evolution", "nsga2", "tpe", "local_search?order=random")
-OURS += ("local_search",)
+OURS += ("local_search?restarts=0", "local_search")
 
 
 def strategy(method: str) -> Any:
@@ -121,9 +121,10 @@ def main() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         run(args.task, args.methods, range(args.seeds), args.out)
     else:
-        text = search_report.report(list(read(args.results)), list(read(args.tuning)))
-        args.results.with_suffix(".md").write_text(text)
-        print(text)
+        tables = search_report.report(list(read(args.results)), list(read(args.tuning)))
+        for name, text in tables.items():
+            (RESULTS / f"{name}.md").write_text(text)
+            print(text)
 
 
 if __name__ == "__main__":

@@ -12,24 +12,29 @@ from numpy.typing import NDArray
 from search_peers import PEERS
 from search_tasks import TASKS
 
-Scores: TypeAlias = Mapping[
-    str, Mapping[int, NDArray[np.float64]]
-]  # method -> seed -> (refs, marks)
+Lines: TypeAlias = Sequence[Mapping[str, Any]]
+# method -> seed -> (references, marks)
+Scores: TypeAlias = Mapping[str, Mapping[int, NDArray[np.float64]]]
 RESAMPLES = 20_000
 LEVEL = 0.95
+BEST = "local_search"
+FEWEST = 10  # seeds that an interval takes
 
 
-def report(results: Sequence[Mapping[str, Any]], tuning: Sequence[Mapping[str, Any]]) -> str:
-    """Return the report in Markdown."""
-    parts = [_INTRODUCTION]
-    for task in ("regret", "hypervolume"):
-        parts += _task(task, _by_method(results, task))
-    parts += ["## How the defaults were chosen", _TUNING]
+def report(results: Lines, tuning: Lines) -> dict[str, str]:
+    """Return the tables in Markdown, by the name of the file that they go to."""
+    pages = {f"search_{task}": compared(task, results) for task in ("regret", "hypervolume")}
+    parts = []
     for task in (t for t in TASKS if t.startswith("tune")):
-        parts += [f"### {task}", _means(task, _by_method(tuning, task))]
-    versions = machine("netloom", "numpy", "moocore", "optuna", "pymoo", "nni")
-    parts.append(sentence(versions) + ".")
-    return "\n\n".join(parts) + "\n"
+        parts += [f"**{_title(task)}**", _means(task, tuning)]
+    return {**pages, "search_tuning": _page(parts)}
+
+
+def compared(task: str, lines: Lines) -> str:
+    """Return the means of all methods, and our best one against each peer."""
+    parts = [_means(task, lines)]
+    parts += [f"`{BEST}` against each peer, seed by seed (mean difference, 95 % interval):"]
+    return _page([*parts, _paired(task, _by_method(lines, task))])
 
 
 def interval(differences: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -42,36 +47,28 @@ def interval(differences: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(differences.mean()), float(lower), float(upper)
 
 
-def _task(task: str, scores: Scores) -> list[str]:
-    regret = len(TASKS[task].objectives) == 1
-    title = "Regret" if regret else "Hypervolume"
-    parts = [f"## {title}", _WHAT[task], _means(task, scores)]
-    ours = [m for m in scores if m not in PEERS]
-    for best in [m for m in ours if m == "local_search"]:
-        parts += [f"`{best}` against each peer, seed by seed:", _paired(task, scores, best)]
-    return parts
-
-
-def _means(task: str, scores: Scores) -> str:
-    heads = ["", *_columns(task), "seeds"]
+def _means(task: str, lines: Lines) -> str:
+    heads = ["", *_columns(task), "evaluated", "CPU time", "seeds"]
     rows = []
-    for method, by_seed in scores.items():
+    for method, by_seed in _by_method(lines, task).items():
         mean = np.mean(list(by_seed.values()), axis=0).ravel()
         shown = [_number(task, value) for value in mean]
+        own = [line for line in lines if (line["task"], line["method"]) == (task, method)]
+        evaluated, seconds = (np.mean([line[k] for line in own]) for k in ("evaluated", "cpu_s"))
         name = method if method in PEERS else f"`{method}`"
-        rows.append([name, *shown, str(len(by_seed))])
+        rows.append([name, *shown, f"{evaluated:.0f}", f"{seconds:.1f} s", str(len(by_seed))])
     return _table(heads, rows)
 
 
-def _paired(task: str, scores: Scores, best: str) -> str:
-    heads = ["against", *_columns(task)]
+def _paired(task: str, scores: Scores) -> str:
+    heads = ["against", *_columns(task), "seeds"]
     rows = []
     sign = -1.0 if len(TASKS[task].objectives) == 1 else 1.0
     for peer in (m for m in scores if m in PEERS):
-        seeds = sorted(scores[best].keys() & scores[peer].keys())
-        if len(seeds) < 2:
+        seeds = sorted(scores[BEST].keys() & scores[peer].keys())
+        if len(seeds) < FEWEST:
             continue
-        gains = np.array([sign * (scores[best][s] - scores[peer][s]).ravel() for s in seeds])
+        gains = np.array([sign * (scores[BEST][s] - scores[peer][s]).ravel() for s in seeds])
         cells = []
         for column in gains.T:
             mean, lower, upper = interval(column)
@@ -79,7 +76,7 @@ def _paired(task: str, scores: Scores, best: str) -> str:
             cells.append(
                 f"{word} {_number(task, mean)} [{_number(task, lower)}, {_number(task, upper)}]"
             )
-        rows.append([peer, *cells])
+        rows.append([peer, *cells, str(len(seeds))])
     return _table(heads, rows)
 
 
@@ -94,12 +91,12 @@ def _number(task: str, value: float) -> str:
     return f"{value:.3f}" if len(TASKS[task].objectives) == 1 else f"{value:.4f}"
 
 
-def _by_method(lines: Sequence[Mapping[str, Any]], task: str) -> Scores:
+def _by_method(lines: Lines, task: str) -> Scores:
     found: dict[str, dict[int, NDArray[np.float64]]] = defaultdict(dict)
     for line in lines:
         if line["task"] == task:
             found[line["method"]][line["seed"]] = np.array(line["scores"])
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[0] in PEERS))  # ours first
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -107,27 +104,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-_INTRODUCTION = """# Search quality on measured tables
+def _title(task: str) -> str:
+    kind = "regret" if len(TASKS[task].objectives) == 1 else "hypervolume"
+    return f"{kind} on `{TASKS[task].space}`"
 
-Made by `benchmarks/search_quality.py` (which says how); every line of `search_quality.jsonl` is
-one search. One evaluation is one distinct architecture for everybody: netloom's strategies never
-repeat themselves, and a peer's repeats are answered from a cache and cost it nothing (the rule
-most favourable to the peers). Strategies run with their defaults. Peers: Optuna's samplers with
-their defaults, pymoo's NSGA-II with population 50, uniform crossover and its mutation of choices,
-NNI 3.0's TPE tuner and RegularizedEvolution strategy with their defaults."""
 
-_WHAT = {
-    "regret": (
-        "`nb201`, CIFAR-10 validation accuracy (12 epochs, one seed): mean distance to the best of "
-        "the table, in points, after so many evaluations. Lower is better."
-    ),
-    "hypervolume": (
-        "`nb201`, CIFAR-10 validation accuracy against measured Pixel 3 latency: mean share of the "
-        "true front's hypervolume after so many evaluations, for two reference points (accuracy "
-        "as given, the worst latency of the table). Higher is better."
-    ),
-}
-
-_TUNING = """On `nats_sss` and `nas_bench_macro` only, before any strategy was run on `nb201`:
-regret of the accuracy, and hypervolume share against MACs. Chosen and frozen: what the signatures
-of the strategies say."""
+def _page(parts: Sequence[str]) -> str:
+    versions = sentence(machine("netloom", "numpy", "moocore", "optuna", "pymoo"))
+    return "\n\n".join([*parts, f"{versions}."]) + "\n"

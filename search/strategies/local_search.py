@@ -40,8 +40,9 @@ class LocalSearch(Strategy):
     Which neighbour comes next is decided by a model of what was measured so far (`order: model`,
     see `agreement.py`): the one whose optimistic prediction (mean - `optimism` x standard
     deviation) improves on the front the most, by the additive epsilon indicator scaled to the
-    front's extent; those that are predicted to break a constraint come last. `order: random` is
-    plain local search.
+    front's extent; those that are predicted to break a constraint come last. `restarts` random
+    architectures stand beside the neighbours, so that the model can leave for another region
+    without giving up what it knows. `order: random` is plain local search, without them.
 
     Source: White et al., arXiv:2005.02960 (local search is a strong baseline); Paquete et al. 2004
     (Pareto local search). Deviations: moves at the first improvement, goes back to the next best
