@@ -163,6 +163,15 @@ def test_bytes_and_floats_are_scaled_alike():
     assert accuracy["valid_accuracy"] > 85
 
 
+def test_a_constant_channel_is_scaled_to_zeros():
+    x = np.stack([np.full(20, 7.0), np.arange(20.0)], 1).astype(np.float32)
+    scale = loop._scale(x, torch.device("cpu"))
+    scaled = scale.apply(torch.from_numpy(x))
+    assert torch.equal(scaled[:, 0], torch.zeros(20))
+    assert scaled[:, 1].mean().item() == pytest.approx(0, abs=1e-6)
+    assert scaled[:, 1].std(correction=0).item() == pytest.approx(1, abs=1e-6)
+
+
 def test_regression_is_in_the_unit_of_the_targets():
     space = Dense(in_channels=5, resolution=1, classes=2)
     training = Training(space, Line(), epochs=60, batch_size=16, optimizer="adamw", lr=0.02)
