@@ -136,6 +136,7 @@ class Runner:
             try:
                 # Ray takes seconds to start and to end, and a signal in its midst crashes it.
                 with self._stop_signal(record, started) as stop, make_engine(plan) as engine:
+                    stop.again()
                     summary = self._search(record, engine, stop)
             except KeyboardInterrupt:
                 spent = record.elapsed_s + time.monotonic() - started

@@ -69,10 +69,18 @@ class StopSignal:
         self._reason = "interrupted"
 
     def __enter__(self) -> StopSignal:
+        self._take_over()
+        return self
+
+    def again(self) -> None:
+        """Take the signals over once more: Ray sets a handler of its own when it starts."""
+        self._take_over()
+
+    def _take_over(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
+                found = signal.signal(number, self._handle)
+                self._previous.setdefault(number, found)  # given back is what was there first
 
     def __exit__(
         self,

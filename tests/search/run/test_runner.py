@@ -358,6 +358,31 @@ def test_ctrl_c_lets_an_engine_start_before_it_ends(
     assert summary.experiment.status == "interrupted"
 
 
+class _Seizing(_Starting):
+    """An engine that takes SIGTERM for itself when it starts, as Ray does."""
+
+    def __enter__(self) -> Any:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return self._engine.__enter__()
+
+
+def test_sigterm_ends_a_run_cleanly_whatever_its_engine_does(
+    plan: Plans, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from netloom.search.run import runner
+
+    def terminate(event: Event) -> None:
+        if (event.kind, event.number) == ("evaluating", 9):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    made = _Seizing(runner.make_engine(plan()))
+    monkeypatch.setattr(runner, "make_engine", lambda _: made)
+    before = signal.getsignal(signal.SIGTERM)
+    summary = Runner(plan(), store, listeners=[terminate]).run()
+    assert (summary.reason, summary.exit_code) == ("interrupted", 130)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_warm_start_from_another_space_is_refused(plan: Plans, store: Store) -> None:
     Runner(plan(name="first"), store).run()
     other = {"name": "toys:Grid", "depth": 2}
