@@ -86,7 +86,11 @@ def test_the_generic_cpu_says_that_it_is_not_calibrated():
         ("value: 512", "value: .nan", r"mine\.yaml:11: .*value: must be a finite number"),
         ("    source: data sheet of the core", "    source: ''", r"source: must have at least 10"),
         ("family: cpu", "family: cpuu", r"mine\.yaml:2: family: .*did you mean cpu\?"),
-        ("calibrated: false", "calibrated: 0", r"mine\.yaml:4: calibrated: must be a valid bool"),
+        (
+            "calibrated: false",
+            "calibrated: 0",
+            r"mine\.yaml:4: calibrated: must be true or false, got 0",
+        ),
         ("name: mine", "name: 'my core'", r"mine\.yaml:1: name: must match pattern"),
         ("name: mine", "family: cpu", r"mine\.yaml:2: family: stands twice"),
         ("title: A core", "title: [", r"mine\.yaml:\d: the file must be YAML"),
