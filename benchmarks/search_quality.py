@@ -32,8 +32,10 @@ from netloom.options import build
 from netloom.search import STRATEGIES
 from netloom.search.testing import MemoryContext
 
-OURS = ("random", "regularized_evolution", "nsga2", "tpe", "local_search?order=random")
-OURS += ("local_search?restarts=0", "local_search")
+OURS = (
+    *("random", "regularized_evolution", "nsga2", "tpe"),
+    *("local_search?order=random", "local_search?restarts=0", "local_search"),
+)
 
 
 def strategy(method: str) -> Any:
