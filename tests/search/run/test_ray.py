@@ -30,6 +30,21 @@ def wait_for_the_end_of(pid: int) -> None:
         time.sleep(0.01)
 
 
+class AtWork:
+    """Counts how many trials run at a time."""
+
+    def __init__(self) -> None:
+        self.now: set[int | None] = set()
+        self.most = 0
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "evaluating":
+            self.now.add(event.number)
+            self.most = max(self.most, len(self.now))
+        elif event.kind == "committed":
+            self.now.discard(event.number)
+
+
 def ray(workers: int, **options: Any) -> dict[str, Any]:
     return {"runner": {"engine": "ray", "workers": workers, **options}}
 
@@ -46,7 +61,10 @@ def test_the_number_of_workers_does_not_change_the_trials(plan: Plans, store: St
     changes |= {"constraints": ["cost <= 14"]}
     Runner(plan(**changes, name="inline"), store).run()
     for workers in (1, 3):
-        Runner(plan(**{**changes, **ray(workers)}, name=f"ray{workers}"), store).run()
+        watch = AtWork()
+        made = plan(**{**changes, **ray(workers)}, name=f"ray{workers}")
+        Runner(made, store, listeners=[watch]).run()
+        assert 1 <= watch.most <= workers
         assert rows(store, f"ray{workers}") == rows(store, "inline")
     failed = [r for r in store.trial_records(store.experiment("ray3").id) if r.status == "failed"]
     assert {r.error for r in failed} == {"EvaluationError: it does not train", "SystemExit: 3"}
@@ -97,7 +115,13 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.get", low)
 
 
-@pytest.mark.parametrize("fixture", ["tmp_path", "short_of_memory"], ids=["killed", "memory"])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        pytest.param("short_of_memory", id="memory"),
+        pytest.param("tmp_path", id="killed", marks=pytest.mark.full),
+    ],
+)
 def test_a_worker_that_dies_between_trials_costs_the_next_one_an_attempt(
     plan: Plans, store: Store, tmp_path: Path, request: pytest.FixtureRequest, fixture: str
 ) -> None:
@@ -214,6 +238,7 @@ def test_weights_come_back_and_the_front_is_tested_in_workers(plan: Plans, store
     assert {r.number for r in summary.front} <= kept
 
 
+@pytest.mark.full
 def test_a_test_that_kills_its_worker_is_reported(plan: Plans, store: Store) -> None:
     changes = trained(tested=True, deadly_test=True) | {"budget": {"trials": 3}}
     summary = Runner(plan(**changes | ray(2, retries=0)), store).run()
