@@ -1,6 +1,6 @@
 """What the machinery costs: start-up, trials stored per second, Ray's overhead per trial.
 
-    python benchmarks/machinery.py                        # all; a few minutes on an idle machine
+    python benchmarks/machinery.py                        # all; ten minutes on an idle machine
     python benchmarks/machinery.py --parts startup inline
 
 Writes results/machinery.json and machinery.md; parts that are not run keep their results. Runs
@@ -89,7 +89,7 @@ def ray(rounds: int) -> dict[str, Any]:
 
 PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "startup": (startup, 21),
-    "inline": (inline, 5),
+    "inline": (inline, 15),
     "ray": (ray, 11),
 }
 
@@ -111,7 +111,7 @@ def inline_table(part: dict[str, Any]) -> str:
     """Return medians per kind of run."""
     rows = [
         "| | trials | stored per second | per second of its own time | target "
-        "| last thousand / first thousand |",
+        "| last thousand / first thousand (95 %), target 1.10 |",
         "|---|---|---|---|---|---|",
     ]
     for name, runs in part["runs"].items():
@@ -120,7 +120,8 @@ def inline_table(part: dict[str, Any]) -> str:
         target, trials, growth = "-", machinery_inline.OPTUNA_TRIALS, "-"
         if name in RATES:
             target, trials = f"{RATES[name]:,}", machinery_inline.TRIALS
-            growth = f"{statistics.median(r['last_to_first'] for r in runs):.2f}"
+            median, lower, upper = median_interval([r["last_to_first"] for r in runs])
+            growth = f"{median:.2f} ({lower:.2f} to {upper:.2f})"
         rows.append(
             f"| {_LABELS[name]} | {trials:,} | {wall:,.0f} ({spread}) | {own:,.0f} | {target} "
             f"| {growth} |"

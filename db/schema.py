@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCRIPTS = Path(__file__).parent / "migrations"
-HEAD = "0001"  # the newest file in migrations/versions; a constant, so that opening is quick
+HEAD = "0002"  # the newest file in migrations/versions; a constant, so that opening is quick
 _LOCK = 0x6E65746C  # PostgreSQL: two first runs must not create the tables twice
 _ALEMBIC = threading.Lock()  # it keeps what it is migrating in a global
 

@@ -224,7 +224,7 @@ class MetricRow(Base):
     __tablename__ = "metrics"
     __table_args__ = (
         CheckConstraint("abs(value) <= 1.7976931348623157e308", name="finite"),
-        Index(None, "source_id", "value"),
+        Index(None, "source_id", "trial_id", "value"),  # only ever appended to
         {"sqlite_with_rowid": False},
     )
 

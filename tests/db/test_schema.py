@@ -18,11 +18,12 @@ from netloom.db.url import parse_url
 from netloom.errors import StoreError
 
 SNAPSHOT = Path(__file__).parent / "schema/sqlite.sql"
-SECOND = """
+HEAD, NEXT = schema.HEAD, f"{int(schema.HEAD) + 1:04}"
+ANOTHER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "{next}", "{head}", None, None
 
 
 def upgrade():
@@ -109,16 +110,16 @@ def test_a_newer_schema_is_refused(url):
     Store(url).close()
     set_revision(url, "9999")
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"schema 9999, newer than 0001.*upgrade netloom"):
+        with pytest.raises(StoreError, match=rf"schema 9999, newer than {HEAD}.*upgrade netloom"):
             Store(url, read_only=read_only)
     with pytest.raises(StoreError, match="newer"):
         upgrade(url)
-    assert check(url).problems == ("the schema is 9999, not 0001; upgrade netloom",)
+    assert check(url).problems == (f"the schema is 9999, not {HEAD}; upgrade netloom",)
 
 
 def test_a_current_schema_stays(url):
     Store(url).close()
-    assert upgrade(url) == ("0001", "0001")
+    assert upgrade(url) == (HEAD, HEAD)
 
 
 def test_an_empty_database_is_no_store_yet(url, tmp_path):
@@ -140,28 +141,31 @@ def test_a_database_of_something_else_is_left_alone(url):
 
 
 @pytest.fixture
-def second(tmp_path, monkeypatch):
-    """Make this version one that has a second migration."""
+def another(tmp_path, monkeypatch):
+    """Make this version one that has another migration."""
 
     def make(more: str = "") -> None:
         scripts = tmp_path / "50% migrations"
         shutil.copytree(schema.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        (scripts / "versions/0002_owner.py").write_text(SECOND.replace("{more}", more))
+        text = ANOTHER.replace("{next}", NEXT).replace("{head}", HEAD).replace("{more}", more)
+        (scripts / f"versions/{NEXT}_owner.py").write_text(text)
         monkeypatch.setattr(schema, "SCRIPTS", scripts)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", NEXT)
 
     return make
 
 
-def test_an_older_schema_is_upgraded_on_request(url, second):
+def test_an_older_schema_is_upgraded_on_request(url, another):
     with Store(url) as store:
         exp = store.create_experiment(experiment()).id
         fill(store, exp)
         before = count_rows(store)
-    second()
-    with pytest.raises(StoreError, match=r"older schema 0001.*needs 0002.*`netloom db upgrade`"):
+    another()
+    with pytest.raises(
+        StoreError, match=rf"older schema {HEAD}.*needs {NEXT}.*`netloom db upgrade`"
+    ):
         Store(url)
-    assert upgrade(url) == ("0001", "0002")
+    assert upgrade(url) == (HEAD, NEXT)
     with Store(url) as store:
         assert count_rows(store) == before  # copying a table must not take its children along
         store.import_trials(exp, [done(5)])
@@ -171,33 +175,47 @@ def test_an_older_schema_is_upgraded_on_request(url, second):
     assert "add" in problem or "remove" in problem
 
 
-def test_a_failed_upgrade_changes_nothing(url, second):
+def test_metrics_of_the_first_schema_are_kept(url, monkeypatch):
+    with monkeypatch.context() as old:
+        old.setattr(schema, "HEAD", "0001")
+        with Store(url) as store:
+            exp = store.create_experiment(experiment()).id
+            fill(store, exp)
+            before = store.trial_records(exp)
+    assert any(record.metrics for record in before)
+    assert upgrade(url) == ("0001", HEAD)
+    with Store(url) as store:
+        assert store.trial_records(exp) == before
+    assert check(url).problems == ()  # the indexes are those that the models name
+
+
+def test_a_failed_upgrade_changes_nothing(url, another):
     with Store(url) as store:
         fill(store, store.create_experiment(experiment()).id)
-    second("op.execute('SELECT * FROM nowhere')")
+    another("op.execute('SELECT * FROM nowhere')")
     with pytest.raises(StoreError, match="nowhere"):
         upgrade(url)
     engine = make_engine(parse_url(url), read_only=True)
     with engine.connect() as connection:
-        assert schema.revision_of(connection) == "0001"
+        assert schema.revision_of(connection) == HEAD
         columns = connection.exec_driver_sql("SELECT * FROM experiments").keys()
         assert "owner" not in columns
     engine.dispose()
 
 
-def test_an_upgrade_does_not_orphan_rows(sqlite_url, second):
+def test_an_upgrade_does_not_orphan_rows(sqlite_url, another):
     with Store(sqlite_url) as store:
         fill(store, store.create_experiment(experiment()).id)
-    second("op.execute('DELETE FROM trials')")  # foreign keys are off while tables are copied
+    another("op.execute('DELETE FROM trials')")  # foreign keys are off while tables are copied
     with pytest.raises(StoreError, match=r"was left as it was: row .* belongs to no row of trials"):
         upgrade(sqlite_url)
-    assert check(sqlite_url).revision == "0001"
+    assert check(sqlite_url).revision == HEAD
 
 
-def test_a_store_in_use_is_not_upgraded(url, second):
+def test_a_store_in_use_is_not_upgraded(url, another):
     with Store(url) as store:
         exp = store.create_experiment(experiment()).id
         with store.claim(exp):
-            second()
+            another()
             with pytest.raises(StoreError, match="in use by a run"):
                 upgrade(url)

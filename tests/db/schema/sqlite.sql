@@ -149,7 +149,7 @@ CREATE TABLE metrics (
 )
  WITHOUT ROWID;
 
-CREATE INDEX ix_metrics_source_id_value ON metrics (source_id, value);
+CREATE INDEX ix_metrics_source_id_trial_id_value ON metrics (source_id, trial_id, value);
 
 CREATE TABLE revisions (
   scope INTEGER NOT NULL, 
