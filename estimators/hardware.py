@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import SpecError, UnknownName
-from ..hw_models import Cost, HardwareModel, device_names, load_device, model_for
+from ..hw_models import Cost, HardwareModel, Workload, device_names, load_device, model_for
+from ..hw_models.dtypes import Dtype
 from ..spaces import Architecture, DecisionSpace
 from .complexity import Workloads
 from .estimator import Direction, Estimator, Metric, Metrics, Report
@@ -31,13 +32,28 @@ class DeviceChoice(BaseModel):
     Args:
         device: Name, or path of a device file.
         batch: Images at once.
+        dtype: Number format (`float32`, `float16`, `bfloat16`, `int8`); the device's own if left
+            out.
         as_: What metrics call it (`as` in a spec): `latency_ms@v100_b64`.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
     device: str
     batch: int = Field(default=1, ge=1)
+    dtype: Dtype | None = None
     as_: str | None = Field(default=None, alias="as", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
+class Target(NamedTuple):
+    """A device as metrics name it: its model, and what it is asked at."""
+
+    model: HardwareModel
+    batch: int
+    dtype: Dtype
+
+    def cost(self, workload: Workload, *, breakdown: bool) -> Cost:
+        """Return what a network costs there."""
+        return self.model.cost(workload, self.batch, dtype=self.dtype, breakdown=breakdown)
 
 
 class Hardware(Estimator):
@@ -62,7 +78,7 @@ class Hardware(Estimator):
     ) -> None:
         super().__init__(space, data)
         self._workloads = Workloads(space)
-        self.targets: dict[str, tuple[HardwareModel, int]] = {}
+        self.targets: dict[str, Target] = {}
         given: object = devices
         if isinstance(given, str) or not given:
             raise SpecError(f"devices must be a list of device names, got {devices!r}")
@@ -84,29 +100,36 @@ class Hardware(Estimator):
                 f"devices must have different names, got {target!r} twice; name one of them "
                 f"{{device: {choice.device}, as: other_name}}"
             )
-        self.targets[target] = (model_for(device), choice.batch)
+        model = model_for(device)
+        self.targets[target] = Target(
+            model, choice.batch, model.settled(choice.batch, choice.dtype)
+        )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """For each device, what its model gives."""
         found = []
-        for target, (model, batch) in self.targets.items():
+        for target, (model, batch, dtype) in self.targets.items():
             source = {
                 "kind": "model",
                 "source": model.device.name,
                 "family": model.device.family,
                 "calibrated": model.device.calibrated,
                 "batch": batch,
+                "dtype": dtype,
                 "version": model.version,
             }
             for name in model.provides:
                 unit, direction = _FIELDS[name]
-                found.append(Metric(f"{name}@{target}", unit, direction, provenance=source))
+                error = model.provenance(name).error_percent
+                known = {} if error is None else {"error_percent": error}
+                whence = {**source, **known}
+                found.append(Metric(f"{name}@{target}", unit, direction, provenance=whence))
         return tuple(found)
 
     def identity(self) -> dict[str, Any]:
         """Return the fingerprints of the models, which hold every number of their devices."""
-        return {t: [model.fingerprint, batch] for t, (model, batch) in self.targets.items()}
+        return {t: [m.fingerprint, batch, dtype] for t, (m, batch, dtype) in self.targets.items()}
 
     def evaluate(
         self,
@@ -119,9 +142,9 @@ class Hardware(Estimator):
         """Return the metrics of all devices; see `Estimator.evaluate`."""
         workload = self._workloads.of(architecture)
         metrics: Metrics = {}
-        for target, (model, batch) in self.targets.items():
-            cost = model.cost(workload, batch, breakdown=False)
-            for name in model.provides:
+        for target, asked in self.targets.items():
+            cost = asked.cost(workload, breakdown=False)
+            for name in asked.model.provides:
                 metrics[f"{name}@{target}"] = float(getattr(cost, name))
         return metrics
 
@@ -133,8 +156,7 @@ class Hardware(Estimator):
         """
         if target not in self.targets:
             raise UnknownName("target", target, self.targets)
-        model, batch = self.targets[target]
-        return model.cost(self._workloads.of(architecture), batch)
+        return self.targets[target].cost(self._workloads.of(architecture), breakdown=True)
 
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         """Return, for each device, the cost with its breakdown by layer."""

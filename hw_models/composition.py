@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from ..errors import TraceError
+from .dtypes import Dtype
 from .workload import Layer, MemoryProfile, Tensor, Workload
 
 NETWORK_INPUT = -1
@@ -122,6 +123,17 @@ class ComposedWorkload(Workload):
         self._labels, self._workloads, self._sources = labels, workloads, sources
         self.params = sum([w.params for w in workloads])
         self.weight_bytes = sum([w.weight_bytes for w in workloads])
+        self._casts: dict[str, Workload] = {}
+
+    @cached_property
+    def dtype(self) -> str:
+        """The floating-point format that its parts were traced in."""
+        return self._workloads[0].dtype
+
+    def _cast(self, dtype: Dtype) -> ComposedWorkload:
+        return ComposedWorkload(
+            self._labels, [w.cast(dtype) for w in self._workloads], self._sources
+        )
 
     @cached_property
     def macs(self) -> int:

@@ -11,12 +11,79 @@ from weakref import WeakKeyDictionary
 
 from ..errors import HardwareLimit, SpecError
 from ..jsonio import digest
+from .dtypes import DTYPES, Dtype
 from .workload import Layer, Workload
 
 if TYPE_CHECKING:
-    from .device import Device
+    from .device import Device, Validation
 
 Bottleneck: TypeAlias = Literal["compute", "memory", "overhead", "none"]
+
+
+Source: TypeAlias = Literal["analytic", "table", "fitted"]
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A limit of a device that a network breaks: one reason of its verdict.
+
+    Args:
+        resource: `sram`, `flash`, `memory`, `dsp`, `bram`, ...
+        needed: What the network needs of it.
+        limit: What the device has.
+        unit: Of both.
+        layer: The layer that needs most; empty where the whole network counts.
+        remedy: What would make it fit.
+    """
+
+    resource: str
+    needed: int
+    limit: int
+    unit: str
+    layer: str
+    remedy: str
+
+    @property
+    def violation(self) -> float:
+        """Excess relative to the limit."""
+        return (self.needed - self.limit) / self.limit if self.limit else float(self.needed)
+
+    def error(self, device: str) -> HardwareLimit:
+        """Return the error that says it."""
+        where = f", most at layer {self.layer!r}" if self.layer else ""
+        return HardwareLimit(
+            f"{device} has {self.limit:,} {self.unit} of {self.resource}; the network needs "
+            f"{self.needed:,}{where}: {self.remedy}",
+            layer=self.layer,
+            needed=self.needed,
+            limit=self.limit,
+            unit=self.unit,
+        )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a number of a model comes from, and how wrong it may be.
+
+    Args:
+        source: `analytic` (arithmetic on the device's numbers), `table` (sums of measured parts) or
+            `fitted` (coefficients fitted to measured networks).
+        model: Module and class, with its version.
+        device: The device's name.
+        calibrated: Whether the device's numbers were fitted to measurements.
+        validation: How the model did on measurements it had not seen; None: never compared.
+    """
+
+    source: Source
+    model: str
+    device: str
+    calibrated: bool
+    validation: Validation | None = None
+
+    @property
+    def error_percent(self) -> float | None:
+        """The error bar: mean absolute error in per cent of the measured value; None: unknown."""
+        return None if self.validation is None else self.validation.mape_percent
 
 
 @dataclass(frozen=True)
@@ -55,6 +122,7 @@ class Cost:
         area_mm2: Silicon of the accelerator.
         utilization: Share of the device's peak arithmetic that is used, 0 to 1.
         layers: The breakdown, in execution order; empty when it was not asked for.
+        excesses: The limits that the network breaks; only with `enforce=False`.
     """
 
     latency_ms: float
@@ -64,10 +132,19 @@ class Cost:
     area_mm2: float | None = None
     utilization: float | None = None
     layers: tuple[LayerCost, ...] = ()
+    excesses: tuple[Excess, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """The verdict: whether the device can run the network."""
+        return not self.excesses
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON values of what the model gives."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.fits:
+            del given["excesses"]
+        return given
 
 
 class HardwareModel(ABC):
@@ -79,6 +156,7 @@ class HardwareModel(ABC):
 
     version: ClassVar[str] = "1"  # raise it when the same workload gives other numbers than before
     provides: ClassVar[tuple[str, ...]] = ("latency_ms", "peak_memory_bytes")  # fields of Cost
+    source: ClassVar[Source] = "analytic"
 
     Numbers: ClassVar[type[Any]]  # a subclass of `device.Numbers`: what a device file must hold
 
@@ -88,19 +166,77 @@ class HardwareModel(ABC):
     def __reduce__(self) -> tuple[type[HardwareModel], tuple[Device]]:
         return (type(self), (self.device,))
 
+    @property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """The number formats that the device computes in; the first is what it takes unasked."""
+        return ("float32",)
+
     @abstractmethod
-    def cost(self, workload: Workload, batch: int = 1, *, breakdown: bool = True) -> Cost:
+    def cost(
+        self,
+        workload: Workload,
+        batch: int = 1,
+        *,
+        dtype: Dtype | None = None,
+        breakdown: bool = True,
+        enforce: bool = True,
+    ) -> Cost:
         """Return what `workload`, which was traced at batch 1, costs at `batch`.
 
         Args:
             workload: The network.
             batch: Images at once, at least 1.
+            dtype: Number format of weights and activations; None: the first of `dtypes`.
             breakdown: Whether the cost of each layer is wanted.
+            enforce: Whether a network that does not fit is an error; otherwise the cost says so in
+                `excesses`.
 
         Raises:
             HardwareLimit: If the network cannot run on the device at all.
-            SpecError: If `batch` is not a positive integer.
+            UnsupportedLayer: If it has a layer of a kind that the device cannot run, enforced or
+                not.
+            SpecError: If `batch` is not a positive integer, or the device does not compute in
+                `dtype`.
         """
+
+    def provenance(self, field: str) -> Provenance:
+        """Return where a field of `Cost` comes from, with its error bar."""
+        kind = type(self)
+        return Provenance(
+            source=self.source,
+            model=f"{kind.__module__}:{kind.__qualname__} {self.version}",
+            device=self.device.name,
+            calibrated=self.device.calibrated,
+            validation=self.device.validation.get(field),
+        )
+
+    def settled(self, batch: int, dtype: Dtype | None) -> Dtype:
+        """Return the number format to compute in; check both arguments of `cost`.
+
+        Raises:
+            SpecError: As `cost`.
+        """
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise SpecError(f"batch must be an integer of at least 1, got {batch!r}")
+        known = self.dtypes
+        if dtype is None:
+            return known[0]
+        if dtype not in known:
+            what = "computes in" if dtype in DTYPES else "takes a dtype of"
+            raise SpecError(
+                f"{self.device.name} {what} {', '.join(known)}, got {dtype!r}; choose one of these"
+            )
+        return dtype
+
+    def enforced(self, cost: Cost) -> Cost:
+        """Return `cost`, which breaks no limit.
+
+        Raises:
+            HardwareLimit: The worst of its excesses.
+        """
+        if cost.excesses:
+            raise max(cost.excesses, key=lambda e: e.violation).error(self.device.name)
+        return cost
 
     @property
     def fingerprint(self) -> str:
@@ -126,29 +262,38 @@ class SequentialModel(HardwareModel):
     def layer_cost(self, layer: Layer, batch: int) -> LayerCost:
         """Return the cost of one layer; its name may be left to the caller."""
 
-    def check(self, workload: Workload, batch: int) -> int:
-        """Return the peak memory in bytes; raise `HardwareLimit` where the device has less."""
-        return workload.peak_activation_bytes * batch + workload.weight_bytes
+    def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
+        """Return the peak memory in bytes, and the limits that it breaks."""
+        return workload.peak_activation_bytes * batch + workload.weight_bytes, ()
 
     def utilization(self, macs: int, latency_ms: float) -> float | None:
         """Return the share of the peak that `macs` in this time are; None where there is none."""
         return None
 
-    def cost(self, workload: Workload, batch: int = 1, *, breakdown: bool = True) -> Cost:
+    def cost(
+        self,
+        workload: Workload,
+        batch: int = 1,
+        *,
+        dtype: Dtype | None = None,
+        breakdown: bool = True,
+        enforce: bool = True,
+    ) -> Cost:
         """Return the sum over the layers; see `HardwareModel.cost`."""
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise SpecError(f"batch must be an integer of at least 1, got {batch!r}")
-        memory = self.check(workload, batch)
+        workload = workload.cast(self.settled(batch, dtype))
+        memory, excesses = self.memory(workload, batch)
         pieces = [self._layers(piece, batch) for _, piece in workload.pieces]
         latency = fsum([c.latency_ms for piece in pieces for c in piece])
         energies = [c.energy_mj for piece in pieces for c in piece if c.energy_mj is not None]
-        return Cost(
+        cost = Cost(
             latency_ms=latency,
             peak_memory_bytes=memory,
             energy_mj=fsum(energies) if "energy_mj" in self.provides else None,
             utilization=self.utilization(workload.macs * batch, latency),
             layers=self._named(workload, pieces) if breakdown else (),
+            excesses=excesses,
         )
+        return self.enforced(cost) if enforce else cost
 
     def _layers(self, piece: Workload, batch: int) -> tuple[LayerCost, ...]:
         batches = self._known.setdefault(piece, {})
@@ -165,14 +310,3 @@ class SequentialModel(HardwareModel):
             LayerCost(**{**vars(cost), "name": layer.name})
             for cost, layer in zip(costs, workload.layers, strict=True)
         )
-
-
-def memory_limit(device: str, layer: str, needed_bytes: int, limit_bytes: int) -> HardwareLimit:
-    """Return the error of a network that needs more memory than the device has."""
-    return HardwareLimit(
-        f"{device} has {limit_bytes:,} bytes of memory; the network needs {needed_bytes:,}, most "
-        f"at layer {layer!r}: choose a smaller network, input or batch",
-        layer=layer,
-        needed_bytes=needed_bytes,
-        limit_bytes=limit_bytes,
-    )

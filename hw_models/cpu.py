@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from ..errors import SpecError
-from .cost import Bottleneck, LayerCost, SequentialModel, memory_limit
+from .cost import Bottleneck, Excess, LayerCost, SequentialModel
 from .device import Device, Number, Numbers, measures
 from .workload import Layer, Workload
 
@@ -74,12 +74,14 @@ class CpuModel(SequentialModel):
         latency = self.overhead_ms + work_ms
         return LayerCost(layer.name, layer.kind, latency, None, macs, moved, bottleneck)
 
-    def check(self, workload: Workload, batch: int) -> int:
+    def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return weights plus the peak of activations, in bytes."""
-        needed = super().check(workload, batch)
-        if needed > self.memory_bytes:
-            raise memory_limit(self.device.name, workload.peak_layer, needed, self.memory_bytes)
-        return needed
+        needed, _ = super().memory(workload, batch)
+        if needed <= self.memory_bytes:
+            return needed, ()
+        remedy = "choose a smaller network, input or batch"
+        layer = workload.peak_layer
+        return needed, (Excess("memory", needed, self.memory_bytes, "bytes", layer, remedy),)
 
     def utilization(self, macs: int, latency_ms: float) -> float | None:
         """Return achieved over peak FLOP/s."""

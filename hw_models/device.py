@@ -7,7 +7,7 @@ through the entry-point group `netloom.devices`; families through `netloom.devic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -81,6 +81,32 @@ def measures(what: str, *, positive: bool = True) -> AfterValidator:
     return AfterValidator(check)
 
 
+class Validation(BaseModel):
+    """How a model did against measurements that it had not seen.
+
+    Args:
+        n: How many networks it was compared on.
+        mape_percent: Mean absolute error in per cent of the measured value.
+        spearman: Rank correlation with the measurements.
+        kendall: Likewise, tau-b.
+        within_5_percent: Share of networks, in per cent, predicted within 5 % of the measurement.
+        within_10_percent: Likewise, 10 %.
+        noise_ceiling: Spearman correlation that a perfect model could reach, where repeats are
+            known.
+        source: Which networks, measured how, and by which protocol compared.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    n: int = Field(ge=2)
+    mape_percent: float = Field(ge=0)
+    spearman: float | None = Field(default=None, ge=-1, le=1)
+    kendall: float | None = Field(default=None, ge=-1, le=1)
+    within_5_percent: float | None = Field(default=None, ge=0, le=100)
+    within_10_percent: float | None = Field(default=None, ge=0, le=100)
+    noise_ceiling: float | None = Field(default=None, ge=0, le=1)
+    source: str = Field(min_length=10)
+
+
 class Numbers(BaseModel):
     """What a family needs to know of a device; each family declares its own fields."""
 
@@ -95,6 +121,7 @@ class _File(BaseModel):
     calibrated: bool
     notes: str = ""
     numbers: dict[str, Any]
+    validation: dict[str, Validation] = {}
 
 
 @dataclass(frozen=True)
@@ -108,6 +135,7 @@ class Device:
         calibrated: Whether its numbers were fitted to measured networks.
         notes: What to know before believing its numbers.
         numbers: The family's numbers.
+        validation: For fields of `Cost`, how the model did against measurements.
         origin: The file it came from, for messages.
     """
 
@@ -117,6 +145,7 @@ class Device:
     calibrated: bool
     notes: str
     numbers: Numbers
+    validation: Mapping[str, Validation] = field(default_factory=dict, hash=False)
     origin: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,6 +157,9 @@ class Device:
             "calibrated": self.calibrated,
             "notes": self.notes,
             "numbers": self.numbers.model_dump(exclude_none=True),
+            "validation": {
+                name: found.model_dump(exclude_none=True) for name, found in self.validation.items()
+            },
         }
 
 
@@ -207,7 +239,8 @@ def _read(path: str) -> Device:
     except SpecProblems as error:
         problems = [Problem(p.path, p.message, place(p.path)) for p in error.problems]
         raise SpecProblems(problems) from error
-    return Device(**{**file.model_dump(), "numbers": numbers}, origin=path)
+    facts = {**dict(file), "numbers": numbers}
+    return Device(**facts, origin=path)
 
 
 def _family(name: str) -> type[Numbers]:

@@ -96,6 +96,24 @@ class HardwareContract:
         with pytest.raises(SpecError, match="batch"):
             self.make().cost(self.workload(), batch)
 
+    def test_the_first_number_format_is_the_default(self) -> None:
+        model, workload = self.make(), self.workload()
+        assert model.cost(workload) == model.cost(workload, dtype=model.dtypes[0])
+        with pytest.raises(SpecError, match=f"{model.dtypes[0]}.*got 'int3'"):
+            model.cost(workload, dtype="int3")  # type: ignore[arg-type]
+
+    def test_what_fits_breaks_no_limit(self) -> None:
+        cost = self.make().cost(self.workload(), enforce=False)
+        assert cost.fits
+        assert cost == self.make().cost(self.workload())
+
+    def test_numbers_say_where_they_come_from(self) -> None:
+        model = self.make()
+        for name in model.provides:
+            found = model.provenance(name)
+            assert found.source in ("analytic", "table", "fitted")
+            assert found.device == model.device.name
+
     @pytest.mark.parametrize("sizes", [{"channels": 16}, {"side": 16}, {"blocks": 3}])
     def test_a_larger_network_is_not_cheaper(self, sizes: dict[str, int]) -> None:
         model = self.make()

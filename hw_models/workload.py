@@ -6,10 +6,13 @@ models read it. Numbers in it hold for the traced example input, which has batch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
 
 WORKLOAD_VERSION = 1  # raise it when the same network gives other numbers than before
 
@@ -141,6 +144,7 @@ class Workload:
         self._layers, self._tensors = tuple(layers), tuple(tensors)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self.params, self.weight_bytes = params, weight_bytes
+        self._casts: dict[str, Workload] = {}
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -179,6 +183,50 @@ class Workload:
     def macs(self) -> int:
         """Multiply-adds of all convolutions, linear layers and matrix products."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def dtype(self) -> str:
+        """The floating-point format it was traced in: that of the first such tensor."""
+        return next((t.dtype for t in self.tensors if t.dtype in FLOAT_BYTES), "float32")
+
+    def cast(self, dtype: Dtype) -> Workload:
+        """Return the same network with floating-point tensors and weights in another format.
+
+        Tensors of integers keep theirs. The same object is returned for the same format.
+        """
+        if dtype == self.dtype:
+            return self
+        known = self._casts.get(dtype)
+        if known is None:
+            known = self._casts[dtype] = self._cast(dtype)
+        return known
+
+    def _cast(self, dtype: Dtype) -> Workload:
+        def scaled(size_bytes: int) -> int:
+            return size_bytes * DTYPE_BYTES[dtype] // FLOAT_BYTES[self.dtype]
+
+        tensors = [
+            t._replace(dtype=dtype, size_bytes=math.prod(t.shape) * DTYPE_BYTES[dtype])
+            if t.dtype in FLOAT_BYTES
+            else t
+            for t in self.tensors
+        ]
+        layers = [
+            layer._replace(
+                weight_bytes=scaled(layer.weight_bytes),
+                input_bytes=sum([tensors[i].size_bytes for i in layer.inputs]),
+                output_bytes=sum([tensors[i].size_bytes for i in layer.outputs]),
+            )
+            for layer in self.layers
+        ]
+        return Workload(
+            layers,
+            tensors,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            params=self.params,
+            weight_bytes=scaled(self.weight_bytes),
+        )
 
     @cached_property
     def live_bytes(self) -> tuple[int, ...]:

@@ -56,8 +56,8 @@ class Evaluation:
 
     def limit(self, error: HardwareLimit) -> None:
         """Turn into an infeasible evaluation: a device cannot run the network."""
-        excess = error.violation if error.limit_bytes else float(error.needed_bytes)
-        self.status, self.violation = "infeasible", self.violation + max(excess, _LEAST)
+        self.status = "infeasible"
+        self.violation += max(error.violation, _LEAST)
         self.error = one_line(error)
 
 

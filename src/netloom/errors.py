@@ -5,6 +5,7 @@
     |   +-- UnknownName         2   a name that no registry knows (lists the closest ones)
     +-- InvalidArchitecture     2   an architecture that its space does not hold
     +-- HardwareLimit           1   a network that cannot run on a device at all
+    |   +-- UnsupportedLayer    1   because of one of its layers
     +-- EvaluationError         1   an estimator could not give its metrics
     |   +-- StopTrial           -   raised by `report` to end a trial early: not a failure
     |   +-- TraceError          1   a network whose workload cannot be captured without data
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class NetloomError(Exception):
@@ -67,18 +68,37 @@ class HardwareLimit(NetloomError):
     Args:
         message: Rule, value, remedy.
         layer: Name of the layer that breaks the limit.
-        needed_bytes: What the layer (or the network) needs.
-        limit_bytes: What the device has.
+        needed: What the layer (or the network) needs.
+        limit: What the device has.
+        unit: Of both.
     """
 
-    def __init__(self, message: str, *, layer: str, needed_bytes: int, limit_bytes: int) -> None:
-        self.layer, self.needed_bytes, self.limit_bytes = layer, needed_bytes, limit_bytes
+    def __init__(
+        self, message: str, *, layer: str, needed: int, limit: int, unit: str = "bytes"
+    ) -> None:
+        self.layer, self.needed, self.limit, self.unit = layer, needed, limit, unit
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_revive, (type(self), self.args, self.__dict__))
 
     @property
     def violation(self) -> float:
         """Excess relative to the limit, as constraint violations are measured."""
-        return (self.needed_bytes - self.limit_bytes) / self.limit_bytes
+        return (self.needed - self.limit) / self.limit if self.limit else float(self.needed)
+
+
+def _revive(kind: type[HardwareLimit], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class UnsupportedLayer(HardwareLimit):
+    """A device cannot run a kind of layer, whatever its size; says what would make it runnable."""
+
+    def __init__(self, message: str, *, layer: str) -> None:
+        super().__init__(message, layer=layer, needed=1, limit=0, unit="layers")
 
 
 class EvaluationError(NetloomError):

@@ -106,9 +106,9 @@ def test_a_network_that_does_not_fit_is_refused_with_the_excess(model):
         model.cost(wide)
     error = caught.value
     assert error.layer == "block0.relu"
-    assert error.needed_bytes == wide.peak_activation_bytes + wide.weight_bytes
-    assert error.limit_bytes == 1024**2
-    assert error.violation == pytest.approx(error.needed_bytes / 1024**2 - 1)
+    assert error.needed == wide.peak_activation_bytes + wide.weight_bytes
+    assert error.limit == 1024**2
+    assert error.violation == pytest.approx(error.needed / 1024**2 - 1)
     small = toy_network(channels=16)
     model.cost(small)
     with pytest.raises(HardwareLimit):

@@ -126,3 +126,22 @@ def test_a_buffer_filled_in_forward_is_an_activation():
 def test_nothing_but_a_view_of_the_input():
     assert live(nn.Identity(), 1, 16) == (64,)
     assert trace(nn.Identity(), torch.zeros(1, 16)).peak_layer == ""
+
+
+def test_another_number_format_changes_bytes_alone():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
+    full = trace(network, torch.zeros(1, 3, 8, 8))
+    assert (full.dtype, full.cast("float32")) == ("float32", full)
+    half, small = full.cast("bfloat16"), full.cast("int8")
+    assert half is full.cast("bfloat16")
+    assert (half.macs, half.params) == (small.macs, small.params) == (full.macs, full.params)
+    assert small.weight_bytes == full.params
+    assert half.peak_activation_bytes == 2 * 2 * 8 * 36  # the map and its ReLU
+    assert small.layers[0].input_bytes == 3 * 64
+    assert small.layers[0].weight_bytes == 8 * 27 + 8
+    assert [t.dtype for t in small.tensors] == ["int8"] * len(small.tensors)
+
+
+def test_integers_keep_their_format():
+    table = trace(nn.Embedding(100, 4), torch.zeros(1, 5, dtype=torch.long)).cast("float16")
+    assert [t.size_bytes for t in table.tensors] == [5 * 8, 5 * 4 * 2]

@@ -68,7 +68,7 @@ class Cost(Estimator):
         if self.broken is not None and total == self.broken:
             raise ValueError(f"the sum is {total}\nand that is bad")
         if self.limit is not None and total > self.limit:
-            raise HardwareLimit("too big", layer="x", needed_bytes=total, limit_bytes=self.limit)
+            raise HardwareLimit("too big", layer="x", needed=total, limit=self.limit)
         spread = len(set(architecture.values()))
         return {"cost": float(total), "gain": total + math.sin(total) + spread}
 
