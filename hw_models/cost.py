@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -72,6 +72,8 @@ class Provenance:
         device: The device's name.
         calibrated: Whether the device's numbers were fitted to measurements.
         validation: How the model did on measurements it had not seen; None: never compared.
+        derived_from: The field of `Cost` that the number is a constant multiple of; empty for a
+            number of its own.
     """
 
     source: Source
@@ -79,6 +81,7 @@ class Provenance:
     device: str
     calibrated: bool
     validation: Validation | None = None
+    derived_from: str = ""
 
     @property
     def error_percent(self) -> float | None:
@@ -121,6 +124,8 @@ class Cost:
         flash_bytes: What the network occupies in non-volatile memory.
         area_mm2: Silicon of the accelerator.
         utilization: Share of the device's peak arithmetic that is used, 0 to 1.
+        throughput_per_s: Inputs per second when one follows the other without a pause, for
+            devices that work on several at a time.
         layers: The breakdown, in execution order; empty when it was not asked for.
         excesses: The limits that the network breaks; only with `enforce=False`.
     """
@@ -131,6 +136,7 @@ class Cost:
     flash_bytes: int | None = None
     area_mm2: float | None = None
     utilization: float | None = None
+    throughput_per_s: float | None = None
     layers: tuple[LayerCost, ...] = ()
     excesses: tuple[Excess, ...] = ()
 
@@ -157,6 +163,8 @@ class HardwareModel(ABC):
     version: ClassVar[str] = "1"  # raise it when the same workload gives other numbers than before
     provides: ClassVar[tuple[str, ...]] = ("latency_ms", "peak_memory_bytes")  # fields of Cost
     source: ClassVar[Source] = "analytic"
+    # field of Cost -> the field it is a constant multiple of: no objective beside that one
+    proportional: ClassVar[Mapping[str, str]] = {}
 
     Numbers: ClassVar[type[Any]]  # a subclass of `device.Numbers`: what a device file must hold
 
@@ -208,6 +216,7 @@ class HardwareModel(ABC):
             device=self.device.name,
             calibrated=self.device.calibrated,
             validation=self.device.validation.get(field),
+            derived_from=self.proportional.get(field, ""),
         )
 
     def settled(self, batch: int, dtype: Dtype | None) -> Dtype:

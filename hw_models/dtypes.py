@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
+Dtype: TypeAlias = Literal["float32", "float16", "bfloat16", "int16", "int8"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 FLOAT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+DTYPE_BYTES: dict[Dtype, int] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "int8": 1,
+}
