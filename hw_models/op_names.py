@@ -6,6 +6,8 @@ import re
 
 from .workload import Kind
 
+MUL_ZERO = "mul_zero"  # x * 0: a result that needs no x, where a runtime folds it
+
 
 def words(text: str) -> tuple[str, ...]:
     """Return the words of a text."""

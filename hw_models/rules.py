@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .op_names import ACTIVATIONS, ELEMENTWISE, VIEW_GETTERS, VIEWS
+from .op_names import ACTIVATIONS, ELEMENTWISE, MUL_ZERO, VIEW_GETTERS, VIEWS
 from .recorder import Recorder, tensors_in
 from .workload import Kind
 
 Rule: TypeAlias = Callable[..., Any]
+_PRODUCTS = ("mul", "imul", "rmul", "multiply")
 
 
 def conv_kind(kernel: Sequence[int], groups: int, in_channels: int) -> Kind:
@@ -257,7 +258,10 @@ def _binary(kind: Kind) -> Rule:
         if shape is None or (inside and (rec.is_weight(input) or shape != input.shape)):
             return NotImplemented
         out = input if inside else _shaped(rec, shape, operands)
-        rec.layer(kind, name.strip("_"), operands, (out,))
+        op = name.strip("_")
+        if op in _PRODUCTS and not isinstance(other, Tensor) and other == 0:
+            op = MUL_ZERO
+        rec.layer(kind, op, operands, (out,))
         return out
 
     return rule

@@ -426,3 +426,12 @@ def test_a_network_that_reads_its_buffers_is_built_with_them():
     assert trace_built(Sized, torch.zeros(1, 4)).macs == 16
     with pytest.raises(TraceError, match="reduction dim"):
         trace_built(Sized, torch.zeros(1, 5))
+
+
+def test_a_product_with_zero_is_called_by_its_own_name():
+    class Zero(nn.Module):
+        def forward(self, x):
+            return x * 0.0 + 0 * x + x * 2
+
+    ops = [layer.op for layer in trace(Zero(), torch.zeros(1, 4)).layers if layer.kind == "mul"]
+    assert ops == ["mul_zero", "mul_zero", "mul"]
