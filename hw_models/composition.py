@@ -7,12 +7,13 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 from ..errors import TraceError
 from .dtypes import Dtype
+from .graph import in_place
 from .workload import Layer, MemoryProfile, Tensor, Workload
 
 NETWORK_INPUT = -1
@@ -145,6 +146,11 @@ class ComposedWorkload(Workload):
         """The labelled workloads of the parts, in execution order."""
         return tuple(zip(self._labels, self._workloads, strict=True))
 
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """For each part, where its inputs come from: the position of a part, or -1."""
+        return tuple(self._sources)
+
     @cached_property
     def peak_activation_bytes(self) -> int:
         """Largest number of bytes of activations alive at once (no allocator, no fusion)."""
@@ -185,9 +191,10 @@ def _join(
     layers: list[Layer] = []
     consumers: list[list[int]] = [[]]
     results: list[int] = []
+    image = 0
     for label, work, source in zip(labels, workloads, sources, strict=True):
         offset = len(layers)
-        given = [0 if s == NETWORK_INPUT else results[s] for s in source]
+        given = [image if s == NETWORK_INPUT else results[s] for s in source]
         place = dict(zip(work.inputs, given, strict=True))
         for index, tensor in enumerate(work.tensors):
             if index in place:
@@ -209,8 +216,28 @@ def _join(
             for index in set(read):
                 consumers[index].append(number)
         results.append(place[work.outputs[0]])
+        if renamed := _overwritten(work, place):
+            image = renamed.get(image, image)
+            results = [renamed.get(i, i) for i in results]
     joined = [t._replace(consumers=tuple(c)) for t, c in zip(tensors, consumers, strict=True)]
     return tuple(layers), tuple(joined), results[-1]
+
+
+def _overwritten(work: Workload, place: Mapping[int, int]) -> dict[int, int]:
+    """Return the inputs that a part overwrites in place, with the tensors that they become.
+
+    Who reads such an input after the part reads what the part wrote.
+    """
+    last = {index: index for index in work.inputs}  # the name of each input's object by now
+    for layer in work.layers:
+        if in_place(layer, work.tensors):
+            for given, now in last.items():
+                if now in layer.inputs and len(layer.outputs) == 1:
+                    written = layer.outputs[0]
+                    same = work.tensors[written].shape == work.tensors[given].shape
+                    if same and work.tensors[written].storage == work.tensors[given].storage:
+                        last[given] = written
+    return {place[given]: place[now] for given, now in last.items() if now != given}
 
 
 def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:

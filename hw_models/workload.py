@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
+from .graph import depends_on, reaches_output
 
 WORKLOAD_VERSION = 1  # raise it when the same network gives other numbers than before
 
@@ -179,6 +180,26 @@ class Workload:
         """
         return (("", self),)
 
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """For each piece, where its inputs come from: the position of a piece, or -1."""
+        return ((-1,) * len(self.inputs),)
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What others worked out about this workload, to be kept as long as it lives."""
+        return {}
+
+    @cached_property
+    def reaches_output(self) -> tuple[bool, ...]:
+        """For each layer, whether a path leads from it to an output; exporters drop the others."""
+        return reaches_output(self.layers, self.tensors, self.outputs)
+
+    @cached_property
+    def depends_on_input(self) -> tuple[bool, ...]:
+        """For each layer, whether its result depends on an input; the others are constants."""
+        return depends_on(self.layers, self.tensors, self.inputs)
+
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of all convolutions, linear layers and matrix products."""
@@ -258,6 +279,9 @@ class Workload:
         """Name of the first layer at which the peak is reached (empty for no layers)."""
         step = self.live_bytes.index(self.peak_activation_bytes)
         return self.layers[max(step - 1, 0)].name if self.layers else ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "memo"}
 
     def __repr__(self) -> str:
         return (

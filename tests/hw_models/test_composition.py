@@ -13,6 +13,7 @@ from torch import nn
 
 from netloom.errors import TraceError
 from netloom.hw_models import PartCache, compose, model_for, trace
+from netloom.hw_models.fusion import RUNTIMES, fusion_groups, kernels
 
 SHAPE = (1, 4, 8, 8)
 
@@ -56,6 +57,12 @@ class Network(nn.Module):
 
 
 MODULES = {
+    "norm": lambda: nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)),
+    "clip": lambda: nn.ReLU6(),
+    "pad": lambda: nn.Sequential(nn.Conv2d(4, 4, 3), nn.ZeroPad2d(1)),
+    "scores": lambda: Calls(lambda x: x @ x.transpose(-1, -2)),
+    "softmax": lambda: nn.Softmax(-1),
+    "product": lambda: Calls(lambda x, y: x @ y),
     "conv": lambda: nn.Conv2d(4, 4, 3, padding=1),
     "double": lambda: nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1)),
     "wide": lambda: nn.Sequential(nn.Conv2d(4, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 4, 1)),
@@ -69,6 +76,12 @@ MODULES = {
     "second": lambda: Calls(lambda x, y: torch.relu(y)),
 }
 GRAPHS = {
+    "convolution and norm, activation": ["norm -1", "clip 0", "conv 1", "clip 2", "clip 3"],
+    "convolution and norm, sum": ["norm -1", "norm 0", "add 0 1", "clip 2", "norm 3", "add 3 4"],
+    "padding before a convolution": ["pad -1", "conv 0", "pad 1", "add 2 2"],
+    "attention": ["norm -1", "scores 0", "softmax 1", "product 2 0", "clip 3"],
+    "a softmax without a product": ["norm -1", "scores 0", "softmax 1", "clip 2"],
+    "a softmax far from its product": ["scores -1", "clip 0", "view 1", "softmax 2", "product 3 0"],
     "chain": ["conv -1", "double 0", "wide 1"],
     "residual": ["conv -1", "double 0", "add 0 1"],
     "long shortcut": ["conv -1", "wide 0", "wide 1", "conv 2", "add 3 0"],
@@ -116,6 +129,12 @@ def test_composed_equals_traced(graph, cache):
     assert signatures[0] == signatures[1]
     assert composed.live_bytes == traced.live_bytes
     assert composed.peak_activation_bytes == traced.peak_activation_bytes
+    assert composed.reaches_output == traced.reaches_output
+    assert composed.depends_on_input == traced.depends_on_input
+    for runtime in RUNTIMES:
+        assert fusion_groups(composed, runtime) == fusion_groups(traced, runtime), runtime
+        moved = [Counter(k.signature for k in kernels(w, runtime)) for w in (composed, traced)]
+        assert moved[0] == moved[1], runtime
     model = model_for("cpu_generic")
     costs = [model.cost(w, breakdown=False) for w in (composed, traced)]
     assert costs[0] == costs[1]
