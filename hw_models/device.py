@@ -1,7 +1,8 @@
 """Devices are data: one YAML file each, every number with its unit and its source.
 
-A file of a known family needs no code. Files are found by name in `devices/`, by path, and
-through the entry-point group `netloom.devices`; families through `netloom.device_families`.
+A file of a known family needs no code. Files are found by name in `devices/` and in the folders of
+users (`device_folders.py`), by path, and through the entry-point group `netloom.devices`; families
+through `netloom.device_families`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,23 @@ from ..errors import SpecError, UnknownName
 from ..options import Problem, SpecProblems, validate
 from ..registry import Registry
 from .cost import HardwareModel
+from .device_folders import user_devices
 from .marked_yaml import read_marked
 
 FAMILIES = Registry(
-    "device family", "netloom.device_families", {"cpu": "netloom.hw_models.cpu:CpuModel"}
+    "device family",
+    "netloom.device_families",
+    {
+        "array": "netloom.hw_models.asic.array:SpatialArrayModel",
+        "cpu": "netloom.hw_models.cpu:CpuModel",
+        "eyeriss": "netloom.hw_models.asic.eyeriss:EyerissModel",
+        "fpga": "netloom.hw_models.fpga.tiled:TiledModel",
+        "fpga_pipeline": "netloom.hw_models.fpga.pipeline:PipelineModel",
+        "gpu": "netloom.hw_models.gpu:GpuModel",
+        "maestro": "netloom.hw_models.asic.maestro:MaestroModel",
+        "mcu": "netloom.hw_models.mcu:McuModel",
+        "systolic": "netloom.hw_models.asic.systolic:SystolicModel",
+    },
 )
 _PLUGINS = Registry("device", "netloom.devices", {})
 
@@ -34,16 +48,41 @@ UNITS: dict[str, tuple[str, float]] = {
     "FLOP/cycle": ("FLOP per cycle", 1.0),
     "GFLOP/s": ("FLOP per second", 1e9),
     "TFLOP/s": ("FLOP per second", 1e12),
+    "TOP/s": ("FLOP per second", 1e12),
+    "TB/s": ("bytes per second", 1e12),
+    "share": ("share", 1.0),
+    "percent": ("share", 0.01),
     "MB/s": ("bytes per second", 1e6),
     "GB/s": ("bytes per second", 1e9),
     "ns": ("time", 1e-9),
     "us": ("time", 1e-6),
     "ms": ("time", 1e-3),
     "bytes": ("memory", 1.0),
+    "GB": ("memory", 1e9),
     "KiB": ("memory", 1024.0),
     "MiB": ("memory", 1024.0**2),
     "GiB": ("memory", 1024.0**3),
     "cores": ("cores", 1.0),
+    "PEs": ("processing elements", 1.0),
+    "lanes": ("lanes", 1.0),
+    "words": ("words", 1.0),
+    "elements/cycle": ("elements per cycle", 1.0),
+    "bytes/cycle": ("bytes per cycle", 1.0),
+    "DSP": ("DSP slices", 1.0),
+    "DSP/MAC": ("DSP slices per multiply-add", 1.0),
+    "BRAM18": ("block RAMs", 1.0),
+    "BRAM36": ("block RAMs", 2.0),
+    "ports": ("ports", 1.0),
+    "bits": ("bits", 1.0),
+    "cycles": ("cycles", 1.0),
+    "cycles/MAC": ("cycles per MAC", 1.0),
+    "cycles/output": ("cycles per output", 1.0),
+    "V": ("voltage", 1.0),
+    "mW": ("power", 1e-3),
+    "mJ": ("energy", 1e-3),
+    "W": ("power", 1.0),
+    "pJ": ("energy", 1e-12),
+    "pJ/byte": ("energy per byte", 1e-12),
 }
 
 
@@ -168,7 +207,7 @@ Source: TypeAlias = "str | Path | Device"
 
 def device_names() -> list[str]:
     """Return the names of all devices, sorted; reads no file."""
-    return sorted({*_builtin(), *_PLUGINS.names()})
+    return sorted({*_builtin(), *_PLUGINS.names(), *user_devices()})
 
 
 def shipped_devices() -> list[str]:
@@ -204,6 +243,8 @@ def load_device(device: Source) -> Device:
     if text in _PLUGINS:
         found = _PLUGINS.get(text)
         return load_device(found() if callable(found) else found)
+    if file := user_devices().get(text):
+        return _read_named(text, file)
     raise UnknownName("device", text, device_names())
 
 
@@ -223,6 +264,17 @@ def _builtin() -> Mapping[str, str]:
     folder = files(__package__) / "devices"
     found = (entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
     return {name.removesuffix(".yaml"): str(folder / name) for name in found}
+
+
+def _read_named(name: str, file: Path) -> Device:
+    """Read a file that its name led to; metrics are called as the file says, so both must agree."""
+    device = _read(str(file))
+    if device.name != name:
+        raise SpecError(
+            f"a device file is called as the device in it, got {device.name!r} in {file}; rename "
+            "one of them"
+        )
+    return device
 
 
 def _read(path: str) -> Device:
