@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import SpecError, UnknownName
-from ..hw_models import Cost, HardwareModel, Workload, device_names, load_device, model_for
+from ..hw_models import (
+    Cost,
+    Device,
+    HardwareModel,
+    Workload,
+    device_names,
+    load_device,
+    model_for,
+)
 from ..hw_models.dtypes import Dtype
 from ..spaces import Architecture, DecisionSpace
 from .complexity import Workloads
@@ -16,13 +24,14 @@ from .estimator import Direction, Estimator, Metric, Metrics, Report
 from .tables import measured_devices
 
 # field of Cost -> (unit, direction)
-_FIELDS: dict[str, tuple[str, Direction]] = {
+FIELDS: dict[str, tuple[str, Direction]] = {
     "latency_ms": ("ms", "minimize"),
     "peak_memory_bytes": ("bytes", "minimize"),
     "energy_mj": ("mJ", "minimize"),
     "flash_bytes": ("bytes", "minimize"),
     "area_mm2": ("mm2", "minimize"),
     "utilization": ("", "maximize"),
+    "throughput_per_s": ("/s", "maximize"),
 }
 
 
@@ -78,32 +87,10 @@ class Hardware(Estimator):
     ) -> None:
         super().__init__(space, data)
         self._workloads = Workloads(space)
-        self.targets: dict[str, Target] = {}
         given: object = devices
         if isinstance(given, str) or not given:
             raise SpecError(f"devices must be a list of device names, got {devices!r}")
-        for entry in devices:
-            self._add(_choice(entry))
-
-    def _add(self, choice: DeviceChoice) -> None:
-        try:
-            device = load_device(choice.device)
-        except UnknownName as error:
-            unknown = UnknownName("device", choice.device, device_names())
-            if spaces := measured_devices().get(choice.device):
-                text = f"it is not modelled, but measured on {', '.join(spaces)}: use tabular"
-                raise SpecError(f"{unknown}; {text}") from error
-            raise unknown from error
-        target = choice.as_ or device.name
-        if target in self.targets:
-            raise SpecError(
-                f"devices must have different names, got {target!r} twice; name one of them "
-                f"{{device: {choice.device}, as: other_name}}"
-            )
-        model = model_for(device)
-        self.targets[target] = Target(
-            model, choice.batch, model.settled(choice.batch, choice.dtype)
-        )
+        self.targets = chosen_targets([_choice(entry) for entry in devices])
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -120,7 +107,7 @@ class Hardware(Estimator):
                 "version": model.version,
             }
             for name in model.provides:
-                unit, direction = _FIELDS[name]
+                unit, direction = FIELDS[name]
                 error = model.provenance(name).error_percent
                 known = {} if error is None else {"error_percent": error}
                 whence = {**source, **known}
@@ -161,6 +148,39 @@ class Hardware(Estimator):
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         """Return, for each device, the cost with its breakdown by layer."""
         return {target: self.cost(architecture, target).to_dict() for target in self.targets}
+
+
+def chosen_targets(choices: Iterable[DeviceChoice]) -> dict[str, Target]:
+    """Return the devices by the name that metrics use.
+
+    Raises:
+        SpecError: If there is no such device, two have one name, or one does not compute in the
+            number format asked for.
+    """
+    targets: dict[str, Target] = {}
+    for choice in choices:
+        device = _device(choice.device)
+        name = choice.as_ or device.name
+        if name in targets:
+            raise SpecError(
+                f"devices must have different names, got {name!r} twice; name one of them "
+                f"{{device: {choice.device}, as: other_name}}"
+            )
+        model = model_for(device)
+        targets[name] = Target(model, choice.batch, model.settled(choice.batch, choice.dtype))
+    return targets
+
+
+def _device(name: str) -> Device:
+    """Return a device; one that only tables know is an error that says so."""
+    try:
+        return load_device(name)
+    except UnknownName as error:
+        unknown = UnknownName("device", name, device_names())
+        if spaces := measured_devices().get(name):
+            text = f"it is not modelled, but measured on {', '.join(spaces)}: use tabular"
+            raise SpecError(f"{unknown}; {text}") from error
+        raise unknown from error
 
 
 def _choice(entry: str | DeviceChoice | Mapping[str, Any]) -> DeviceChoice:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .composition import ComposedWorkload, PartCache, compose
     from .cost import Cost, HardwareModel, LayerCost, SequentialModel
     from .device import Device, Number, device_names, load_device, model_for, register_device
+    from .network_files import read_network
     from .tracer import trace
     from .workload import Layer, Tensor, Workload
 
@@ -31,6 +32,7 @@ _LAZY = {
     "device_names": ".device",
     "load_device": ".device",
     "model_for": ".device",
+    "read_network": ".network_files",
     "register_device": ".device",
     "trace": ".tracer",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "device_names",
     "load_device",
     "model_for",
+    "read_network",
     "register_device",
     "trace",
 ]

@@ -11,6 +11,7 @@ from .. import __version__
 from .commands import (
     catalog,
     dashboard,
+    devices,
     doctor,
     estimate,
     init,
@@ -62,6 +63,7 @@ for _module in (
     estimate,
     spaces,
     catalog,
+    devices,
     dashboard,
     trials,
     manage,

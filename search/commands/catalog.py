@@ -1,4 +1,4 @@
-"""`netloom strategies | estimators | devices`: what there is, and its options."""
+"""`netloom strategies | estimators`: what there is, and its options."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from .common import JsonOption, command, emit, emit_facts, emit_json, emit_table
 if TYPE_CHECKING:
     from ...registry import Registry
 
-_DEVICE_KEYS = ("name", "family", "title", "calibrated")
-
 _ABOUT = "Show one, with its options."
 
 
@@ -24,7 +22,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "strategies", "netloom strategies nsga2")(strategies)
     command(app, "estimators", "netloom estimators training")(estimators)
-    command(app, "devices", "netloom devices cpu_generic")(devices)
 
 
 def strategies(
@@ -105,58 +102,6 @@ def estimators(
         return
     cells = [[r["name"], _yes(r.get("cheap")), _yes(r.get("needs_data")), about(r)] for r in rows]
     emit_table(["estimator", "cheap", "needs data", "about"], cells)
-
-
-def devices(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help=_ABOUT, autocompletion=completion.devices),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List modelled devices (NAME may also be a YAML file) and those that tables measured."""
-    from ...estimators.tables import measured_devices
-    from ...hw_models import device_names, load_device
-
-    if name in measured_devices() and name not in device_names():
-        facts = _measured(str(name))
-        if as_json:
-            emit_json(facts)
-        else:
-            emit_facts(facts)
-        return
-    if name is not None:
-        device = load_device(name).to_dict()
-        if as_json:
-            emit_json(device)
-            return
-        emit_facts({key: _text(value) for key, value in device.items() if key != "numbers"})
-        emit("")
-        numbers = [[k, f"{v['value']:g} {v['unit']}", v["source"]] for k, v in _numbers(device)]
-        emit_table(["number", "value", "source"], numbers)
-        return
-    rows = [load_device(each).to_dict() for each in device_names()]
-    measured = [_measured(target) for target in measured_devices()]
-    if as_json:
-        listed = [{key: row[key] for key in _DEVICE_KEYS} for row in rows]
-        emit_json([*listed, *measured])
-        return
-    cells = [[r["name"], r["family"], _yes(r["calibrated"]), r["title"]] for r in rows]
-    cells += [[m["name"], "measured", "-", m["title"]] for m in measured]
-    emit_table(["device", "family", "calibrated", "about"], cells)
-
-
-def _numbers(device: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(k, v) for k, v in device["numbers"].items() if isinstance(v, dict) and "unit" in v]
-
-
-def _measured(target: str) -> dict[str, Any]:
-    """Return what there is to say of a device on which the networks of a table were measured."""
-    from ...estimators.tables import measured_devices
-
-    spaces = ", ".join(measured_devices()[target])
-    title = f"measured on every network of {spaces} (estimator tabular)"
-    return {"name": target, "family": "measured", "title": title}
 
 
 def _named(registry: Registry, name: str) -> Any:

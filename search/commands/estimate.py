@@ -1,76 +1,146 @@
-"""`netloom estimate`: what single architectures cost, without a search."""
+"""`netloom estimate`: what single networks cost, without a search."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import NetloomError, SpecError, UnknownName
+from ...errors import NetloomError, SpecError
+from ...hw_models.dtypes import Dtype
 from . import completion
-from .common import JsonOption, command, emit_facts, emit_json, flush, made_space, note, read_lines
+from .common import (
+    JsonOption,
+    command,
+    emit_facts,
+    emit_json,
+    flush,
+    made_space,
+    note,
+    pairs,
+    read_lines,
+)
+from .explain import emit_explanations
 
 if TYPE_CHECKING:
-    from ...estimators import Estimator
-    from ...spaces import Architecture, DecisionSpace
+    from ...spaces import Architecture
+    from ..run.bench import Asked, Bench
 
-_DATASETS = ("", "cifar100", "imagenet16")  # the options of a space say which table fits it
 _CHUNK = 64  # lines answered together: estimators share work inside a batch
+_TOP = 5
+
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images at once.")]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype", help="Number format of weights and activations; each device's own when left out."
+    ),
+]
+DeviceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="NAME|FILE",
+        help="Add this device's metrics; may be repeated. A modelled device, a YAML file, or "
+        "a device that a table of the space was measured on.",
+        autocompletion=completion.devices,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    example = "netloom estimate --space nb201 --arch @archs.jsonl --device pixel3"
+    example = "netloom estimate --space nb201 --arch @arch.txt --device cpu_generic --explain"
     command(app, "estimate", example)(estimate)
 
 
 def estimate(
     space: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--space", help="Name, or package.module:Class.", autocompletion=completion.spaces
         ),
-    ],
+    ] = None,
     arch: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--arch",
             metavar="TEXT|@FILE",
             help="Architecture in the space's notation or as JSON; @file reads one from a file, "
             "@file.jsonl one per line.",
         ),
-    ],
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="K=V", help="Option of the space; may be repeated."),
     ] = None,
-    device: Annotated[
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="FILE|M:F",
+            help="Instead of --space and --arch: a .pt2 or .onnx file, or package.module:factory.",
+        ),
+    ] = None,
+    input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--device",
-            metavar="NAME|FILE",
-            help="Add this device's metrics; may be repeated. A modelled device, a YAML file, or "
-            "a device that a table of the space was measured on.",
-            autocompletion=completion.devices,
+            "--input",
+            metavar="1x3x224x224",
+            help="Shape of the input of --network, the batch first; one for each input.",
         ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="K=V",
+            help="Option of the space, or argument of the factory; may be repeated.",
+        ),
+    ] = None,
+    device: DeviceOption = None,
+    batch: BatchOption = 1,
+    dtype: DtypeOption = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Per device: verdict with reasons, where each number comes from and how wrong it "
+            "may be, the costliest layers and what they wait for.",
+        ),
+    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="N", min=0, help="Layers that --explain lists (5)."),
     ] = None,
     as_json: JsonOption = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 4 when a line of @file.jsonl failed.")
     ] = False,
 ) -> None:
-    """Print parameters, MACs and device costs of one architecture, or of a file of them.
+    """Print parameters, MACs and device costs of one network, or of a file of architectures.
+
+    A network that a device cannot run is an error; with --explain it is an answer that says why.
 
     A file @NAME.jsonl holds one architecture per line (a JSON object, list or string) and answers
     one JSON line each, in order; a line that fails answers {"error": ...} and the exit code stays
     0 (4 with --strict).
     """
-    built = made_space(space, option, given_as="--space")
-    bench = Bench.of(built, device or ())
+    from ..run.bench import Asked, Bench
+
+    if top is not None and not explain:
+        raise SpecError("--top says how many layers --explain lists; add --explain")
+    shown = (_TOP if top is None else top) if explain else None
+    asked = Asked(tuple(device or ()), batch, dtype, shown)
+    if network is not None:
+        if space is not None or arch is not None:
+            raise SpecError("give --network, or --space and --arch; got both")
+        _network(network, input_ or [], pairs(option, "--option"), asked, as_json)
+        return
+    if space is None or arch is None:
+        given = "--arch" if arch else "--space" if space else "neither"
+        raise SpecError(f"estimate needs --space and --arch, or --network; got {given}")
+    if input_:
+        raise SpecError("a space says what its networks take; --input goes with --network")
+    bench = Bench.of(made_space(space, option, given_as="--space"), asked)
     if arch.startswith("@") and arch.endswith((".jsonl", ".ndjson")):
         failed = _answer_lines(bench, arch[1:])
         if failed and strict:
@@ -80,117 +150,46 @@ def estimate(
     [answer] = bench.answers([bench.parsed(_unquoted(text))])
     if isinstance(answer, Exception):
         raise answer
+    notation = bench.space.format(bench.space.architecture(answer["architecture"]))
+    _print({"architecture": notation, "key": answer["key"]}, answer, bench.units, as_json)
+
+
+def _network(
+    source: str, shapes: list[str], options: dict[str, Any], asked: Asked, as_json: bool
+) -> None:
+    """Answer for a network that no space holds."""
+    from ..run.bench import network_answer, units_of
+    from ..run.costing import targets_of
+    from ..run.networks import network_workload, parse_shape
+
+    targets = targets_of(asked.devices, batch=asked.batch, dtype=asked.dtype)
+    workload = network_workload(source, [parse_shape(text) for text in shapes], options)
+    batches = {workload.tensors[i].shape[:1] for i in workload.inputs}
+    if asked.batch > 1 and batches - {(1,)}:
+        raise SpecError(
+            f"--batch counts inputs of batch 1, and those of {source} begin with "
+            f"{', '.join(str(b[0]) if b else 'nothing' for b in batches)}; give --input with 1 "
+            "first, or leave out --batch"
+        )
+    answer = network_answer(source, workload, asked)
+    _print({"network": source}, answer, units_of(targets), as_json)
+
+
+def _print(
+    head: dict[str, str], answer: dict[str, Any], units: dict[str, str], as_json: bool
+) -> None:
     if as_json:
         emit_json(answer, indent=None)
         return
+    units = {"macs": "MACs", "peak_activation_bytes": "bytes", **units}
+    explained = {d["device"] for d in answer.get("devices", ()) if "fits" in d}
     metrics = {
-        name: _with_unit(v, bench.units.get(name, "")) for name, v in answer["metrics"].items()
+        name: _with_unit(v, units.get(name, ""))
+        for name, v in answer["metrics"].items()
+        if name.partition("@")[2] not in explained
     }
-    notation = built.format(built.architecture(answer["architecture"]))
-    emit_facts({"architecture": notation, "key": answer["key"], **metrics})
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A space with the estimators that were asked for."""
-
-    space: DecisionSpace
-    estimators: tuple[Estimator, ...]
-    wanted: frozenset[str]  # metrics of tables: only those of the devices asked for
-
-    @classmethod
-    def of(cls, space: DecisionSpace, devices: Sequence[str]) -> Bench:
-        """Return counts, plus one hardware estimator or table for the devices.
-
-        Raises:
-            UnknownName: If a device is neither modelled, nor a file, nor in a table of the space.
-        """
-        from ..run.parts import make_estimator
-        from ..run.spec import Named
-
-        chosen = [make_estimator(Named(name="complexity"), space, None, ("complexity",))[0]]
-        modelled, measured = _split(space, devices)
-        if modelled:
-            named = Named.model_validate({"name": "hardware", "devices": modelled})
-            chosen.append(make_estimator(named, space, None, ("--device",))[0])
-        wanted = {metric.name for estimator in chosen for metric in estimator.metrics}
-        for target, table in measured.items():
-            if table not in chosen:
-                chosen.append(table)
-            wanted |= {m.name for m in table.metrics if m.name.endswith(f"@{target}")}
-        return cls(space, tuple(chosen), frozenset(wanted))
-
-    @property
-    def units(self) -> dict[str, str]:
-        """Unit of each metric."""
-        return {m.name: m.unit for e in self.estimators for m in e.metrics}
-
-    def parsed(self, value: Any) -> Architecture:
-        """Return the architecture that a JSON value or text writes."""
-        return self.space.parse(value)
-
-    def answers(
-        self, items: Sequence[Architecture | Exception]
-    ) -> list[dict[str, Any] | Exception]:
-        """Return one answer per architecture, in order; what failed stays an exception."""
-        good = [item for item in items if not isinstance(item, Exception)]
-        columns = (
-            [e.evaluate_many(good, seeds=[0] * len(good)) for e in self.estimators] if good else []
-        )
-        rows = iter(list(zip(*columns, strict=True)))
-        return [
-            item if isinstance(item, Exception) else self._answer(item, next(rows))
-            for item in items
-        ]
-
-    def _answer(
-        self, architecture: Architecture, parts: Sequence[Any]
-    ) -> dict[str, Any] | Exception:
-        metrics: dict[str, float] = {}
-        for part in parts:
-            if isinstance(part, Exception):
-                return part
-            metrics |= {k: _whole(v) for k, v in part.items() if k in self.wanted}
-        return {
-            "architecture": dict(architecture),
-            "key": architecture.key,
-            "metrics": metrics,
-        }
-
-
-def _split(space: DecisionSpace, devices: Sequence[str]) -> tuple[list[str], dict[str, Estimator]]:
-    """Return the modelled devices, and the table of each measured one."""
-    from ...hw_models import device_names
-
-    known = set(device_names()) if devices else set()
-    modelled = [d for d in devices if d in known or d.endswith((".yaml", ".yml"))]
-    rest = [d for d in devices if d not in modelled]
-    if not rest:
-        return modelled, {}
-    tables, reason = table_targets(space)
-    for device in rest:
-        if device not in tables:
-            error = UnknownName("device", device, known | set(tables))
-            raise SpecError(f"{error} ({reason})") if reason else error
-    return modelled, {device: tables[device] for device in rest}
-
-
-def table_targets(space: DecisionSpace) -> tuple[dict[str, Estimator], str]:
-    """Return the measured devices of a space's tables; else none, and the reason."""
-    from ...estimators import ESTIMATORS
-    from ...options import build
-
-    reason = ""
-    for dataset in _DATASETS:
-        try:
-            options = {"dataset": dataset} if dataset else {}
-            table: Estimator = build(ESTIMATORS.get("tabular"), options, space, None)
-        except SpecError as error:
-            reason = reason or str(error)
-            continue
-        targets = {m.name.partition("@")[2] for m in table.metrics}
-        return {target: table for target in sorted(targets) if target}, ""
-    return {}, reason
+    emit_facts({**head, **metrics})
+    emit_explanations(answer.get("devices", ()))
 
 
 def _answer_lines(bench: Bench, path: str) -> int:
@@ -228,10 +227,6 @@ def _read(bench: Bench, text: str) -> Architecture | Exception:
         return SpecError(f"a line must be a JSON object, list or string ({error}), got {text!r}")
     except Exception as error:
         return error
-
-
-def _whole(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else float(value)
 
 
 def _with_unit(value: float, unit: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from ...errors import MissingDependency, SpecError, WrongStore, did_you_mean
 from ...estimators import Estimator, Metric
+from ...hw_models.device_folders import add_device_folder
 from ...options import Path, Problem, SpecProblems
 from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
@@ -125,13 +126,16 @@ def build_plan(spec: Spec, *, source_dir: FilePath | None = None) -> Plan:
 
     Args:
         spec: What was read.
-        source_dir: Folder of the spec's file, made importable.
+        source_dir: Folder of the spec's file, made importable; its folder `devices` is looked
+            into for devices.
 
     Raises:
         SpecProblems: With everything that is wrong, placed in the file where there is one.
         MissingDependency: If a part needs a package that is not installed.
     """
     make_importable(source_dir)
+    if source_dir is not None:
+        add_device_folder(source_dir / "devices")
     try:
         return _build(spec, source_dir)
     except SpecProblems as error:

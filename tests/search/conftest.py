@@ -115,6 +115,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine
     module = f"toy_parts_{abs(hash(str(tmp_path)))}"
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NETLOOM_STORE", raising=False)
+    monkeypatch.setattr("netloom.hw_models.device_folders._BESIDE_SPECS", [])
     path = list(sys.path)
     yield CommandLine(tmp_path, module)
     sys.path[:] = path

@@ -1,0 +1,117 @@
+"""What networks cost on devices, with the reasons: verdicts, costliest layers, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ...errors import UnsupportedLayer
+from ...estimators.hardware import DeviceChoice, Target, chosen_targets
+from ...hw_models import Workload
+from ...hw_models.cost import Cost, Excess, HardwareModel, LayerCost
+from ...hw_models.dtypes import Dtype
+
+
+def targets_of(
+    devices: Sequence[str], *, batch: int = 1, dtype: Dtype | None = None
+) -> dict[str, Target]:
+    """Return modelled devices by the name that metrics use.
+
+    Args:
+        devices: Names, or paths of device files.
+        batch: Images at once.
+        dtype: Number format; None: each device's own.
+
+    Raises:
+        SpecError: If there is no such device, it is given twice, or does not compute in `dtype`.
+    """
+    return chosen_targets([DeviceChoice(device=d, batch=batch, dtype=dtype) for d in devices])
+
+
+def explanation(workload: Workload, name: str, target: Target, *, top: int) -> dict[str, Any]:
+    """Return what a network costs on one device as JSON values, and why.
+
+    Args:
+        workload: The network.
+        name: What metrics call the device.
+        target: The device.
+        top: How many of the costliest layers are listed.
+
+    Returns:
+        `device`, `title`, `family`, `calibrated`, `batch`, `dtype`; `fits` and its `reasons`;
+        `totals`, the `provenance` of each; `waits_for` (per cent of the latency by bottleneck) and
+        the costliest `layers`. A device that cannot run a layer gives no totals.
+    """
+    device = target.model.device
+    found: dict[str, Any] = {
+        "device": name,
+        "title": device.title,
+        "family": device.family,
+        "calibrated": device.calibrated,
+        "batch": target.batch,
+        "dtype": target.dtype,
+    }
+    try:
+        cost = target.model.cost(workload, target.batch, dtype=target.dtype, enforce=False)
+    except UnsupportedLayer as error:
+        return {**found, "fits": False, "reasons": [_refusal(error)]}
+    totals = {field: getattr(cost, field) for field in target.model.provides}
+    return {
+        **found,
+        "fits": cost.fits,
+        "reasons": [_reason(excess, device.name) for excess in cost.excesses],
+        "totals": totals,
+        "provenance": {field: origin(target.model, field) for field in totals},
+        "waits_for": _shares(cost),
+        "layers": [_layer(layer, cost) for layer in costliest(cost.layers, top)],
+    }
+
+
+def metrics_of(explained: Mapping[str, Any]) -> dict[str, float]:
+    """Return the totals of an explanation under the names of metrics; none without a total."""
+    totals = explained.get("totals", {})
+    known = {field: v for field, v in totals.items() if v is not None}
+    return {f"{field}@{explained['device']}": float(v) for field, v in known.items()}
+
+
+def costliest(layers: Sequence[LayerCost], top: int) -> list[LayerCost]:
+    """Return the layers with the largest latency, the first of equals first; free ones never."""
+    paid = [layer for layer in layers if layer.latency_ms > 0]
+    return sorted(paid, key=lambda layer: -layer.latency_ms)[:top]
+
+
+def origin(model: HardwareModel, field: str) -> dict[str, Any]:
+    """Return where a number comes from, and how wrong it may be."""
+    whence = model.provenance(field)
+    found: dict[str, Any] = {"source": whence.source, "model": whence.model}
+    if whence.derived_from:
+        found["derived_from"] = whence.derived_from
+    if whence.validation is not None:
+        found["error_percent"] = whence.error_percent
+        found["validation"] = whence.validation.model_dump(exclude_none=True)
+    return found
+
+
+def _reason(excess: Excess, device: str) -> dict[str, Any]:
+    return {**asdict(excess), "violation": excess.violation, "text": str(excess.error(device))}
+
+
+def _refusal(error: UnsupportedLayer) -> dict[str, Any]:
+    return {"resource": "layer", "layer": error.layer, "text": str(error)}
+
+
+def _shares(cost: Cost) -> dict[str, float]:
+    """Return which part of the latency is spent waiting for what, in per cent."""
+    total = sum(layer.latency_ms for layer in cost.layers)
+    spent: dict[str, float] = {}
+    for layer in cost.layers:
+        spent[layer.bottleneck] = spent.get(layer.bottleneck, 0.0) + layer.latency_ms
+    ordered = sorted(spent.items(), key=lambda item: -item[1])
+    return {name: 100 * value / total for name, value in ordered if value > 0}
+
+
+def _layer(layer: LayerCost, cost: Cost) -> dict[str, Any]:
+    given = {key: value for key, value in asdict(layer).items() if value is not None}
+    share = 100 * layer.latency_ms / cost.latency_ms if cost.latency_ms > 0 else 0.0
+    return {**given, "share_percent": share}

@@ -1,0 +1,263 @@
+"""Costs on the command line: explanations, network files, device files of users."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+SMALL = ("estimate", "--space", "nb201", "--option", "channels=4", "--option", "cells=1")
+DEVICE = """\
+name: my-board
+family: cpu
+title: A board
+calibrated: true
+numbers:
+  clock: {value: 1, unit: GHz, source: data sheet of the board}
+  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet of the board}
+  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet of the board}
+  layer_overhead: {value: 0, unit: us, source: data sheet of the board}
+  memory: {value: 1, unit: GiB, source: data sheet of the board}
+validation:
+  latency_ms:
+    n: 40
+    mape_percent: 4.5
+    spearman: 0.98
+    kendall: 0.9
+    within_10_percent: 90
+    source: forty networks of nb201, five folds
+"""
+NETS = """\
+from torch import nn
+
+
+def linear(width: int = 10):
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, width))
+
+
+class Declared(nn.Sequential):
+    example_shape = (3, 4, 4)
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 2, 1))
+
+
+def wrong():
+    return 3
+"""
+
+
+@pytest.fixture
+def board(cli: Any) -> Path:
+    """Put a device file where devices of users are found."""
+    folder = cli.folder / "devices"
+    folder.mkdir()
+    (folder / "my-board.yaml").write_text(DEVICE, encoding="utf-8")
+    return folder / "my-board.yaml"
+
+
+@pytest.fixture
+def nets(cli: Any) -> Any:
+    """Put a module of networks beside the case."""
+    (cli.folder / f"nets_{cli.module}.py").write_text(NETS, encoding="utf-8")
+    return f"nets_{cli.module}"
+
+
+# ------------------------------------------------------------------------ explanations
+
+
+def test_an_explanation_adds_up(cli: Any) -> None:
+    words = [*SMALL, "--arch", RESNET, "--device", "cpu_generic"]
+    value = json.loads(cli.run(*words, "--explain", "--top", "1000", "--json").stdout)
+    plain = json.loads(cli.run(*words, "--json").stdout)
+    assert value["metrics"] == plain["metrics"]
+    [device] = value["devices"]
+    assert (device["device"], device["batch"], device["dtype"]) == ("cpu_generic", 1, "float32")
+    assert device["fits"]
+    assert device["reasons"] == []
+    assert device["totals"]["latency_ms"] == value["metrics"]["latency_ms@cpu_generic"]
+    assert device["provenance"]["latency_ms"]["source"] == "analytic"
+    spent = [layer["latency_ms"] for layer in device["layers"]]
+    assert spent == sorted(spent, reverse=True)
+    assert sum(spent) == pytest.approx(device["totals"]["latency_ms"])
+    assert sum(layer["share_percent"] for layer in device["layers"]) == pytest.approx(100)
+    assert sum(device["waits_for"].values()) == pytest.approx(100)
+    assert sum(layer["macs"] for layer in device["layers"]) == value["metrics"]["macs"]
+
+
+def test_an_explanation_is_read_by_people(cli: Any, board: Path) -> None:
+    words = [*SMALL, "--arch", RESNET, "--device", "my-board", "--device", "cpu_generic"]
+    text = cli.run(*words, "--explain").stdout
+    assert "my-board: A board (family cpu, calibrated, batch 1, float32)" in text
+    assert "(analytic, 4.5 % off on average on 40 networks)" in text
+    assert "(analytic, never compared with measurements)" in text
+    assert text.count("costliest layers") == 2
+    assert text.count(" conv ") == 10  # five layers of each device, and all are convolutions
+    none = cli.run(*words, "--explain", "--top", "0").stdout
+    assert "costliest layers" not in none
+
+
+def test_what_does_not_fit_is_an_answer_with_reasons(cli: Any, board: Path) -> None:
+    board.write_text(DEVICE.replace("1, unit: GiB", "1, unit: KiB"), encoding="utf-8")
+    words = [*SMALL, "--arch", RESNET, "--device", "my-board"]
+    assert "my-board has 1,024 bytes of memory" in cli.run(*words, code=1).stderr
+    [device] = json.loads(cli.run(*words, "--explain", "--json").stdout)["devices"]
+    assert not device["fits"]
+    [reason] = device["reasons"]
+    assert (reason["resource"], reason["limit"]) == ("memory", 1024)
+    assert reason["needed"] == device["totals"]["peak_memory_bytes"]
+    assert reason["violation"] == pytest.approx(reason["needed"] / 1024 - 1)
+    text = cli.run(*words, "--explain").stdout
+    assert "does not fit" in text
+    assert "choose a smaller network" in text
+
+
+def test_batch_and_number_format_are_asked_for(cli: Any) -> None:
+    words = [*SMALL, "--arch", RESNET, "--device", "cpu_generic"]
+    one = json.loads(cli.run(*words, "--json").stdout)["metrics"]
+    many = json.loads(cli.run(*words, "--batch", "64", "--json").stdout)["metrics"]
+    name = "latency_ms@cpu_generic"
+    assert one[name] < many[name] < 64 * one[name]
+    assert one["macs"] == many["macs"]  # counts are of one input
+    explained = cli.run(*words, "--batch", "64", "--explain", "--json").stdout
+    assert json.loads(explained)["metrics"] == many
+    assert "cpu_generic computes in float32" in cli.run(*words, "--dtype", "int8", code=2).stderr
+
+
+def test_measured_devices_are_named_and_not_explained(cli: Any) -> None:
+    words = ["estimate", "--space", "nb201", "--arch", RESNET, "--device", "pixel3"]
+    value = json.loads(cli.run(*words, "--explain", "--json").stdout)
+    assert value["metrics"]["latency_ms@pixel3"] == pytest.approx(14.7189)
+    assert value["devices"][0]["family"] == "measured"
+    assert "latency_ms@pixel3" in cli.run(*words, "--explain").stdout
+    assert "known by measurements alone" in cli.run(*words, "--batch", "2", code=2).stderr
+
+
+def test_a_file_of_architectures_is_explained_line_by_line(cli: Any) -> None:
+    Path("a.jsonl").write_text(f"{json.dumps(RESNET)}\n[1]\n", encoding="utf-8")
+    words = [*SMALL, "--arch", "@a.jsonl", "--device", "cpu_generic", "--explain", "--top", "2"]
+    first, second = map(json.loads, cli.run(*words).stdout.splitlines())
+    assert len(first["devices"][0]["layers"]) == 2
+    assert list(second) == ["error"]
+
+
+# ------------------------------------------------------------------------ networks of users
+
+
+def test_a_function_that_builds_a_network(cli: Any, nets: str) -> None:
+    words = ["estimate", "--network", f"{nets}:linear", "--input", "1x3x4x4"]
+    value = json.loads(cli.run(*words, "--device", "cpu_generic", "--json").stdout)
+    assert value["network"] == f"{nets}:linear"
+    assert (value["metrics"]["params"], value["metrics"]["macs"]) == (490, 480)
+    assert value["metrics"]["peak_memory_bytes@cpu_generic"] == 490 * 4 + (48 + 10) * 4
+    wide = json.loads(cli.run(*words, "--option", "width=20", "--json").stdout)
+    assert wide["metrics"]["macs"] == 960
+    text = cli.run(*words, "--device", "cpu_generic", "--explain").stdout
+    assert "960" not in text
+    assert "linear" in text
+
+
+def test_a_class_may_declare_its_input(cli: Any, nets: str) -> None:
+    value = json.loads(cli.run("estimate", "--network", f"{nets}:Declared", "--json").stdout)
+    assert value["metrics"]["macs"] == 3 * 2 * 16
+
+
+def test_a_network_file(cli: Any) -> None:
+    import torch
+
+    program = torch.export.export(torch.nn.Linear(6, 4), (torch.zeros(1, 6),))
+    torch.export.save(program, cli.folder / "n.pt2")
+    words = ["estimate", "--network", "n.pt2", "--device", "cpu_generic", "--json"]
+    value = json.loads(cli.run(*words).stdout)
+    assert (value["network"], value["metrics"]["macs"]) == ("n.pt2", 24)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--network", "{n}:linear"], "--input 1x3x224x224"),
+        (["--network", "{n}:linear", "--input", "1x3x4"], "failed in"),
+        (["--network", "{n}:linear", "--input", "1xax4"], "--input must be a shape"),
+        (["--network", "{n}:linear", "--input", "0x3x4"], "--input must be a shape"),
+        (["--network", "{n}:linear", "--option", "with=3", "--input", "1x48"], "TypeError"),
+        (["--network", "{n}:nothing", "--input", "1x48"], "unknown name"),
+        (["--network", "{n}:wrong", "--input", "1x48"], "must return a torch.nn.Module"),
+        (["--network", "{n}:NETS", "--space", "nb201"], "got both"),
+        (["--network", "none.onnx"], "does not exist"),
+        (["--network", "n.onnx", "--option", "a=1"], "takes no --option"),
+        (["--network", "{n}:linear", "--input", "2x48", "--batch", "2"], "--batch counts inputs"),
+        (["--network", "{n}:linear", "--input", "1x48", "--device", "pixel3"], "use tabular"),
+        (["--space", "nb201"], "needs --space and --arch, or --network"),
+        ([], "got neither"),
+        (["--space", "nb201", "--arch", RESNET, "--input", "1x3"], "--input goes with --network"),
+        (["--space", "nb201", "--arch", RESNET, "--top", "2"], "add --explain"),
+    ],
+)
+def test_wrong_networks_are_refused(cli: Any, nets: str, words: list[str], said: str) -> None:
+    code = 1 if said == "failed in" else 2
+    result = cli.run("estimate", *(w.replace("{n}", nets) for w in words), code=code)
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+# ------------------------------------------------------------------------ devices
+
+
+def test_devices_of_users_are_found_and_shown_in_full(
+    cli: Any, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {row["name"]: row for row in json.loads(cli.run("devices", "--json").stdout)}
+    assert rows["my-board"]["error_percent"] == {"latency_ms": 4.5}
+    assert rows["my-board"]["origin"] == str(board)
+    assert rows["my-board"]["numbers"][0] == "clock 1 GHz"
+    assert "latency_ms 4.5 %" in cli.run("devices").stdout
+    shown = cli.run("devices", "my-board").stdout
+    for text in ("0.98", "forty networks", "flops_per_cycle", "data sheet", str(board)):
+        assert text in shown
+    assert "never compared" in cli.run("devices", "cpu_generic").stdout
+    value = json.loads(cli.run("devices", "my-board", "--json").stdout)
+    assert value["gives"]["latency_ms"] == "analytic"
+    families = json.loads(cli.run("devices", "--family", "cpu", "--json").stdout)
+    assert {row["family"] for row in families} == {"cpu"}
+    assert "did you mean my-board" in cli.run("devices", "my-bord", code=2).stderr
+    elsewhere = cli.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert "unknown device" in cli.run("devices", "my-board", code=2).stderr
+    monkeypatch.setenv("NETLOOM_DEVICES", str(board.parent))
+    assert "A board" in cli.run("devices", "my-board").stdout
+    monkeypatch.delenv("NETLOOM_DEVICES")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(cli.folder / "config"))
+    (cli.folder / "config" / "netloom").mkdir(parents=True)
+    board.parent.rename(cli.folder / "config" / "netloom" / "devices")
+    assert "A board" in cli.run("devices", "my-board").stdout
+
+
+def test_a_broken_device_file_hides_no_other(cli: Any, board: Path) -> None:
+    (board.parent / "torn.yaml").write_text("name: torn\n", encoding="utf-8")
+    (board.parent / "other.yaml").write_text(DEVICE, encoding="utf-8")
+    rows = {row["name"]: row for row in json.loads(cli.run("devices", "--json").stdout)}
+    assert "torn.yaml" in rows["torn"]["error"]
+    assert "rename one of them" in rows["other"]["error"]
+    assert rows["my-board"]["calibrated"]
+    assert "cannot be used: " in cli.run("devices").stdout
+
+
+def test_a_search_finds_devices_beside_its_spec(
+    cli: Any, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cli.folder / "b.yaml").write_text(
+        "space: {name: nb201, channels: 4, cells: 1}\n"
+        "estimators: [{name: hardware, devices: [my-board]}]\nstrategy: random\n"
+        "objectives: [{minimize: latency_ms@my-board}]\nbudget: {trials: 3}\n",
+        encoding="utf-8",
+    )
+    elsewhere = cli.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    cli.stored("search", str(cli.folder / "b.yaml"), "--quiet")
+    front = cli.json("pareto", "b")["front"]
+    assert front[0]["metrics"]["latency_ms@my-board"] > 0
