@@ -80,6 +80,7 @@ class CpuModel(RooflineModel):
             for dtype, found in per_cycle.items()
             if found is not None
         }
+        self.peak_flops = self.peaks["float32"]
         self.compute_share = share(numbers.compute_share)
         self.bandwidth = numbers.memory_bandwidth.si * share(numbers.memory_share)
         self.overhead_ms = numbers.layer_overhead.si * 1e3

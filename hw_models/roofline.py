@@ -16,8 +16,6 @@ from math import fsum
 from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from pydantic import Field
-
 from ..errors import SpecError
 from .cost import Bottleneck, Cost, Excess, HardwareModel, LayerCost, Provenance
 from .device import Device, Number, Numbers
@@ -54,12 +52,13 @@ class RooflineNumbers(Numbers):
     """What files of both families may hold beside the numbers of their own.
 
     Args:
-        runtime: `eager`: every layer is a kernel; `compiled`: what a compiler fuses is one.
+        runtime: `eager`, also if left out: every layer is a kernel; `compiled`: what a compiler
+            fuses is one.
         fit: What calibration found; then `calibrated` is true.
     """
 
-    runtime: Literal["eager", "compiled"] = "eager"
-    fit: Fit | None = Field(default=None)
+    runtime: Literal["eager", "compiled"] | None = None
+    fit: Fit | None = None
 
 
 class RooflineModel(HardwareModel):
@@ -76,7 +75,7 @@ class RooflineModel(HardwareModel):
         super().__init__(device)
         numbers = device.numbers
         assert isinstance(numbers, RooflineNumbers)
-        self.runtime = numbers.runtime
+        self.runtime = numbers.runtime or "eager"
         self.fit = numbers.fit
         self._times: dict[tuple[int, Dtype], WeakKeyDictionary[Kernel, KernelTime]] = {}
         self._pieces: dict[tuple[int, Dtype], WeakKeyDictionary[Workload, tuple[float, ...]]] = {}
