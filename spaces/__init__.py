@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .accelerator import AcceleratorSpace
 from .decision import Architecture, Decision, Option
 from .part import NETWORK_INPUT, Input, Part
 from .product import ProductSpace
-from .registry import SPACES
+from .registry import FACTORS, SPACES
 from .space import DecisionSpace, Space
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from .module_space import ModuleSpace
 
 __all__ = [
+    "FACTORS",
     "NETWORK_INPUT",
     "SPACES",
+    "AcceleratorSpace",
     "Architecture",
     "Decision",
     "DecisionSpace",

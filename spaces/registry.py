@@ -1,4 +1,4 @@
-"""The spaces that a spec may name."""
+"""The spaces that a spec may name, and what may stand beside them in a product."""
 
 from __future__ import annotations
 
@@ -18,4 +18,10 @@ SPACES = Registry(
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
     },
+)
+# spaces that build no network: factors of a product
+FACTORS = Registry(
+    "factor",
+    "netloom.factors",
+    {"accelerator": "netloom.spaces.accelerator:AcceleratorSpace"},
 )
