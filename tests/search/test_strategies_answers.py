@@ -105,6 +105,28 @@ def test_pareto_local_search_finds_the_whole_front() -> None:
     assert problem.front <= found
 
 
+def test_local_search_leaves_a_local_optimum() -> None:
+    """All decisions at `a` is a broad hill; all at `d` is higher, and nothing leads to it."""
+    names = [f"d{i}" for i in range(5)]
+    space = DecisionSpace([Decision(name, ("a", "b", "c", "d")) for name in names])
+
+    def quality(architecture):
+        options = [architecture[name] for name in names]
+        return {"quality": max(options.count("a"), 2.0 * options.count("d") - 4.0)}
+
+    def found(patience):
+        hits = 0
+        for seed in range(6):
+            context = MemoryContext(space, [Objective("quality", "maximize")], seed=seed)
+            strategy = LocalSearch(patience=patience)
+            strategy.prepare(context)
+            results = context.run(strategy, quality, 250)  # of 1024
+            hits += max(r.metrics["quality"] for r in results) == 6.0
+        return hits
+
+    assert found(patience=1.0) >= found(patience=None) + 2
+
+
 @pytest.mark.parametrize(
     "make",
     [
