@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from .workload import Kind, Layer, Role, Tensor, Workload
+from .workload import Kind, Layer, Role, Shape, Tensor, Workload
 
 META = torch.device("meta")
 COMPILED = "_orig_mod"  # where torch.compile's wrapper keeps the module
@@ -23,34 +24,41 @@ class Recorder:
     nothing is computed and nothing that belongs to the module can change.
 
     Args:
-        module: The network being traced.
+        modules: Path and module of the network being traced and of all modules in it.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, modules: Sequence[tuple[str, nn.Module]]) -> None:
         self.layers: list[Layer] = []
         self.stack: list[tuple[str, bool]] = []  # (path, has no submodules) of running modules
         self.constants: dict[int, torch.Tensor] = {}  # made in forward from nothing; hold data
         self._tensors: list[tuple[tuple[int, ...], str, int, Role, int, int | None]] = []
         self._inputs: list[int] = []
         self._index: dict[int, int] = {}  # id of a tensor object -> its tensor
-        self._weights: dict[int, tuple[int, int]] = {}  # id -> (elements if parameter, bytes)
+        # id -> (elements if it is a parameter, bytes, shape)
+        self._weights: dict[int, tuple[int, int, Shape]] = {}
         self._twins: dict[int, torch.Tensor] = {}
         self._alive: list[Any] = []  # ids stay valid as long as the objects live
+        # id of a tensor that shares memory with no other -> shape, dtype, bytes
+        self._fresh: dict[int, tuple[Shape, str, int]] = {}
         self._names: dict[str, int] = {}
-        self.modules = list(walk(module))
-        self._paths = {id(m): (path, not m._modules) for path, m in self.modules}
+        self.modules = modules
+        self._paths = {id(m): (path, not m._modules) for path, m in modules}
         self.params = self.weight_bytes = 0
-        for _, m in self.modules:
-            for registry, counts in ((m._parameters, True), (m._buffers, False)):
-                for tensor in registry.values():
-                    if tensor is not None and id(tensor) not in self._weights:
-                        self._add_weight(tensor, counts)
+        for _, m in modules:
+            for parameter in m._parameters.values():
+                if parameter is not None and id(parameter) not in self._weights:
+                    self._add_weight(parameter, True)
+            for buffer in m._buffers.values():
+                if buffer is not None and id(buffer) not in self._weights:
+                    self._add_weight(buffer, False)
 
     def _add_weight(self, tensor: torch.Tensor, parameter: bool) -> None:
-        params = tensor.numel() if parameter else 0
-        size_bytes = tensor.numel() * tensor.element_size()
-        self._weights[id(tensor)] = (params, size_bytes)
-        self.params += params
+        shape = tuple(tensor.shape)
+        elements = math.prod(shape)
+        size_bytes = elements * tensor.dtype.itemsize
+        if parameter:
+            self.params += elements
+        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, shape)
         self.weight_bytes += size_bytes
         self._alive.append(tensor)
 
@@ -101,67 +109,92 @@ class Recorder:
 
     def empty(self, shape: Iterable[int], like: torch.Tensor) -> torch.Tensor:
         """Return a new tensor of this shape, with the type of `like`."""
-        return torch.empty(tuple(shape), dtype=like.dtype, device=META)
+        size, dtype = tuple(shape), like.dtype
+        made = torch.empty(size, dtype=dtype, device=META)
+        name, item_bytes = _format(dtype)
+        self._fresh[id(made)] = (size, name, math.prod(size) * item_bytes)
+        self._alive.append(made)
+        return made
 
     def layer(
         self,
         kind: Kind,
         op: str,
         inputs: Iterable[torch.Tensor],
-        outputs: Iterable[torch.Tensor],
-        **facts: Any,
+        outputs: Sequence[torch.Tensor],
+        *,
+        macs: int = 0,
+        view: bool = False,
+        kernel: tuple[int, ...] = (),
+        stride: tuple[int, ...] = (),
+        padding: tuple[int, ...] = (),
+        dilation: tuple[int, ...] = (),
+        groups: int = 1,
+        axes: tuple[int, ...] = (),
     ) -> None:
-        """Append a layer; `facts` are further fields of `Layer`.
+        """Append a layer; keywords are further fields of `Layer`.
 
         Outputs that are the same objects as an input (in-place) or share its memory (views) live
         in the memory of that input. A view of a weight is a weight, and no layer.
         """
-        operands, params, weight_bytes = [], 0, 0
+        weights, index, table = self._weights, self._index, self._tensors
+        operands: list[torch.Tensor] = []
+        sources: list[int] = []
+        shapes: list[Shape] = []
+        weight_shapes: list[Shape] = []
+        params = weight_bytes = read = 0
         for tensor in inputs:
-            weight = self._weights.get(id(tensor))
-            if weight is None:
-                operands.append(tensor)
-            else:
+            key = id(tensor)
+            if (weight := weights.get(key)) is not None:
                 params += weight[0]
                 weight_bytes += weight[1]
-        outputs = list(outputs)
-        view = facts.get("view", False)
+                weight_shapes.append(weight[2])
+                continue
+            if (source := index.get(key)) is None:
+                source = self._tensor_of(tensor)
+            entry = table[source]
+            operands.append(tensor)
+            sources.append(source)
+            shapes.append(entry[0])
+            read += entry[2]
         if view and not operands:
             for tensor in outputs:
-                size = tensor.numel()
-                self._weights[id(tensor)] = (size if params else 0, size * tensor.element_size())
-                self._alive.append(tensor)
+                self._add_view(tensor, params > 0)
             return
-        sources = [self._tensor_of(tensor) for tensor in operands]
         here = len(self.layers)
-        results = [self._result(t, operands, sources, here) for t in outputs]
-        table = self._tensors
-        self.layers.append(
-            Layer(
-                name=self._name(op),
-                kind=kind,
-                op=op,
-                inputs=tuple(sources),
-                outputs=tuple(results),
-                input_shapes=tuple([table[i][0] for i in sources]),
-                output_shapes=tuple([table[i][0] for i in results]),
-                params=params,
-                weight_bytes=weight_bytes,
-                input_bytes=sum([table[i][2] for i in sources]),
-                output_bytes=sum([table[i][2] for i in results]),
-                **facts,
-            )
+        results = [
+            self._written(t, fresh, here)
+            if (fresh := self._fresh.pop(id(t), None))
+            else self._result(t, operands, sources, here)
+            for t in outputs
+        ]
+        written = [table[i] for i in results]
+        # in the order of the fields: by name it takes twice as long
+        fields = (
+            *(self._name(op), kind, op, tuple(sources), tuple(results), tuple(shapes)),
+            *(tuple([entry[0] for entry in written]), macs, params, weight_bytes, read),
+            *(sum([entry[2] for entry in written]), view, kernel, stride, padding, dilation),
+            *(groups, axes, tuple(weight_shapes)),
         )
+        self.layers.append(Layer._make(fields))
+
+    def _add_view(self, tensor: torch.Tensor, parameter: bool) -> None:
+        elements = tensor.numel()
+        size_bytes = elements * tensor.dtype.itemsize
+        shape = tuple(tensor.shape)
+        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, shape)
+        self._alive.append(tensor)
 
     def finish(self, outputs: Any) -> Workload:
         """Return what was recorded as a `Workload`."""
         results = [self._tensor_of(t) for t in _returned(outputs) if not self.is_weight(t)]
         consumers: list[list[int]] = [[] for _ in self._tensors]
         for number, layer in enumerate(self.layers):
-            for index in set(layer.inputs):
+            read = layer.inputs
+            for index in read if len(read) < 2 else set(read):
                 consumers[index].append(number)
         tensors = [
-            Tensor(*fields, consumers=tuple(readers))
+            Tensor(*fields, tuple(readers))
             for fields, readers in zip(self._tensors, consumers, strict=True)
         ]
         return Workload(
@@ -213,6 +246,11 @@ class Recorder:
         self._alive.append(tensor)
         return index
 
+    def _written(self, tensor: torch.Tensor, fresh: tuple[Shape, str, int], here: int) -> int:
+        index = self._index[id(tensor)] = len(self._tensors)
+        self._tensors.append((*fresh, "activation", index, here))
+        return index
+
     def _new_tensor(
         self,
         tensor: torch.Tensor,
@@ -221,10 +259,11 @@ class Recorder:
         producer: int | None = None,
     ) -> int:
         index = len(self._tensors)
-        shape, dtype = tuple(tensor.shape), tensor.dtype
-        size_bytes = tensor.numel() * dtype.itemsize
+        shape = tuple(tensor.shape)
+        dtype, item_bytes = _format(tensor.dtype)
         owner = index if storage is None else storage
-        self._tensors.append((shape, _dtype_name(dtype), size_bytes, role, owner, producer))
+        size_bytes = math.prod(shape) * item_bytes
+        self._tensors.append((shape, dtype, size_bytes, role, owner, producer))
         return index
 
     def _name(self, op: str) -> str:
@@ -235,8 +274,9 @@ class Recorder:
         return f"{name}#{repeat + 1}" if repeat else name
 
 
-def walk(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield (path, module) as `named_modules` does, without its nested generators."""
+def walk(root: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return (path, module) as `named_modules` does, without its nested generators."""
+    found: list[tuple[str, nn.Module]] = []
     seen: set[int] = set()
     stack = [("", root)]
     while stack:
@@ -244,14 +284,15 @@ def walk(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if id(module) in seen:
             continue
         seen.add(id(module))
-        yield path, module
-        prefix = f"{path}." if path else ""
-        children = [
-            (path if name == COMPILED else prefix + name, child)  # the wrapper has no name
-            for name, child in module._modules.items()
-            if child is not None
-        ]
-        stack += reversed(children)
+        found.append((path, module))
+        if children := module._modules:
+            prefix = f"{path}." if path else ""
+            stack += [
+                (path if name == COMPILED else prefix + name, child)  # the wrapper has no name
+                for name, child in reversed(children.items())
+                if child is not None
+            ]
+    return found
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
@@ -275,11 +316,12 @@ def _returned(value: Any) -> Iterator[torch.Tensor]:
         yield from tensors_in(value)
 
 
-_DTYPES: dict[torch.dtype, str] = {}
+_FORMATS: dict[torch.dtype, tuple[str, int]] = {}
 
 
-def _dtype_name(dtype: torch.dtype) -> str:
-    name = _DTYPES.get(dtype)
-    if name is None:
-        name = _DTYPES[dtype] = str(dtype).removeprefix("torch.")
-    return name
+def _format(dtype: torch.dtype) -> tuple[str, int]:
+    """Return the name and the bytes of a number format."""
+    known = _FORMATS.get(dtype)
+    if known is None:
+        known = _FORMATS[dtype] = (str(dtype).removeprefix("torch."), dtype.itemsize)
+    return known

@@ -196,13 +196,14 @@ def _norm(kind_of_shape: str) -> Rule:
 
     def rule(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         weights = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+        shape: tuple[int, ...] = input.shape
         if kind_of_shape == "channels":  # (batch, channels, ...); vectors of one per channel
-            size = [input.shape[1]] if input.dim() > 1 else None
+            size = shape[1:2]
+            known = len(size) == 1
         else:  # the trailing dimensions
-            size = list(args[0] if args else kwargs["normalized_shape"])
-            if list(input.shape[input.dim() - len(size) :]) != size:
-                size = None
-        if size is None or any(list(t.shape) != size for t in weights):
+            size = tuple(args[0] if args else kwargs["normalized_shape"])
+            known = shape[len(shape) - len(size) :] == size
+        if not known or any(t.shape != size for t in weights):
             return NotImplemented
         if func is F.group_norm and input.shape[1] % (args[0] if args else kwargs["num_groups"]):
             return NotImplemented
@@ -332,8 +333,16 @@ def _pool(n: int) -> Rule:
         if min(size) < 1 or any(2 * p > k for _, k, _, p, _ in rows):
             return NotImplemented
         out = rec.empty((*shape[:2], *size), input)
-        facts = {"kernel": kernel, "stride": steps, "padding": pads, "dilation": dilations}
-        rec.layer("pool", _pool_name(func, n), (input,), (out,), **facts)
+        rec.layer(
+            "pool",
+            _pool_name(func, n),
+            (input,),
+            (out,),
+            kernel=kernel,
+            stride=steps,
+            padding=pads,
+            dilation=dilations,
+        )
         return out
 
     return rule

@@ -5,7 +5,7 @@ The project's only counter of parameters, multiply-adds and activation bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock, get_ident
 from typing import Any
@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import TraceError
 from .aten import run_on_meta
+from .leaves import known_leaves, only_forward
 from .op_names import DRAWS, FREE, RANDOM, READERS
 from .recorder import COMPILED, META, Recorder, tensors_in, walk
 from .rules import RULES
@@ -48,8 +49,9 @@ def trace(module: nn.Module, example_input: Any) -> Workload:
     if not isinstance(module, nn.Module):
         raise TraceError(f"trace takes a torch.nn.Module, got {type(module).__name__}")
     module = getattr(module, COMPILED, module)
-    _refuse_opaque(module)
-    rec = Recorder(module)
+    modules = walk(module)
+    _refuse_opaque(modules)
+    rec = Recorder(modules)
     args, kwargs = _arguments(example_input, rec.input)
     with _LOCK, _untouched(rec), _names(rec), _no_fast_path(), torch.no_grad():
         try:
@@ -178,16 +180,19 @@ def _untouched(rec: Recorder) -> Iterator[None]:
     """Run in evaluation mode and put every attribute back afterwards."""
     holders: list[dict[str, Any]] = []
     for _, m in rec.modules:
-        holders += (m.__dict__, m._parameters, m._buffers, m._modules)
-    saved = [holder.copy() for holder in holders]
+        own = m.__dict__
+        holders += (own, own["_parameters"], own["_buffers"], own["_modules"])
+    saved = [holder.copy() if holder else None for holder in holders]
     try:
         for _, m in rec.modules:
             m.__dict__["training"] = False  # not eval(): a network may do more in there
         yield
     finally:
         for holder, content in zip(holders, saved, strict=True):
-            holder.clear()
-            holder.update(content)
+            if holder:
+                holder.clear()
+            if content:
+                holder.update(content)
 
 
 @contextmanager
@@ -206,6 +211,7 @@ def _names(rec: Recorder) -> Iterator[None]:
     """Tell the recorder which module is running, without adding hooks to any."""
     original: Callable[..., Any] = nn.Module.__call__
     thread, enter, stack = get_ident(), rec.enter, rec.stack
+    leaves = known_leaves()
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if get_ident() != thread:
@@ -213,7 +219,11 @@ def _names(rec: Recorder) -> Iterator[None]:
         compiled = module._modules.get(COMPILED)
         module = module if compiled is None else compiled
         enter(module)
-        out = original(module, *args, **kwargs)
+        leaf, out = leaves.get(type(module)), NotImplemented
+        if leaf is not None and not kwargs and not rec.constants and only_forward(module):
+            out = leaf(rec, module, *args)
+        if out is NotImplemented:
+            out = original(module, *args, **kwargs)
         stack.pop()  # not in a finally: after a failure the stack says where
         return out
 
@@ -247,21 +257,28 @@ def _arguments(example: Any, twin: Callable[[torch.Tensor], torch.Tensor]) -> tu
     )
 
 
-def _refuse_opaque(module: nn.Module) -> None:
-    for path, m in walk(module):
-        if isinstance(m, torch.jit.ScriptModule):
+def _refuse_opaque(modules: Sequence[tuple[str, nn.Module]]) -> None:
+    states: set[type] = set()
+    for _, m in modules:
+        states.update(map(type, m._parameters.values()), map(type, m._buffers.values()))
+    scripts = {c for c in {type(m) for _, m in modules} if issubclass(c, torch.jit.ScriptModule)}
+    lazy = {c for c in states if issubclass(c, _LAZY)}
+    if not scripts and not lazy:
+        return
+    for path, m in modules:
+        if type(m) in scripts:
             raise TraceError(
                 f"{path or 'the network'} is a TorchScript module, whose operations cannot be "
                 "seen; pass the module it was made from"
             )
-        state = (*m._parameters.values(), *m._buffers.values())
-        if any(tensor is not None and nn.parameter.is_lazy(tensor) for tensor in state):
+        if any(type(t) in lazy for t in (*m._parameters.values(), *m._buffers.values())):
             raise TraceError(
                 f"{path or 'the network'} is a lazy module whose parameters have no shape yet; "
                 "run the network once on real data first"
             )
 
 
+_LAZY = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
 _GETTER = type(torch.Tensor.shape.__get__)  # type: ignore[attr-defined]
 _FREE = {getattr(torch.Tensor, name) for name in FREE} | {
     torch.is_tensor,

@@ -93,6 +93,10 @@ class Layer(NamedTuple):
         padding: Likewise, on both sides of each spatial dimension.
         dilation: Likewise.
         groups: Of convolutions.
+        axes: The dimensions that a reduction takes away or a concatenation goes along; where a
+            transposition takes its dimensions from. Empty for every other layer, and where the
+            operator does not tell.
+        weight_shapes: Shapes of the parameters and buffers it reads.
     """
 
     name: str
@@ -113,6 +117,8 @@ class Layer(NamedTuple):
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    axes: tuple[int, ...] = ()
+    weight_shapes: tuple[Shape, ...] = ()
 
     @property
     def signature(self) -> tuple[Any, ...]:
