@@ -1,0 +1,115 @@
+"""Fits the cycles of a runtime's kernels to networks measured on a device.
+
+Few networks are measured, and the classes of operators occur in nearly fixed proportions, so that
+plain least squares would set some classes to nothing. The fit minimises squared relative errors
+and stays near known coefficients; no class is negative, and a stem costs at least as much per
+multiply-add as a 1x1 convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import SpecError
+from ..device import Validation
+from ..memory.graph import Graph, spatial
+from .cycles import Cycles, op_class
+
+RIDGE = 0.001  # weight of a relative step away from the prior, beside squared relative errors
+
+
+@dataclass(frozen=True)
+class CyclesFit:
+    """Coefficients and how well they do.
+
+    Args:
+        cycles: Fitted to all networks.
+        errors_percent: Of each network, signed, with all of them in the fit.
+        left_out_percent: Of each network, signed, when the fit has not seen it.
+    """
+
+    cycles: Cycles
+    errors_percent: tuple[float, ...]
+    left_out_percent: tuple[float, ...]
+
+    def validation(self, source: str) -> Validation:
+        """Return the errors on networks left out, as a device file holds them."""
+        errors = [abs(e) for e in self.left_out_percent]
+        return Validation(
+            n=len(errors), mape_percent=round(sum(errors) / len(errors), 1), source=source
+        )
+
+
+def features(graph: Graph) -> tuple[float, ...]:
+    """Return what multiplies each field of `Cycles` for one network."""
+    counts = dict.fromkeys(Cycles._fields, 0.0)
+    for op in graph.ops:
+        name = op_class(graph, op)
+        if name:
+            counts[name] += op.macs
+        if name in ("conv", "pw"):
+            shape = graph.tensors[op.output].shape
+            counts["output"] += shape[0] * shape[1] * math.prod(spatial(shape))
+        counts["op"] += 1
+    return tuple(counts.values())
+
+
+def fit_cycles(
+    graphs: Sequence[Graph], latencies_ms: Sequence[float], clock_hz: float, prior: Cycles
+) -> CyclesFit:
+    """Return the coefficients for networks measured on one device under one runtime.
+
+    Args:
+        graphs: Lowered for that runtime.
+        latencies_ms: Measured.
+        clock_hz: At which they ran.
+        prior: Coefficients of the same kernels elsewhere, scaled to the core; what is 0 there
+            stays 0.
+
+    Raises:
+        SpecError: If there are fewer than two networks, their number differs from that of the
+            latencies, or a latency is not a positive number.
+    """
+    if len(graphs) != len(latencies_ms) or len(graphs) < 2:
+        raise SpecError(
+            "a fit needs at least two networks and a latency for each, got "
+            f"{len(graphs)} networks and {len(latencies_ms)} latencies"
+        )
+    if wrong := [t for t in latencies_ms if not (t > 0 and math.isfinite(t))]:
+        raise SpecError(f"latencies must be positive numbers of milliseconds, got {wrong[0]!r}")
+    rows = [features(g) for g in graphs]
+    cycles = [t * clock_hz / 1e3 for t in latencies_ms]
+    found = _solve(rows, cycles, prior)
+    left_out = []
+    for i in range(len(rows)):
+        rest = _solve(rows[:i] + rows[i + 1 :], cycles[:i] + cycles[i + 1 :], prior)
+        left_out.append(_error(rows[i], cycles[i], rest))
+    errors = [_error(row, c, found) for row, c in zip(rows, cycles, strict=True)]
+    return CyclesFit(found, tuple(errors), tuple(left_out))
+
+
+def _error(row: Sequence[float], cycles: float, table: Cycles) -> float:
+    return 100 * (sum([x * a for x, a in zip(row, table, strict=True)]) / cycles - 1)
+
+
+def _solve(rows: Sequence[Sequence[float]], cycles: Sequence[float], prior: Cycles) -> Cycles:
+    """Return the coefficients that minimise squared relative errors plus the ridge."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    known = np.array(prior)
+    free = known > 0
+    # the unknown of the stem is what it costs beyond a 1x1 convolution
+    beyond = np.eye(len(known))
+    beyond[Cycles._fields.index("stem"), Cycles._fields.index("pw")] = 1.0
+    data = np.array(rows) / np.array(cycles)[:, None] @ beyond
+    scale = np.where(free, known, 1.0)
+    ridge = math.sqrt(RIDGE) * beyond / scale[:, None]
+    left = np.vstack([data, ridge])[:, free]
+    right = np.concatenate([np.ones(len(rows)), math.sqrt(RIDGE) * free])
+    steps, _ = nnls(left, right)
+    full = np.zeros(len(known))
+    full[free] = steps
+    return Cycles(*[float(v) for v in beyond @ full])
