@@ -27,7 +27,7 @@ def validation(
     from scipy.stats import kendalltau, spearmanr
 
     predicted, measured = rounded(predicted), rounded(measured)
-    error = np.abs(predicted - measured) / measured
+    error = rounded(np.abs(predicted - measured) / measured)
     ranks: dict[str, Any] = {}
     if len(set(predicted.tolist())) > 1 and len(set(measured.tolist())) > 1:
         ranks["spearman"] = float(spearmanr(predicted, measured).statistic)
