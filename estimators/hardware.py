@@ -108,8 +108,11 @@ class Hardware(Estimator):
             }
             for name in model.provides:
                 unit, direction = FIELDS[name]
-                error = model.provenance(name).error_percent
-                known = {} if error is None else {"error_percent": error}
+                provenance = model.provenance(name)
+                error, base = provenance.error_percent, provenance.derived_from
+                known: dict[str, Any] = {} if error is None else {"error_percent": error}
+                if base:
+                    known["proportional_to"] = f"{base}@{target}"
                 whence = {**source, **known}
                 found.append(Metric(f"{name}@{target}", unit, direction, provenance=whence))
         return tuple(found)

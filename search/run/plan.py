@@ -263,6 +263,7 @@ def _mismatches(plan: Plan) -> Iterable[Problem]:
     """Yield what does not fit together."""
     yield from _twice_provided(plan.estimators)
     yield from _unprovided(plan)
+    yield from _one_in_two(plan)
     reason = pairing_problem(type(plan.strategy), plan.space, len(plan.objectives))
     if reason:
         yield Problem(("strategy",), reason)
@@ -311,6 +312,31 @@ def _unprovided(plan: Plan) -> Iterable[Problem]:
                 f"it once, at the end); use a validation metric{close}"
             )
             yield Problem(path, text)
+
+
+def _one_in_two(plan: Plan) -> Iterable[Problem]:
+    """Yield objectives that are a constant times another: they order networks alike.
+
+    An estimator says so in a metric's provenance, `proportional_to`.
+    """
+    metrics = plan.metrics
+
+    def root(name: str) -> str:
+        metric = metrics.get(name)
+        base = metric.provenance.get("proportional_to") if metric else None
+        return root(base) if base else name
+
+    first: dict[str, str] = {}
+    for i, objective in enumerate(plan.objectives):
+        name = objective.metric
+        other = first.setdefault(root(name), name)
+        if other != name:
+            derived, base = (name, other) if root(name) != name else (other, name)
+            text = (
+                f"{derived} is a constant times {root(base)}, so that it is no objective of its "
+                f"own beside {base}, got both; keep one, or bound the other by a constraint"
+            )
+            yield Problem(("objectives", i, objective.direction), text)
 
 
 def _runner_problems(plan: Plan) -> Iterable[Problem]:

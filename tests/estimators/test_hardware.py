@@ -74,6 +74,13 @@ def test_provenance_says_that_it_is_a_model_without_calibration():
     assert provenance["source"] == "cpu_generic"
 
 
+def test_provenance_says_what_is_a_multiple_of_what():
+    devices = ["cpu_generic", {"device": "zcu102", "as": "board"}]
+    found = {m.name: m.provenance for m in Hardware(space(), devices=devices).metrics}
+    multiples = {n: p["proportional_to"] for n, p in found.items() if "proportional_to" in p}
+    assert multiples == {"energy_mj@board": "latency_ms@board"}
+
+
 def test_a_network_that_does_not_fit_raises_the_limit(tmp_path):
     macro = space()
     estimator = Hardware(macro, devices=[small_memory(tmp_path)])

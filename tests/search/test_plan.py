@@ -255,7 +255,7 @@ WRONG = [
     (
         TEXT,
         "estimators=[{name: hardware, devices: [pixel3]}]",
-        "unknown device 'pixel3'; known: cpu_generic; it is not modelled, but measured on nb201",
+        "; it is not modelled, but measured on nb201: use tabular",
     ),
     (TEXT, "store=foo", "--set store=foo: store: a store is sqlite:///FILE or postgresql://"),
     (TEXT, "store=mysql://a/b", "got 'mysql://a/b'"),
@@ -312,6 +312,41 @@ def test_a_data_set_contradicted_by_the_spec_is_a_conflict() -> None:
     text = TOY.replace('"plan_toys:Toy"', '{name: "plan_toys:Toy", classes: 10}')
     [line] = errors(text + 'data: "plan_toys:Grey"\n')
     assert line.startswith("s.yaml:1:32: space.classes: the data set Grey needs 2, got 10")
+
+
+FPGA = "estimators=[tabular, {name: hardware, devices: [zcu102, zcu102_pipeline]}]"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "expected"),
+    [
+        (
+            "[{minimize: latency_ms@zcu102}, {minimize: energy_mj@zcu102}]",
+            "objectives[1].minimize: energy_mj@zcu102 is a constant times latency_ms@zcu102, so "
+            "that it is no objective of its own beside latency_ms@zcu102, got both; keep one",
+        ),
+        (
+            "[{minimize: energy_mj@zcu102}, {minimize: latency_ms@zcu102}]",
+            "objectives[1].minimize: energy_mj@zcu102 is a constant times latency_ms@zcu102",
+        ),
+    ],
+)
+def test_a_multiple_of_an_objective_is_no_second_one(objectives: str, expected: str) -> None:
+    [line] = errors(TEXT, FPGA, f"objectives={objectives}")
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        "[{minimize: energy_mj@zcu102}, {maximize: valid_accuracy}]",
+        "[{minimize: energy_mj@zcu102}, {minimize: latency_ms@zcu102_pipeline}]",
+        "[{minimize: latency_ms@zcu102_pipeline}, {maximize: throughput_per_s@zcu102_pipeline}]",
+    ],
+)
+def test_a_multiple_alone_or_of_another_device_is_an_objective(objectives: str) -> None:
+    bound = "constraints=[energy_mj@zcu102_pipeline <= 1 J]"
+    assert plan(TEXT, FPGA, f"objectives={objectives}", bound).objectives
 
 
 def test_the_mistakes_of_all_parts_come_at_once() -> None:
