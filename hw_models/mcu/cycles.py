@@ -2,9 +2,10 @@
 
     cycles(operator) = a x MACs + b x output elements + c
 
-with a and b by the operator's class. A convolution beyond 1x1 with fewer than 16 input channels per
-group (a stem) has a class of its own: kernels waste their vectors on it. Operators without
-multiply-adds cost c.
+with a and b by the operator's class. A convolution beyond 1x1 that reads an image (a stem) has a
+class of its own, for kernels waste their vectors on three channels; with more channels its output
+elements cost as much as those of a stem, until what they cost as a plain convolution is more.
+Operators without multiply-adds cost c.
 
 The tables hold for a Cortex-M7 (STM32H743, 480 MHz, caches on); another core of Arm takes a factor
 more cycles in the same runtime. Fits: TinyEngine's README of December 2022, relative least squares.
@@ -18,15 +19,16 @@ from typing import NamedTuple
 from ...errors import SpecError
 from ..memory.graph import Graph, MemOp, spatial
 
-STEM_CHANNELS = 16
+STEM_CHANNELS = 3  # of the stems that were measured
+WIDE_CHANNELS = 16  # of the narrowest convolutions that were measured as plain ones
 
 
 class Cycles(NamedTuple):
     """Cycles of one runtime on one core.
 
     Args:
-        stem: Per MAC of a convolution beyond 1x1 with few input channels.
-        conv: Per MAC of other convolutions beyond 1x1.
+        stem: Per MAC of a convolution beyond 1x1 with up to three input channels.
+        conv: Per MAC of convolutions beyond 1x1 with many.
         pw: Per MAC of a 1x1 convolution.
         dw: Per MAC of a depthwise convolution.
         fc: Per MAC of fully connected operators and products of activations.
@@ -95,14 +97,18 @@ def cycles_of(kernels: str, core: str) -> Cycles:
     )
 
 
-def op_class(graph: Graph, op: MemOp) -> str:
-    """Return the field of `Cycles` that an operator's MACs count under; empty without MACs."""
-    if op.kind == "conv":
-        depth = graph.tensors[op.inputs[0]].shape[1] // op.groups
-        return "stem" if depth < STEM_CHANNELS else "conv"
-    if op.kind in ("pw", "dw"):
-        return op.kind
-    return "fc" if op.kind in ("fc", "matmul") else ""
+CLASSES: dict[str, str] = {"conv": "conv", "pw": "pw", "dw": "dw", "fc": "fc", "matmul": "fc"}
+
+
+def depth(graph: Graph, op: MemOp) -> int:
+    """Return the input channels that one output channel of a convolution reads."""
+    return graph.tensors[op.inputs[0]].shape[1] // op.groups
+
+
+def as_stem(graph: Graph, op: MemOp, macs: int) -> float:
+    """Return the multiply-adds of a stem whose outputs cost as much as those of this operator."""
+    channels = depth(graph, op)
+    return macs * min(channels, STEM_CHANNELS) / channels
 
 
 def op_cycles(graph: Graph, op: MemOp, table: Cycles, macs: int) -> tuple[float, float]:
@@ -114,10 +120,12 @@ def op_cycles(graph: Graph, op: MemOp, table: Cycles, macs: int) -> tuple[float,
         table: Coefficients.
         macs: Its multiply-adds, which tiles may have raised.
     """
-    name = op_class(graph, op)
-    if not name:
+    name = CLASSES.get(op.kind)
+    if name is None:
         return 0.0, table.op
     work: float = getattr(table, name) * macs
+    if name == "conv":
+        work = max(work, table.stem * as_stem(graph, op, macs))
     if name in ("conv", "pw") and table.output:
         shape = graph.tensors[op.output].shape
         rows, columns = spatial(shape)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ...errors import SpecError
 from ..device import Validation
 from ..memory.graph import Graph, spatial
-from .cycles import Cycles, op_class
+from .cycles import CLASSES, WIDE_CHANNELS, Cycles, as_stem, depth
 
 RIDGE = 0.001  # weight of a relative step away from the prior, beside squared relative errors
 
@@ -43,11 +43,16 @@ class CyclesFit:
 
 
 def features(graph: Graph) -> tuple[float, ...]:
-    """Return what multiplies each field of `Cycles` for one network."""
+    """Return what multiplies each field of `Cycles` for one network.
+
+    A convolution beyond 1x1 counts as a stem below 16 input channels, else as plain.
+    """
     counts = dict.fromkeys(Cycles._fields, 0.0)
     for op in graph.ops:
-        name = op_class(graph, op)
-        if name:
+        name = CLASSES.get(op.kind)
+        if name == "conv" and depth(graph, op) < WIDE_CHANNELS:
+            counts["stem"] += as_stem(graph, op, op.macs)
+        elif name:
             counts[name] += op.macs
         if name in ("conv", "pw"):
             shape = graph.tensors[op.output].shape

@@ -262,19 +262,20 @@ class _Lowerer:
         self.place[layer.outputs[0]] = self._append(layer, "matmul", (out, v), shape, macs=second)
 
     def _pad(self, layer: Layer, operands: list[int]) -> None:
-        """Add a pad, or keep it for the only window that reads it."""
+        """Add a pad, or keep it for the only window that reads it; an odd row goes behind."""
         before, after = layer.input_shapes[0], layer.output_shapes[0]
         result = layer.outputs[0]
+        sides = []
+        for small, large in zip(spatial(before), spatial(after), strict=True):
+            sides += [(large - small) // 2, large - small - (large - small) // 2]
+        padding = (sides[0], sides[1], sides[2], sides[3])
         reader = [n for n in self.layers if result in n.inputs]
         windows = ("conv", "depthwise_conv", "grouped_conv", "pool")
         if self.how.pad_fused and self.readers[result] == 1 and reader[0].kind in windows:
-            sides = []
-            for small, large in zip(spatial(before), spatial(after), strict=True):
-                sides += [(large - small) // 2, large - small - (large - small) // 2]
-            self.padded[result] = (operands[0], (sides[0], sides[1], sides[2], sides[3]))
+            self.padded[result] = (operands[0], padding)
             self.place[result] = operands[0]
             return
-        self.place[result] = self._append(layer, "pad", operands, after)
+        self.place[result] = self._append(layer, "pad", operands, after, padding=padding)
 
     def _window(self, layer: Layer, operands: list[int]) -> tuple[int, dict[str, object]]:
         """Return the tensor that a convolution or pool reads, padded if it must be, and its facts.
@@ -288,6 +289,7 @@ class _Lowerer:
                 f"{len(layer.kernel)}; use two-dimensional layers",
                 layer=layer.name,
             )
+        facts: dict[str, object]
         kernel, stride = _pair(layer.kernel), _pair(layer.stride)
         dilation, pads = _pair(layer.dilation), _pair(layer.padding, 0)
         padding = (pads[0], pads[0], pads[1], pads[1])
@@ -303,9 +305,10 @@ class _Lowerer:
                 rows = [*spatial(shape)]
                 rows = [rows[0] + 2 * pads[0], rows[1] + 2 * pads[1]]
                 grown = (*shape[:2], *rows[-len(layer.kernel) :])
-                source = self._append(layer, "pad", (source,), grown, name=f"{layer.name}.pad")
+                facts = {"padding": padding, "name": f"{layer.name}.pad"}
+                source = self._append(layer, "pad", (source,), grown, **facts)
                 padding = (0, 0, 0, 0)
-        facts: dict[str, object] = {
+        facts = {
             "kernel": kernel,
             "stride": stride,
             "dilation": dilation,

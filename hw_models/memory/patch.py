@@ -103,7 +103,9 @@ def _before(span: Span, kernel: int, stride: int, padding: int, dilation: int) -
 
 
 def _clipped(span: Span, length: int) -> Span:
-    return max(span[0], 0), min(span[1], length)
+    """Return what lies within a map: at least one row, also of a tile that reads only padding."""
+    low = min(max(span[0], 0), length - 1)
+    return low, max(min(span[1], length), low + 1)
 
 
 def _union(a: Span, b: Span) -> Span:

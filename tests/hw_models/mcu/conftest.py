@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -184,7 +185,7 @@ def anomaly_detection():
     """The autoencoder of MLPerf Tiny."""
     sides = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640]
     layers = []
-    for inputs, outputs in zip(sides, sides[1:], strict=False):
+    for inputs, outputs in pairwise(sides):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
