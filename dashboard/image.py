@@ -14,7 +14,7 @@ import plotly.io as pio
 from ..errors import MissingDependency, NetloomError
 from .figures import CONFIG, front_figure
 from .markup import Html, el
-from .views import ParetoView
+from .views import Objectives, ParetoView
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -42,6 +42,7 @@ def write_front_image(
     x: str | None = None,
     y: str | None = None,
     size: tuple[int, int] = (1100, 560),
+    objectives: Objectives = (),
 ) -> Path:
     """Write the front of experiment `ref` as a PNG of `size` pixels and return the path.
 
@@ -55,7 +56,7 @@ def write_front_image(
             "a picture needs the program chromium on the path, which is not there; install it "
             "(apt-get install chromium), or save one from the report with its camera button"
         )
-    view, target = ParetoView.of(store, ref, x, y), Path(path).resolve()
+    view, target = ParetoView.of(store, ref, x, y, objectives=objectives), Path(path).resolve()
     figure = front_figure(view)
     figure.update_layout(width=size[0], height=size[1], font={"color": "#1b2330", "size": 15})
     figure.update_layout(margin={"l": 84})

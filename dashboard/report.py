@@ -25,7 +25,7 @@ from .markup import Html, el, join, notation, table
 from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
 from .table import TrialTable
-from .views import HistoryView, ParetoView, front
+from .views import HistoryView, Objectives, ParetoView, front, with_objectives
 from .words import MISSING, plural, value_text
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class _Content:
     failed: dict[int, TrialRecord]
 
     @classmethod
-    def read(cls, store: Store, ref: str) -> _Content:
-        record = open_record(store, ref)
+    def read(cls, store: Store, ref: str, objectives: Objectives = ()) -> _Content:
+        record = with_objectives(open_record(store, ref), objectives)
         trials = TrialTable.read(store, record)
-        rivals = Rivals.of(store, record, trials)
+        # a baseline was made for the run's own objectives
+        rivals = None if objectives else Rivals.of(store, record, trials)
         shared = rivals.named_reference if rivals else {}
         reasons = failures(trials)
         first = [each.numbers[0] for each in reasons[:MAX_ERRORS]]
@@ -69,7 +70,7 @@ class _Content:
             trials=trials,
             planes=_planes(record, trials),
             history=HistoryView.from_table(record, trials, reference=shared or None),
-            front=front(store, record.id, table=trials),
+            front=front(store, record.id, table=trials, objectives=objectives),
             baseline=BaselineView.from_rivals(rivals) if rivals else None,
             beside={"random search": rivals.baseline_history()} if rivals and shared else {},
             diagnosis=Diagnosis.of(record, trials),
@@ -85,7 +86,9 @@ def _planes(record: ExperimentRecord, trials: TrialTable) -> list[ParetoView]:
     return [ParetoView.from_table(record, trials, across, y) for across in (x, *others)]
 
 
-def write_report(store: Store, ref: str, path: str | os.PathLike[str]) -> Path:
+def write_report(
+    store: Store, ref: str, path: str | os.PathLike[str], *, objectives: Objectives = ()
+) -> Path:
     """Write the report of experiment `ref` to `path` and return the path.
 
     The file holds everything it needs, plotly.js included (about 5 MB), and asks for nothing.
@@ -94,12 +97,19 @@ def write_report(store: Store, ref: str, path: str | os.PathLike[str]) -> Path:
         StoreError: If there is no such experiment.
         OutputError: If the path cannot be written.
     """
-    return write_text(path, report_html(store, ref))
+    return write_text(path, report_html(store, ref, objectives=objectives))
 
 
-def report_html(store: Store, ref: str) -> str:
-    """Return the report of experiment `ref` as HTML text."""
-    content = _Content.read(store, ref)
+def report_html(store: Store, ref: str, *, objectives: Objectives = ()) -> str:
+    """Return the report of experiment `ref` as HTML text.
+
+    Args:
+        store: Where it is.
+        ref: Name, id or unique prefix.
+        objectives: What the front is made of instead of the experiment's own; then nothing is
+            said of the baseline, which was made for those.
+    """
+    content = _Content.read(store, ref, objectives)
     head = el(
         "head",
         el("meta", charset="utf-8"),

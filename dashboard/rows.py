@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..db.records import ExperimentRecord
+from ..db.rescored import rescored_metrics
 from .axes import Axis, objective_axes
 from .table import SPENT
 
@@ -98,10 +99,15 @@ def truthful(record: ExperimentRecord, alive: Collection[str]) -> ExperimentReco
 def open_record(store: Store, ref: str) -> ExperimentRecord:
     """Return experiment `ref`, its status checked against the processes that are alive.
 
+    Its metrics are those of its run, and those that were added by rescoring.
+
     Raises:
         StoreError: If there is no such experiment.
     """
     record = store.experiment(ref)
+    known = {metric.name for metric in record.metrics}
+    added = [metric for metric in rescored_metrics(record) if metric.name not in known]
+    record = replace(record, metrics=(*record.metrics, *added))
     return truthful(record, store.running() if record.status == "running" else ())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..db.records import FINISHED, ExperimentRecord, TrialRecord
+from ..db.rescored import RESCORED
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -40,8 +41,15 @@ class Row:
     error: str | None = None
 
     @classmethod
-    def of(cls, trial: TrialRecord, experiment: ExperimentRecord) -> Row:
+    def of(
+        cls,
+        trial: TrialRecord,
+        experiment: ExperimentRecord,
+        costs: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Row:
         """Return the row of `trial`; times count from the creation of the experiment.
+
+        `costs` are metrics by architecture key that were added after the run.
 
         Of an experiment that is not running no trial runs: one that was cut short waits again.
         """
@@ -58,7 +66,7 @@ class Row:
             trial.reused_from is not None,
             duration,
             age,
-            dict(trial.metrics),
+            {**trial.metrics, **(costs or {}).get(trial.key, {})},
             trial.error,
         )
 
@@ -137,18 +145,19 @@ class TrialTable:
     @classmethod
     def read(cls, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Read every trial of `experiment`."""
-        records = store.trial_records(experiment.id)
-        return cls(tuple(Row.of(trial, experiment) for trial in records))
+        records, costs = store.trial_records(experiment.id), store.rescored(experiment)
+        return cls(tuple(Row.of(trial, experiment, costs) for trial in records))
 
     def refreshed(self, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Return the table of now, reading only the trials that were not finished before."""
         closed = {row.number: row for row in self.rows if row.status in FINISHED}
         total = sum(experiment.counts.values())
         missing = [number for number in range(total) if number not in closed]
+        costs = store.rescored(experiment) if missing else {}
         for start in range(0, len(missing), CHUNK):
             numbers = missing[start : start + CHUNK]
             for trial in store.trial_records(experiment.id, numbers=numbers):
-                closed[trial.number] = Row.of(trial, experiment)
+                closed[trial.number] = Row.of(trial, experiment, costs)
         if len(closed) != total:  # numbers with gaps: nothing to be clever about
             return self.read(store, experiment)
         return type(self)(tuple(closed[number] for number in sorted(closed)))
@@ -157,8 +166,8 @@ class TrialTable:
 class TableCache:
     """The tables that viewers asked for last; safe to use from several threads.
 
-    A finished trial changes only when its experiment ends (test metrics are written then), so a
-    running experiment is read once and followed from there.
+    A finished trial changes only when its experiment ends (test metrics are written then) or is
+    rescored, so a running experiment is read once and followed from there.
 
     Args:
         size: Tables kept.
@@ -171,7 +180,7 @@ class TableCache:
 
     def table(self, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Return the trials of `experiment` as they are now."""
-        era = (experiment.status, experiment.finished_at)
+        era = (experiment.status, experiment.finished_at, repr(experiment.info.get(RESCORED)))
         state = (era, tuple(sorted(experiment.counts.items())))
         with self._lock:
             known = self._tables.pop(experiment.id, None)

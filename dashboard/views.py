@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from .table import Bools, Floats, TrialTable
 if TYPE_CHECKING:
     from ..db import Store
 
+Objectives: TypeAlias = Sequence[Mapping[str, Any]]
 KINDS = ("infeasible", "unfinished", "failed", "stopped early", "feasible", "front")
 __all__ = [
     "KINDS",
@@ -118,14 +119,23 @@ class ParetoView:
         y: str | None = None,
         *,
         table: TrialTable | None = None,
+        objectives: Objectives = (),
     ) -> ParetoView:
         """Read the view of experiment `ref` with metrics `x` and `y` (default: its objectives).
+
+        Args:
+            store: Where it is.
+            ref: Name, id or unique prefix.
+            x: Horizontal axis.
+            y: Vertical axis.
+            table: Its trials, if they are read already.
+            objectives: What the front is made of instead of the experiment's own.
 
         Raises:
             UnknownName: If an axis is no metric of the experiment.
             StoreError: If there is no such experiment.
         """
-        record = open_record(store, ref)
+        record = with_objectives(open_record(store, ref), objectives)
         table = TrialTable.read(store, record) if table is None else table
         return cls.from_table(record, table, x, y)
 
@@ -284,14 +294,39 @@ class HistoryView:
         )
 
 
-def front(store: Store, ref: str, *, table: TrialTable | None = None) -> list[TrialRecord]:
-    """Return the trials of the Pareto front of experiment `ref`, sorted along its cost axis."""
-    view = ParetoView.of(store, ref, table=table)
+def front(
+    store: Store, ref: str, *, table: TrialTable | None = None, objectives: Objectives = ()
+) -> list[TrialRecord]:
+    """Return the trials of the Pareto front of experiment `ref`, sorted along its cost axis.
+
+    Their metrics include what was added by rescoring.
+
+    Args:
+        store: Where it is.
+        ref: Name, id or unique prefix.
+        table: Its trials, if they are read already.
+        objectives: What the front is made of instead of the experiment's own.
+    """
+    view = ParetoView.of(store, ref, table=table, objectives=objectives)
     if not view.front_numbers:
         return []
     records = store.trial_records(view.experiment.id, numbers=view.front_numbers)
-    by_number = {record.number: record for record in records}
+    metrics = {row.number: row.metrics for row in view.table.rows}
+    by_number = {r.number: replace(r, metrics=metrics[r.number]) for r in records}
     return [by_number[number] for number in view.front_numbers]
+
+
+def with_objectives(record: ExperimentRecord, objectives: Objectives) -> ExperimentRecord:
+    """Return the record with other objectives; none given: as it is.
+
+    Raises:
+        UnknownName: If one is no metric of the experiment; its own and those added by rescoring
+            are known.
+    """
+    axes = available_axes(record)
+    for objective in objectives:
+        pick_axis(axes, str(objective["metric"]))
+    return replace(record, objectives=tuple(objectives)) if objectives else record
 
 
 def _pair_front(table: TrialTable, axes: tuple[Axis, Axis], values: tuple[Floats, Floats]) -> Bools:

@@ -13,10 +13,12 @@ from sqlalchemy.orm import aliased
 from ..errors import StoreError, did_you_mean
 from .catalog import Entry
 from .records import ArtifactRecord, ExperimentRecord, MetricRecord, TrialRecord
+from .rescored import RESCORED
 from .rows import chunks
 from .tables import (
     ARCHITECTURES,
     ARTIFACTS,
+    COSTS,
     EXPERIMENTS,
     METRICS,
     SOURCES,
@@ -248,6 +250,30 @@ def metrics_of(connection: Connection, trial_ids: Iterable[int]) -> dict[int, di
         for id, name, value in rows.all():
             metrics[id][name] = value
     return metrics
+
+
+def rescored_values(
+    connection: Connection, experiment_id: int, record: ExperimentRecord
+) -> dict[str, dict[str, float]]:
+    """Return the values of the metrics that were added after the run, by architecture key."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for target, entry in record.info.get(RESCORED, {}).items():
+        known = {metric["name"] for metric in entry["metrics"]}
+        rows = connection.execute(
+            select(ARCHITECTURES.c.key, COSTS.c.metric, COSTS.c.value)
+            .join(ARCHITECTURES, ARCHITECTURES.c.id == COSTS.c.architecture_id)
+            .where(
+                COSTS.c.device == target,
+                COSTS.c.model_version == entry["model_version"],
+                COSTS.c.architecture_id.in_(
+                    select(TRIALS.c.architecture_id).where(TRIALS.c.experiment_id == experiment_id)
+                ),
+            )
+        )
+        for key, metric, value in rows:
+            if (name := f"{metric}@{target}") in known:
+                found[key][name] = value
+    return dict(found)
 
 
 def lowest_numbers(connection: Connection, experiment_id: int) -> dict[str, int]:

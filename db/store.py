@@ -29,6 +29,7 @@ from .records import (
     NewTrial,
     TrialRecord,
 )
+from .rescored import RESCORED
 from .revisions import revision
 from .rows import chunks, unpack, upsert
 from .tables import (
@@ -346,6 +347,14 @@ class Store:
         """Return `key`, `device`, `model_version`, `metric`, `value`."""
         with self._read() as connection:
             return frames.costs_frame(connection, space_fingerprint, keys, device)
+
+    def rescored(self, record: ExperimentRecord) -> dict[str, dict[str, float]]:
+        """Return costs that were added to an experiment after its run: key -> metric -> value."""
+        if not record.info.get(RESCORED):
+            return {}
+        with self._read() as connection:
+            id = self._catalog.entry(connection, record.id).id
+            return reading.rescored_values(connection, id, record)
 
     def details(self, experiment_id: str, number: int, kind: str) -> dict[str, Any] | None:
         """Return a breakdown of a trial, or None when none of that kind is kept."""

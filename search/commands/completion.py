@@ -49,5 +49,20 @@ def experiments(context: typer.Context, incomplete: str) -> list[str]:
         return []
 
 
+def metrics(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the metrics of the experiment on the command line that begin so."""
+    from ...dashboard.rows import open_record
+    from ...db import Store, store_url
+
+    experiment = context.params.get("experiment")
+    if not experiment:
+        return []
+    try:
+        with Store(store_url(context.params.get("store")), read_only=True) as store:
+            return _fitting((m.name for m in open_record(store, experiment).metrics), incomplete)
+    except NetloomError:  # as above
+        return []
+
+
 def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .common import ExperimentArgument, StoreOption, command, emit, note, open_store, writable_file
+from .pareto import ObjectiveOption
 
 
 def register(app: typer.Typer) -> None:
@@ -26,20 +27,24 @@ def report(
             help="Where to write; EXP.html by default. FILE.png is a picture of the front alone.",
         ),
     ] = None,
+    objective: ObjectiveOption = None,
     store: StoreOption = None,
 ) -> None:
     """Write one self-contained HTML file: front, progress, architectures, spec, versions."""
     from ...dashboard.report import write_report
+    from ...dashboard.rows import open_record
+    from ..run.rescoring import objectives_of
 
     with open_store(store) as opened:
-        record = opened.experiment(experiment)
+        record = open_record(opened, experiment)
+        objectives = objectives_of(record, objective or ())
         target = writable_file(output or f"{record.name}.html")
         if target.suffix.lower() == ".png":
             from ...dashboard.image import write_front_image
 
-            path = write_front_image(opened, record.id, target)
+            path = write_front_image(opened, record.id, target, objectives=objectives)
         else:
-            path = write_report(opened, record.id, target)
+            path = write_report(opened, record.id, target, objectives=objectives)
     emit(str(path))
 
 

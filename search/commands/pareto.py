@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from . import completion
 from .common import (
     ExperimentArgument,
     JsonOption,
@@ -29,6 +30,18 @@ FormatOption = Annotated[
 ]
 
 
+ObjectiveOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--objective",
+        metavar="METRIC",
+        help="Front of these metrics instead of the search's objectives; may be repeated. "
+        "maximize:METRIC or minimize:METRIC turns its direction.",
+        autocompletion=completion.metrics,
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     command(app, "pareto", "netloom pareto quickstart --format json")(pareto)
@@ -36,16 +49,26 @@ def register(app: typer.Typer) -> None:
 
 def pareto(
     experiment: ExperimentArgument,
+    objective: ObjectiveOption = None,
     shape: FormatOption = "table",
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Print the feasible architectures that no other one beats in every objective."""
-    from ...dashboard.views import front
+    """Print the feasible architectures that no other one beats in every objective.
+
+    With --objective the front is that of other metrics than the search was after: any that its
+    trials carry, and those of devices that rescore added. What broke a constraint of the search
+    stays out.
+    """
+    from ...dashboard.rows import open_record
+    from ...dashboard.views import front, with_objectives
+    from ..run.rescoring import objectives_of
 
     with open_store(store) as opened:
-        record = opened.experiment(experiment)
-        trials = front(opened, record.id)
+        record = open_record(opened, experiment)
+        objectives = objectives_of(record, objective or ())
+        trials = front(opened, record.id, objectives=objectives)
+        record = with_objectives(record, objectives)
     if as_json or shape == "json":
         emit_json(front_json(trials))
     elif shape == "csv":

@@ -17,6 +17,7 @@ from ...db.records import (
     NewTrial,
     TrialRecord,
 )
+from ...db.rescored import RESCORED
 from ...errors import SpecError, did_you_mean
 from ...jsonio import digest
 from ...options import SpecProblems, options_of, validate
@@ -45,6 +46,8 @@ def trial_lines(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> Iter
     """Yield the header line, which holds the experiment, and one line per finished trial."""
     head = asdict(record)
     kept = {field.name: head[field.name] for field in fields(NewExperiment)} | {"parent": None}
+    # costs belong to a store: they are added again where the trials are imported
+    kept["info"] = {key: value for key, value in head["info"].items() if key != RESCORED}
     yield json.dumps({"netloom_trials": FORMAT, "experiment": kept})
     names = [field.name for field in fields(NewTrial) if field.name != "reused_from"]
     for trial in trials:

@@ -1,0 +1,165 @@
+"""From a table of measured networks to a calibrated device."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import NetloomError, SpecError
+from ...estimators.complexity import Workloads
+from ...hw_models import device_names, load_device
+from ...hw_models.dtypes import DTYPES, Dtype
+from .measurements import Measured
+from .parts import make_space
+from .spec import Named
+
+if TYPE_CHECKING:
+    from ...hw_models.calibrate import Calibration, Measurement
+    from ...hw_models.device import Device
+
+_ONE_OF = ("place", "batch", "dtype", "threads", "hardware")
+
+
+def calibrated(
+    rows: Sequence[Measured],
+    setting: Mapping[str, str],
+    *,
+    source: str,
+    name: str,
+    base: str | None,
+    space: tuple[str, Mapping[str, Any]] | None,
+    seed: int,
+) -> Calibration:
+    """Fit a device to measured networks.
+
+    Args:
+        rows: The measurements.
+        setting: What is equal in all of them.
+        source: The file, for messages.
+        name: Of the device.
+        base: The device whose numbers the fit starts from; None: chosen by the processor.
+        space: Name and options of the space, where the table does not name one.
+        seed: Of the cross-validation.
+
+    Raises:
+        SpecError: If measurements differ in their batch or number format, a network is none of its
+            space, or the measurements are too few or too alike.
+    """
+    from ...hw_models.calibrate import calibrate
+
+    batch, dtype = _asked(setting, source)
+    start = load_device(base) if base else base_device(setting)
+    found = calibrate(
+        start,
+        measurements(rows, source, space),
+        batch=batch,
+        dtype=dtype,
+        name=name,
+        source=describe(rows, setting, batch, dtype or start.name),
+        seed=seed,
+    )
+    return replace(found, device=replace(found.device, title=_title(name, setting)))
+
+
+def measurements(
+    rows: Sequence[Measured], source: str, space: tuple[str, Mapping[str, Any]] | None
+) -> list[Measurement]:
+    """Return the networks of a table with what they took.
+
+    Raises:
+        SpecError: With the line of the first network that is none.
+    """
+    from ...hw_models.calibrate import Measurement
+
+    known: dict[str, Workloads] = {}
+    found = []
+    for row in rows:
+        try:
+            name, options = (row.space, row.options) if row.space else space or ("", {})
+            if not name:
+                raise SpecError("the table names no space; add --space")
+            text = json.dumps([name, options], sort_keys=True)
+            if text not in known:
+                known[text] = Workloads(
+                    make_space(Named(name=name, **options), where=("space",))[0]
+                )
+            member = known[text].space.parse(row.architecture)
+            workload = known[text].of(member)
+        except NetloomError as error:
+            raise SpecError(f"{source}:{row.line}: {error}") from error
+        found.append(Measurement(workload, row.latency_ms, f"{text} {member.key}"))
+    return found
+
+
+def base_device(setting: Mapping[str, str]) -> Device:
+    """Return the device to start from: the GPU that the processor is called after, or any CPU.
+
+    Raises:
+        SpecError: If it is a GPU that no device is named after.
+    """
+    if setting.get("place", "cpu") == "cpu":
+        return load_device("cpu_generic")
+    words = re.sub(r"[^a-z0-9]", "", setting.get("hardware", "").lower())
+    gpus = [d for d in map(load_device, device_names()) if d.family == "gpu"]
+    fitting = [d for d in gpus if re.sub(r"[^a-z0-9]", "", d.name.lower()) in words]
+    if not fitting:
+        raise SpecError(
+            f"no device describes {setting.get('hardware') or 'this processor'}; name the one to "
+            f"start from with --base, such as {', '.join(d.name for d in gpus)}, or write its "
+            "data sheet into a device file"
+        )
+    return max(fitting, key=lambda d: len(d.name))
+
+
+def _title(name: str, setting: Mapping[str, str]) -> str:
+    words = [setting.get("hardware") or name]
+    if setting.get("place") == "cpu" and setting.get("threads"):
+        words.append(f"{setting['threads']} thread{'' if setting['threads'] == '1' else 's'}")
+    return f"{', '.join(words)}: calibrated on measured networks"
+
+
+def describe(rows: Sequence[Measured], setting: Mapping[str, str], batch: int, dtype: str) -> str:
+    """Return where measurements come from, in words."""
+    spaces = sorted({row.space for row in rows if row.space})
+    words = [
+        f"networks of {', '.join(spaces)}" if spaces else "networks",
+        f"measured on {setting['hardware']}" if setting.get("hardware") else "",
+        f"{setting['threads']} threads" if setting.get("threads") else "",
+        f"batch {batch}, {dtype}",
+        f"torch {setting['torch']}" if setting.get("torch") else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _asked(setting: Mapping[str, str], source: str) -> tuple[int, Dtype | None]:
+    """Return batch and number format.
+
+    Raises:
+        SpecError: If they are none.
+    """
+    batch, dtype = setting.get("batch", "1"), setting.get("dtype")
+    if not batch.isdigit() or int(batch) < 1:
+        raise SpecError(f"{source}: batch must be a number of at least 1, got {batch!r}")
+    for known in DTYPES:
+        if dtype == known:
+            return int(batch), known
+    if dtype:
+        raise SpecError(f"{source}: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return int(batch), None
+
+
+def check_one_setting(setting: Mapping[str, str], columns: Sequence[str], source: str) -> None:
+    """Refuse a table whose rows were measured in different ways.
+
+    Raises:
+        SpecError: If batch, number format, threads or processor differ between rows.
+    """
+    for column in _ONE_OF:
+        if column in columns and column not in setting:
+            raise SpecError(
+                f"{source}: all networks must be measured alike, got several values of {column}; "
+                "split the table, and calibrate a device for each"
+            )

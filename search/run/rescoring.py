@@ -1,0 +1,208 @@
+"""A device's costs for every stored architecture of an experiment, nothing evaluated again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...db.records import CostRecord, ExperimentRecord, MetricRecord
+from ...db.rescored import VIOLATION, rescored_info
+from ...errors import HardwareLimit, SpecError, did_you_mean
+from ...estimators.hardware import Hardware
+from ...hw_models import device_names
+from ...hw_models.device_folders import add_device_folder
+from ...options import build
+from ...spaces import Architecture, DecisionSpace
+from .parts import make_importable, make_space
+from .spec import Named
+
+if TYPE_CHECKING:
+    from ...db import Store
+
+CHUNK = 500  # architectures per transaction
+_LEAST = 1e-9  # what a device refuses never fits, however small the excess
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What was added.
+
+    Args:
+        target: What metrics call the device.
+        metrics: The metrics that the experiment has now.
+        architectures: How many different ones it holds.
+        added: How many got costs now; the others had them.
+        infeasible: How many of all the device cannot run.
+        failed: Notation of an architecture -> why it has no costs.
+    """
+
+    target: str
+    metrics: tuple[MetricRecord, ...]
+    architectures: int
+    added: int
+    infeasible: int
+    failed: Mapping[str, str]
+
+
+def rescore(
+    store: Store,
+    record: ExperimentRecord,
+    choice: Mapping[str, Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rescored:
+    """Add the costs of a device to every stored architecture of an experiment.
+
+    They are stored per architecture, device and model version: what is there already is not
+    computed again, and a device whose numbers changed is a new version. Of a network that the
+    device cannot run the violation alone is stored.
+
+    Args:
+        store: Where the experiment is, open for writing.
+        record: The experiment.
+        choice: `{"device": ..., "batch": ..., "dtype": ..., "as": ...}`.
+        options: Further options of the estimator `hardware`.
+        progress: Called with how many of how many architectures are costed.
+
+    Raises:
+        SpecError: If the experiment has a metric of that name of its own, or its space cannot be
+            made again.
+        UnknownName: If there is no such device.
+    """
+    space = stored_space(record)
+    named = {"devices": [dict(choice)], **(options or {})}
+    estimator: Hardware = build(Hardware, named, space, None, where=("--device",))
+    [target] = estimator.targets
+    version = f"{estimator.targets[target].model.version}-{estimator.fingerprint[:16]}"
+    metrics = _metrics(estimator, record)
+    trials = store.trial_records(record.id)
+    stored = {t.key: (t.architecture, t.notation) for t in trials}
+    known = store.costs(record.space_fingerprint, device=target)
+    done = set(known[known["model_version"] == version]["key"]) & set(stored)
+    missing = [key for key in stored if key not in done]
+    failed: dict[str, str] = {}
+    for start in range(0, len(missing), CHUNK):
+        keys = missing[start : start + CHUNK]
+        members = [space.architecture(stored[key][0]) for key in keys]
+        costs, why = _costs(estimator, members, target, version)
+        failed |= {stored[key][1]: text for key, text in why.items()}
+        with store.transaction() as transaction:
+            transaction.add_costs(record.space_fingerprint, costs)
+        progress(start + len(keys), len(missing))
+    info = rescored_info(record.info, target, model_version=version, metrics=metrics)
+    store.update_experiment(record.id, info=info)
+    now = store.costs(record.space_fingerprint, device=target)
+    broken = now[(now["model_version"] == version) & (now["metric"] == VIOLATION)]
+    infeasible = broken[broken["key"].isin(set(stored)) & (broken["value"] > 0)]
+    added = len(missing) - len(failed)
+    return Rescored(target, metrics, len(stored), added, len(infeasible), failed)
+
+
+def stored_space(record: ExperimentRecord) -> DecisionSpace:
+    """Return the space of an experiment, made again from its spec.
+
+    Raises:
+        SpecError: If it was a Python object, or is another one now.
+    """
+    if "space" in record.spec.get("objects", ()):
+        raise SpecError(
+            f"the space of {record.name} was given as a Python object, which no spec names; "
+            "write it into a module and name it by its import path"
+        )
+    if folder := record.info.get("source_dir"):
+        make_importable(Path(folder))
+        add_device_folder(Path(folder) / "devices")
+    space, _ = make_space(Named(**record.spec["space"]))
+    if space.fingerprint != record.space_fingerprint:
+        raise SpecError(
+            f"the space of {record.name} has changed since it ran, and its architectures mean "
+            "other networks now; start a new search"
+        )
+    return space
+
+
+def _metrics(estimator: Hardware, record: ExperimentRecord) -> tuple[MetricRecord, ...]:
+    """Return what the experiment is to know of its new metrics.
+
+    Raises:
+        SpecError: If its run gave one of these.
+    """
+    own = {metric.name for metric in record.metrics}
+    taken = [metric.name for metric in estimator.metrics if metric.name in own]
+    if taken:
+        raise SpecError(
+            f"{record.name} has {taken[0]} from its run; give the device another name with --as"
+        )
+    return tuple(
+        MetricRecord(
+            metric.name,
+            metric.unit,
+            metric.direction,
+            estimator="rescore",
+            fingerprint=estimator.fingerprint,
+            provenance=metric.provenance,
+        )
+        for metric in estimator.metrics
+    )
+
+
+def _costs(
+    estimator: Hardware, members: Sequence[Architecture], target: str, version: str
+) -> tuple[list[CostRecord], dict[str, str]]:
+    """Return the costs of architectures, and why some have none."""
+    costs: list[CostRecord] = []
+    failed: dict[str, str] = {}
+    answers = estimator.evaluate_many(members, seeds=[0] * len(members))
+    for member, answer in zip(members, answers, strict=True):
+        if isinstance(answer, HardwareLimit):
+            values = {VIOLATION: max(answer.violation, _LEAST)}
+        elif isinstance(answer, Exception):
+            failed[member.key] = f"{type(answer).__name__}: {answer}"
+            continue
+        else:
+            values = {VIOLATION: 0.0}
+            values |= {name.partition("@")[0]: value for name, value in answer.items()}
+        costs += [CostRecord(member.key, target, version, *item) for item in values.items()]
+    return costs, failed
+
+
+def objectives_of(record: ExperimentRecord, texts: Sequence[str]) -> list[dict[str, str]]:
+    """Return the objectives that `--objective` names, each a metric of the experiment.
+
+    Args:
+        record: With the metrics that rescoring added.
+        texts: `metric`, or `maximize:metric` and `minimize:metric` where the metric's own
+            direction is not what is wanted.
+
+    Raises:
+        SpecError: If there is no such metric (says how to get it), or it is given twice.
+    """
+    known = {metric.name: metric.direction for metric in record.metrics}
+    found: dict[str, dict[str, str]] = {}
+    for text in texts:
+        way, sign, name = text.partition(":")
+        if not sign:
+            way, name = "", text
+        if way not in ("", "maximize", "minimize"):
+            raise SpecError(
+                f"--objective must read METRIC, maximize:METRIC or minimize:METRIC, got {text!r}"
+            )
+        if name not in known:
+            raise SpecError(_unknown(record, name, known))
+        if name in found:
+            raise SpecError(f"--objective names {name} twice; keep one")
+        found[name] = {"metric": name, "direction": way or known[name]}
+    return list(found.values())
+
+
+def _unknown(record: ExperimentRecord, name: str, known: Mapping[str, str]) -> str:
+    target = name.partition("@")[2]
+    if target in device_names():
+        return (
+            f"{record.name} has no metric {name!r}; netloom rescore {record.name} --device "
+            f"{target} adds it"
+        )
+    return f"{record.name} has no metric {name!r}{did_you_mean(name, known)}"
