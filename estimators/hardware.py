@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +18,9 @@ from ..hw_models import (
     model_for,
 )
 from ..hw_models.dtypes import Dtype
+from ..hw_models.together import cost_together
 from ..spaces import Architecture, DecisionSpace
-from .complexity import Workloads
+from .chosen import Networks, chips_of
 from .estimator import Direction, Estimator, Metric, Metrics, Report
 from .tables import measured_devices
 
@@ -64,15 +65,25 @@ class Target(NamedTuple):
         """Return what a network costs there."""
         return self.model.cost(workload, self.batch, dtype=self.dtype, breakdown=breakdown)
 
+    def cost_together(self, workloads: Sequence[Workload], *, breakdown: bool) -> Cost:
+        """Return what networks cost that share it."""
+        return cost_together(
+            self.model, workloads, self.batch, dtype=self.dtype, breakdown=breakdown
+        )
+
 
 class Hardware(Estimator):
     """Gives `latency_ms@dev`, `peak_memory_bytes@dev` and what else each device's model gives.
 
+    On a product the networks of all its factors share each device: accelerators that work side by
+    side run them at once, any other device one after the other.
+
     Args:
-        space: A space that builds networks.
+        space: A space that builds networks, or a product with such factors.
         data: Not used.
         devices: Device names, paths of device files, or `{device: v100, batch: 64, as: v100_b64}`;
-            without `as`, metrics use the device's own name.
+            without `as`, metrics use the device's own name. On a product also the name of a
+            factor that decides accelerators.
     """
 
     name: ClassVar[str] = "hardware"
@@ -86,11 +97,14 @@ class Hardware(Estimator):
         devices: Annotated[list[str | DeviceChoice], Field(min_length=1)],
     ) -> None:
         super().__init__(space, data)
-        self._workloads = Workloads(space)
+        self._networks = Networks(space)
         given: object = devices
         if isinstance(given, str) or not given:
             raise SpecError(f"devices must be a list of device names, got {devices!r}")
-        self.targets = chosen_targets([_choice(entry) for entry in devices])
+        choices = [_choice(entry) for entry in devices]
+        chips = {c.device: f for c in choices if (f := chips_of(space, c.device)) is not None}
+        self._chips = {c.as_ or c.device: chips[c.device] for c in choices if c.device in chips}
+        self.targets = chosen_targets(choices, {name: f.example for name, f in chips.items()})
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -99,7 +113,7 @@ class Hardware(Estimator):
         for target, (model, batch, dtype) in self.targets.items():
             source = {
                 "kind": "model",
-                "source": model.device.name,
+                "source": f"factor {target}" if target in self._chips else model.device.name,
                 "family": model.device.family,
                 "calibrated": model.device.calibrated,
                 "batch": batch,
@@ -130,10 +144,11 @@ class Hardware(Estimator):
         report: Report | None = None,
     ) -> Metrics:
         """Return the metrics of all devices; see `Estimator.evaluate`."""
-        workload = self._workloads.of(architecture)
+        workloads = self._networks.of(architecture)
         metrics: Metrics = {}
-        for target, asked in self.targets.items():
-            cost = asked.cost(workload, breakdown=False)
+        for target in self.targets:
+            asked = self._asked(architecture, target)
+            cost = asked.cost_together(workloads, breakdown=False)
             for name in asked.model.provides:
                 metrics[f"{name}@{target}"] = float(getattr(cost, name))
         return metrics
@@ -146,30 +161,60 @@ class Hardware(Estimator):
         """
         if target not in self.targets:
             raise UnknownName("target", target, self.targets)
-        return self.targets[target].cost(self._workloads.of(architecture), breakdown=True)
+        asked = self._asked(architecture, target)
+        return asked.cost_together(self._networks.of(architecture), breakdown=True)
 
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
-        """Return, for each device, the cost with its breakdown by layer."""
-        return {target: self.cost(architecture, target).to_dict() for target in self.targets}
+        """Return, for each device, the cost with its breakdown by layer.
+
+        Of a device that was decided also what it is, and where and when each layer runs there.
+        """
+        found: dict[str, Any] = {}
+        for target in self.targets:
+            found[target] = self.cost(architecture, target).to_dict()
+            if target in self._chips:
+                found[target] |= self._chip_details(architecture, target)
+        return found
+
+    def _asked(self, architecture: Architecture, target: str) -> Target:
+        """Return the device; that which an architecture of a product holds, if it decides one."""
+        asked = self.targets[target]
+        chips = self._chips.get(target)
+        return asked if chips is None else asked._replace(model=chips.model(architecture))
+
+    def _chip_details(self, architecture: Architecture, target: str) -> dict[str, Any]:
+        chips, batch = self._chips[target], self.targets[target].batch
+        steps = getattr(chips.model(architecture), "steps_at_once", None)
+        schedule = [] if steps is None else steps(self._networks.of(architecture), batch)
+        return {
+            "accelerator": dict(chips.choice(architecture)),
+            "schedule": [step._asdict() for step in schedule],
+        }
 
 
-def chosen_targets(choices: Iterable[DeviceChoice]) -> dict[str, Target]:
+def chosen_targets(
+    choices: Iterable[DeviceChoice], known: Mapping[str, HardwareModel] | None = None
+) -> dict[str, Target]:
     """Return the devices by the name that metrics use.
+
+    Args:
+        choices: What is asked for.
+        known: Models by what a choice calls its device; any other is a device's name or file.
 
     Raises:
         SpecError: If there is no such device, two have one name, or one does not compute in the
             number format asked for.
     """
     targets: dict[str, Target] = {}
+    given = known or {}
     for choice in choices:
-        device = _device(choice.device)
-        name = choice.as_ or device.name
+        model = given.get(choice.device) or model_for(_device(choice.device))
+        name = choice.as_ or (choice.device if choice.device in given else model.device.name)
         if name in targets:
             raise SpecError(
                 f"devices must have different names, got {name!r} twice; name one of them "
                 f"{{device: {choice.device}, as: other_name}}"
             )
-        model = model_for(device)
         targets[name] = Target(model, choice.batch, model.settled(choice.batch, choice.dtype))
     return targets
 

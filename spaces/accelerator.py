@@ -105,7 +105,7 @@ class AcceleratorSpace(DecisionSpace):
 
     def _count(self, there: int) -> int:
         """Return how many chips have exactly so many accelerators."""
-        which = comb(self.accelerators, there) * len(self.dataflows) ** there
+        which: int = comb(self.accelerators, there) * len(self.dataflows) ** there
         return which * comb(self._units[0], there) * comb(self._units[1], there)
 
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:
@@ -124,8 +124,11 @@ class AcceleratorSpace(DecisionSpace):
         parts = self._present(architecture)
         if not parts:
             return "one accelerator at least must have processing elements; got none"
-        for what, place, total in (("pes", 1, self.pes), ("bandwidth", 2, self.bandwidth)):
-            given = [part[place] for part in parts]
+        pes, shares = [part[1] for part in parts], [part[2] for part in parts]
+        for what, given, total in (
+            ("pes", pes, self.pes),
+            ("bandwidth", shares, self.bandwidth),
+        ):
             if sum(given) > total:
                 parts_text = " + ".join(map(str, given))
                 return f"the {what} of all must be at most {total}; got {parts_text}"

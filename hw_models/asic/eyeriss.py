@@ -104,11 +104,11 @@ class Energies(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """A way to cut a layer, and what it costs."""
+    """A way to cut a layer (M0..M3, C0..C2, E1 and E3), and what it costs."""
 
-    m: tuple[int, int, int, int]
-    c: tuple[int, int, int]
-    e: tuple[int, int]
+    m: tuple[int, ...]
+    c: tuple[int, ...]
+    e: tuple[int, ...]
     cycles: int
     energy_pj: float
 
@@ -124,8 +124,8 @@ class EyerissModel(ArrayModel):
         n = numbers_of(device, EyerissNumbers)
         sizes = (n.filters_in_registers, n.pes, n.input_words, n.weight_words, n.buffer_words)
         self.limits = Limits(*[int(size.si) for size in sizes])
-        energies = (n.mac_energy, n.dram_energy, n.dram_to_buffer_energy, n.buffer_energy)
-        energies += (n.noc_energy, n.register_energy)
+        energies = [n.mac_energy, n.dram_energy, n.dram_to_buffer_energy, n.buffer_energy]
+        energies += [n.noc_energy, n.register_energy]
         self.energies = Energies(*[energy.si * 1e12 for energy in energies])
         self.pooling, self.pad_rows = n.pooling, n.pad_rows
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum, inf
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +83,16 @@ class Needs(NamedTuple):
     excess: Excess | None
 
 
+class Options(NamedTuple):
+    """A layer on each of the accelerators: its costs, and the times for a schedule in ms."""
+
+    costs: tuple[LayerCost, ...]
+    times: tuple[float, ...]
+
+
+Paid: TypeAlias = tuple[tuple[int, Options], ...]  # positions of layers, and what they cost
+
+
 class MaestroModel(ArrayModel):
     """A chip of accelerators; see the module's text."""
 
@@ -102,7 +112,8 @@ class MaestroModel(ArrayModel):
         self._l1 = int(numbers.l1.si) if numbers.l1 else None
         self._l2 = int(numbers.l2.si) if numbers.l2 else None
         self._flows: dict[Job, tuple[Flow, ...]] = {}
-        self._options: dict[tuple[Any, ...], tuple[LayerCost, ...]] = {}
+        self._options: dict[tuple[Any, ...], Options] = {}
+        self._chains: WeakKeyDictionary[Workload, dict[int, Paid]] = WeakKeyDictionary()
         self._needed: WeakKeyDictionary[Workload, dict[int, Needs]] = WeakKeyDictionary()
 
     @property
@@ -176,29 +187,52 @@ class MaestroModel(ArrayModel):
         Raises:
             HardwareLimit: If one of them cannot run here.
         """
-        each = [self.cost(w, batch, dtype=dtype, breakdown=False) for w in workloads]
-        options = self._options_of(workloads, batch)
-        steps = schedule(self._times(options))
-        layers = [options[s.network][s.layer][s.place] for s in steps]
-        names = [f"{s.network}.{workloads[s.network].layers[s.layer].name}" for s in steps]
+        each = [
+            super(MaestroModel, self).cost(w, batch, dtype=dtype, breakdown=False)
+            for w in workloads
+        ]
+        chains = [self._chain(w, batch) for w in workloads]
+        steps = schedule([[options.times for _, options in chain] for chain in chains])
+        chosen = [chains[s.network][s.layer][1].costs[s.place] for s in steps]
         latency = max((s.end for s in steps), default=0.0)
         return Cost(
             latency_ms=latency,
             peak_memory_bytes=sum(cost.peak_memory_bytes for cost in each),
-            energy_mj=fsum([x.energy_mj for x in layers if x.energy_mj is not None]),
+            energy_mj=fsum([x.energy_mj for x in chosen if x.energy_mj is not None]),
             area_mm2=max(self.area_mm2(w, batch) for w in workloads),
             utilization=self.utilization(sum(w.macs for w in workloads) * batch, latency),
-            layers=tuple(map(_named, layers, names)) if breakdown else (),
+            layers=_named(workloads, chains, steps) if breakdown else (),
         )
 
     def steps_at_once(self, workloads: Sequence[Workload], batch: int = 1) -> list[Step]:
         """Return which layer of which network runs where and when (in ms).
 
-        Each goes where it is done first, given what already runs there.
+        Each goes where it is done first, given what already runs there. Layers that cost nothing
+        are left out; `Step.layer` is the position among all of the network.
         """
-        return schedule(self._times(self._options_of(workloads, batch)))
+        chains = [self._chain(w, batch) for w in workloads]
+        steps = schedule([[options.times for _, options in chain] for chain in chains])
+        return [step._replace(layer=chains[step.network][step.layer][0]) for step in steps]
 
-    def layer_options(self, layer: Layer, batch: int = 1) -> tuple[LayerCost, ...]:
+    def _chain(self, workload: Workload, batch: int) -> list[tuple[int, Options]]:
+        """Return the layers of a network that cost something, with their positions."""
+        chain, position = [], 0
+        for _, piece in workload.pieces:
+            known = self._paid(piece, batch)
+            chain += [(position + i, options) for i, options in known]
+            position += len(piece.layers)
+        return chain
+
+    def _paid(self, piece: Workload, batch: int) -> Paid:
+        batches = self._chains.setdefault(piece, {})
+        known = batches.get(batch)
+        if known is None:
+            layers = enumerate(piece.cast(self.precision).layers)
+            each = [(i, self.layer_options(layer, batch)) for i, layer in layers]
+            known = batches[batch] = tuple([(i, o) for i, o in each if any(o.times)])
+        return known
+
+    def layer_options(self, layer: Layer, batch: int = 1) -> Options:
         """Return what a layer costs on each of the accelerators, in their order.
 
         An accelerator whose buffers do not hold it takes forever, if another's do.
@@ -209,45 +243,36 @@ class MaestroModel(ArrayModel):
             known = self._options[key] = self._layer_options(layer, batch)
         return known
 
-    def _layer_options(self, layer: Layer, batch: int) -> tuple[LayerCost, ...]:
-        jobs = self.layer_jobs(layer, batch)
+    def _layer_options(self, layer: Layer, batch: int) -> Options:
         anywhere = self.layer_cost(layer, batch)
+        jobs = self.layer_jobs(layer, batch)
         if jobs is None:
-            return (anywhere,) * len(self.units)
+            count = len(self.units)
+            return Options((anywhere,) * count, (anywhere.latency_ms,) * count)
         flows = [self.flows(job) for job in jobs]
-        found = []
+        costs, times = [], []
         for k in range(len(self.units)):
             mine = [self._cost(job, each[k]) for job, each in zip(jobs, flows, strict=True)]
-            cost = self.joined(layer, mine, batch)
             held = all(self._holds(each[k]) or not any(map(self._holds, each)) for each in flows)
-            found.append(cost if held else replace(cost, latency_ms=inf))
-        return tuple(found)
-
-    def _options_of(
-        self, workloads: Sequence[Workload], batch: int
-    ) -> list[list[tuple[LayerCost, ...]]]:
-        return [
-            [self.layer_options(layer, batch) for layer in w.cast(self.precision).layers]
-            for w in workloads
-        ]
-
-    @staticmethod
-    def _times(options: list[list[tuple[LayerCost, ...]]]) -> list[list[list[float]]]:
-        return [[[cost.latency_ms for cost in each] for each in chain] for chain in options]
+            costs.append(self.joined(layer, mine, batch))
+            times.append(costs[-1].latency_ms if held else inf)
+        return Options(tuple(costs), tuple(times))
 
     def area_mm2(self, workload: Workload, batch: int = 1) -> float:
         """Return the silicon of all accelerators, with buffers for this network."""
-        needs = [self._needs(piece, batch) for _, piece in workload.pieces]
+        needs = [self._needs(p, batch) for p in {piece for _, piece in workload.pieces}]
         areas = [
-            area_um2(self.table, u.pes, u.bandwidth, u.lanes, self._l1 or l1, self._l2 or l2)
-            for u, l1, l2 in zip(
-                self.units,
-                (max(sizes) for sizes in zip(*[n.l1 for n in needs], strict=True)),
-                (max(sizes) for sizes in zip(*[n.l2 for n in needs], strict=True)),
-                strict=True,
+            area_um2(
+                self.table,
+                unit.pes,
+                unit.bandwidth,
+                unit.lanes,
+                self._l1 or max([n.l1[k] for n in needs]),
+                self._l2 or max([n.l2[k] for n in needs]),
             )
+            for k, unit in enumerate(self.units)
         ]
-        return sum(areas) * 1e-6
+        return fsum(areas) * 1e-6
 
     def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return the peak of main memory; also a limit: buffers that hold no step of a layer."""
@@ -300,8 +325,19 @@ class MaestroModel(ArrayModel):
         return min(each, key=lambda e: e.violation)
 
 
-def _named(cost: LayerCost, name: str) -> LayerCost:
-    return replace(cost, name=name)
+def _named(
+    workloads: Sequence[Workload],
+    chains: Sequence[Sequence[tuple[int, Options]]],
+    steps: Sequence[Step],
+) -> tuple[LayerCost, ...]:
+    """Return the layers of all networks in the order of the schedule, each under its own name."""
+    layers = [w.layers for w in workloads]
+    named = []
+    for step in steps:
+        position, options = chains[step.network][step.layer]
+        name = f"{step.network}.{layers[step.network][position].name}"
+        named.append(replace(options.costs[step.place], name=name))
+    return tuple(named)
 
 
 def _unit(accelerator: Accelerator, lanes: int) -> Unit:

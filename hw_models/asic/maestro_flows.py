@@ -80,8 +80,9 @@ def flow_of(dataflow: Dataflow, job: Job, pes: int, bandwidth: int, lanes: int) 
         ValueError: If the array is too small for the dataflow to map the layer.
     """
     one = {"dla": _dla, "shi": _shi, "rs": _rs}[dataflow](job._replace(g=1), pes, bandwidth, lanes)
-    totals = (one.cycles, one.l2_reads, one.l2_writes)
-    return Flow(*[job.g * total for total in totals], *one[3:])
+    return one._replace(
+        cycles=job.g * one.cycles, l2_reads=job.g * one.l2_reads, l2_writes=job.g * one.l2_writes
+    )
 
 
 def _dla(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:

@@ -13,7 +13,7 @@ from typing import Literal, TextIO, TypeAlias
 from ...errors import EvaluationError, HardwareLimit, StopTrial
 from ...estimators import Estimator, Metrics, Report, check_finite
 from ...spaces import Architecture
-from .tensors import pack_tensors
+from .tensors import pack_tensors, unpack_tensors
 
 Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 _LINE = 500  # characters of an error's one line
@@ -237,7 +237,7 @@ class Panel:
             )
             values.append(check_finite(label(estimator), given, expected))
             if repeat == 0 and self._keep_weights:
-                found.weights = _packed(estimator) or found.weights
+                found.weights = _packed(estimator, found.weights)
         found.metrics |= mean_and_std(values, self._repeats_matter(estimator))
 
     def runs_of(self, estimator: Estimator) -> int:
@@ -288,6 +288,10 @@ def one_line(error: BaseException) -> str:
     return line if len(line) <= _LINE else f"{line[: _LINE - 3]}..."
 
 
-def _packed(estimator: Estimator) -> bytes | None:
+def _packed(estimator: Estimator, others: bytes | None) -> bytes | None:
+    """Return the weights of the last network trained, beside those of other estimators."""
     weights = estimator.trained_weights()
-    return None if weights is None else pack_tensors(weights)
+    if weights is None:
+        return others
+    known = {} if others is None else unpack_tensors(others)
+    return pack_tensors({**known, **weights})

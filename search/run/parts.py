@@ -18,13 +18,14 @@ from pydantic_core import to_jsonable_python
 from ...errors import MissingDependency, NetloomError, SpecError, did_you_mean
 from ...estimators import DATASETS, ESTIMATORS, Estimator, resolve_estimator
 from ...options import Path, Problem, SpecProblems, build, options_of, resolve
-from ...spaces import SPACES, DecisionSpace
+from ...spaces import FACTORS, SPACES, DecisionSpace, ProductSpace
 from ..registry import STRATEGIES
 from ..strategy import Strategy
 from .spec import Named
 
 _LOG = logging.getLogger(__name__)
 PRODUCT = "product"  # the one space whose options are spaces
+FACTOR = "factor"  # the option of an estimator that names one of them
 
 
 def make_importable(folder: FilePath | None) -> None:
@@ -69,8 +70,9 @@ def make_space(
         SpecProblems: Also when an option contradicts the data set.
     """
     if named.name == PRODUCT and PRODUCT not in SPACES:
-        return _make_product(named, data, where)
-    target = _target(SPACES.get, named.name, (*where, "name"))
+        return _make_product(named, data, where, wanted or {})
+    beside = named.name in FACTORS and named.name not in SPACES
+    target = _target((FACTORS if beside else SPACES).get, named.name, (*where, "name"))
     if isinstance(target, DecisionSpace):
         return _ready(target, named, where)
     if is_network(target):
@@ -91,8 +93,11 @@ def make_space(
 def wanted_options(estimators: Iterable[Named], space: Named) -> dict[str, Any]:
     """Return what the estimators of a spec want the options of its space to be.
 
-    One that cannot be found is passed over here; making it says what is wrong.
+    For a product: what those of each factor want of it, by the name of the factor. What cannot be
+    found is passed over here; making it says what is wrong.
     """
+    if space.name == PRODUCT and PRODUCT not in SPACES:
+        return _wanted_of_factors(list(estimators), space)
     wanted: dict[str, Any] = {}
     for named in estimators:
         try:
@@ -107,7 +112,12 @@ def wanted_options(estimators: Iterable[Named], space: Named) -> dict[str, Any]:
 def make_estimator(
     named: Named, space: DecisionSpace, data: Any, where: Path
 ) -> tuple[Estimator, dict[str, Any]]:
-    """Return the estimator and what the stored spec says of it."""
+    """Return the estimator and what the stored spec says of it.
+
+    On a product, the option `factor` asks any estimator about that factor alone.
+    """
+    if isinstance(space, ProductSpace) and FACTOR in named.options:
+        return _make_for_factor(named, space, data, where)
     try:
         cls, options = resolve_estimator(named.name, named.options)
     except SpecProblems:
@@ -276,9 +286,23 @@ def _input_shape(
     )
 
 
-def _make_product(named: Named, data: Any, where: Path) -> tuple[DecisionSpace, dict[str, Any]]:
-    from ...spaces import ProductSpace
+def _make_product(
+    named: Named, data: Any, where: Path, wanted: Mapping[str, Any]
+) -> tuple[DecisionSpace, dict[str, Any]]:
+    spaces: dict[str, DecisionSpace] = {}
+    stored: dict[str, Any] = {}
+    for name, factor in _factors(named, where).items():
+        here = (*where, "factors", name)
+        spaces[name], stored[name] = make_space(factor, data, here, wanted=wanted.get(name))
+    return ProductSpace(**spaces), {"name": PRODUCT, "factors": stored}
 
+
+def _factors(named: Named, where: Path) -> dict[str, Named]:
+    """Return the spaces that a product names.
+
+    Raises:
+        SpecProblems: If it names none, or has other options.
+    """
     factors = named.options.get("factors")
     unknown = [key for key in named.options if key != "factors"]
     problems = [
@@ -289,12 +313,41 @@ def _make_product(named: Named, data: Any, where: Path) -> tuple[DecisionSpace, 
         problems.append(Problem((*where, "factors"), text))
     if problems or not isinstance(factors, dict):
         raise SpecProblems(problems)
-    spaces: dict[str, DecisionSpace] = {}
-    stored: dict[str, Any] = {}
-    for name, value in factors.items():
-        here = (*where, "factors", name)
-        entry = {"name": value} if isinstance(value, str) else value
+    entries = {n: {"name": v} if isinstance(v, str) else v for n, v in factors.items()}
+    for name, entry in entries.items():
         if not isinstance(entry, dict) or "name" not in entry:
-            raise SpecProblems([Problem(here, f"must be a space with a name, got {value!r}")])
-        spaces[name], stored[name] = make_space(Named(**entry), data, here)
-    return ProductSpace(**spaces), {"name": PRODUCT, "factors": stored}
+            text = f"must be a space with a name, got {factors[name]!r}"
+            raise SpecProblems([Problem((*where, "factors", name), text)])
+    return {name: Named(**entry) for name, entry in entries.items()}
+
+
+def _wanted_of_factors(estimators: list[Named], product: Named) -> dict[str, Any]:
+    try:
+        factors = _factors(product, ("space",))
+    except SpecProblems as error:
+        _LOG.debug("the factors cannot be read: %s", error)
+        return {}
+    return {
+        name: wanted_options([own for e in estimators if (own := _of_factor(e, name))], factor)
+        for name, factor in factors.items()
+    }
+
+
+def _of_factor(named: Named, factor: str) -> Named | None:
+    """Return an estimator without its factor; None if it is another factor's."""
+    options = named.options
+    return Named(name=named.name, **options) if options.pop(FACTOR, None) == factor else None
+
+
+def _make_for_factor(
+    named: Named, space: ProductSpace, data: Any, where: Path
+) -> tuple[Estimator, dict[str, Any]]:
+    from ...estimators.factor import FactorEstimator
+
+    factor = named.options[FACTOR]
+    own = _of_factor(named, factor)
+    if own is None or factor not in space.factors:
+        text = f"there is no factor {factor!r}{did_you_mean(str(factor), space.factors)}"
+        raise SpecProblems([Problem((*where, FACTOR), text)])
+    inner, stored = make_estimator(own, space.factors[factor], data, where)
+    return FactorEstimator(space, inner, factor), {**stored, FACTOR: factor}

@@ -22,12 +22,13 @@ from ...registry import Registry
 from ...spaces import SPACES
 from ..registry import STRATEGIES
 from .capabilities import loadable
-from .parts import PRODUCT
+from .parts import FACTOR, PRODUCT
 from .spec import Budget, RunnerOptions, Scheduler, Spec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/{model}"
 _IMPORT_PATH = r"^[\w.]+:[\w.]+$"
+_FACTOR = {"type": "string", "description": "The factor of a product that is meant."}
 _MODELS: tuple[type[BaseModel], ...] = (Budget, RunnerOptions, Scheduler)
 
 
@@ -68,6 +69,8 @@ def _name(place: dict[str, Any], registry: Registry, kind: str, parts: dict[str,
     cases = []
     for name in loadable(registry):
         if (options := _options(registry.get(name), parts)) is not None:
+            if kind == "estimator":
+                options["properties"][FACTOR] = _FACTOR
             parts[f"{kind}.{name}"] = _with_name(options, name, free=kind == "space")
             condition = {"properties": {"name": {"const": name}}, "required": ["name"]}
             cases.append({"if": condition, "then": {"$ref": f"#/$defs/{kind}.{name}"}})
