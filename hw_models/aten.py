@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..errors import TraceError
 from .op_names import ATEN_DOTS, ATEN_KINDS, ATEN_PRODUCTS, OPAQUE_PRODUCTS
 from .recorder import Recorder, tensors_in
-from .rules import record_conv, record_product
+from .rules import moved, record_conv, record_product
 from .workload import Kind
 
 
@@ -93,7 +93,8 @@ def _record(rec: Recorder, func: Any, args: Any, kwargs: Mapping[str, Any], out:
         memory = operands[0].untyped_storage()._cdata
         view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
         kind = "reshape" if view else ATEN_KINDS.get(name.strip("_"), "other")
-        rec.layer(kind, name.strip("_"), operands, results, view=view)
+        axes = moved(name, args, operands[0].dim()) if view else ()
+        rec.layer(kind, name.strip("_"), operands, results, view=view, axes=axes)
 
 
 def _full(value: Sequence[int], weight: torch.Tensor) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ..errors import TraceError
 from .dtypes import Dtype
 from .graph import in_place
-from .workload import Layer, MemoryProfile, Tensor, Workload
+from .workload import Layer, MemoryProfile, Shape, Tensor, Workload
 
 NETWORK_INPUT = -1
 
@@ -136,6 +136,29 @@ class ComposedWorkload(Workload):
             self._labels, [w.cast(dtype) for w in self._workloads], self._sources
         )
 
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the network's input."""
+        return _input(self._workloads, self._sources).shape
+
+    def at_resolution(self, height: int, width: int) -> ComposedWorkload:
+        """Return the same network for images of another size; see `Workload.at_resolution`."""
+        from .resolution import image_shape, refusal
+        from .shape_rules import Refused
+
+        image = image_shape([self.input_shape], height, width)
+        found: list[Workload] = []
+        shapes: list[Shape] = []
+        for label, work, source in zip(self._labels, self._workloads, self._sources, strict=True):
+            given = tuple([image if s == NETWORK_INPUT else shapes[s] for s in source])
+            try:
+                found.append(work.at_shapes(given))
+            except Refused as refused:
+                name = f"{label}.{refused.layer}" if refused.layer else label
+                raise refusal(name, refused, height, width) from refused
+            shapes.append(found[-1].tensors[found[-1].outputs[0]].shape)
+        return ComposedWorkload(self._labels, found, self._sources)
+
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of all convolutions, linear layers and matrix products."""
@@ -185,9 +208,7 @@ def _join(
     labels: Sequence[str], workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
 ) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], int]:
     """Return the layers and tensors of the whole network, and the index of its output."""
-    first = next(i for i, s in enumerate(sources) if NETWORK_INPUT in s)
-    seed = workloads[first].inputs[sources[first].index(NETWORK_INPUT)]
-    tensors = [workloads[first].tensors[seed]._replace(storage=0, consumers=())]
+    tensors = [_input(workloads, sources)._replace(storage=0, consumers=())]
     layers: list[Layer] = []
     consumers: list[list[int]] = [[]]
     results: list[int] = []
@@ -248,7 +269,7 @@ def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> 
     # which is also what position NETWORK_INPUT (-1) of this list says
     memory = [*range(count), count]
     size = [p.output_bytes for p in profiles]
-    size.append(_input_bytes(workloads, sources))
+    size.append(_input(workloads, sources).size_bytes)
     needed = [*range(count), -1]  # the last part that needs each memory
     for i, profile in enumerate(profiles):
         read = sources[i]
@@ -298,8 +319,8 @@ def _profiles(
     return profiles
 
 
-def _input_bytes(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
+def _input(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> Tensor:
     for work, source in zip(workloads, sources, strict=True):
         if NETWORK_INPUT in source:
-            return work.tensors[work.inputs[source.index(NETWORK_INPUT)]].size_bytes
+            return work.tensors[work.inputs[source.index(NETWORK_INPUT)]]
     raise TraceError("a network needs at least one part that reads its input, got none")

@@ -14,6 +14,11 @@ def in_place(layer: Layer, tensors: Sequence[Tensor]) -> bool:
     return not layer.view and any(tensors[i].storage != i for i in layer.outputs)
 
 
+def is_empty(layer: Layer) -> bool:
+    """Return whether a layer computes a tensor without elements; to cut one out is no computing."""
+    return bool(layer.outputs) and 0 in layer.output_shapes[0] and layer.kind != "reshape"
+
+
 def reaches_output(
     layers: Sequence[Layer], tensors: Sequence[Tensor], outputs: Sequence[int]
 ) -> tuple[bool, ...]:

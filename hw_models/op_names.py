@@ -19,6 +19,7 @@ VIEWS = words("""
     view reshape flatten permute transpose squeeze unsqueeze chunk split unbind expand narrow
     select movedim swapaxes unflatten view_as reshape_as expand_as contiguous clone repeat roll
     flip detach t tensor_split swapdims adjoint as_strided tile split_with_sizes unfold
+    channel_shuffle
 """)
 VIEW_GETTERS = words("T mT H mH data")
 ACTIVATIONS = words("""
@@ -79,7 +80,7 @@ _ATEN: dict[Kind, str] = {
         floor_divide remainder isnan triu tril fill zero new_zeros new_ones new_full
         zeros_like ones_like full_like empty_like rand_like randn_like bernoulli""",
     "concat": "cat stack",
-    "reshape": "clone copy repeat roll flip unsafe_view reshape_copy",
+    "reshape": "clone copy repeat roll flip unsafe_view reshape_copy native_channel_shuffle",
     "pad": """constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d
         replication_pad2d""",
     "resize": """grid_sampler_2d grid_sampler_3d upsample_nearest1d upsample_nearest2d

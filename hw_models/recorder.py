@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from ..errors import TraceError
+from .graph import is_empty
 from .workload import Kind, Layer, Role, Shape, Tensor, Workload
 
 META = torch.device("meta")
@@ -100,7 +102,16 @@ class Recorder:
         return id(tensor) in self._weights
 
     def input(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the twin of an input of the network."""
+        """Return the twin of an input of the network.
+
+        Raises:
+            TraceError: If a dimension is not a number, or 0.
+        """
+        if not all(type(size) is int and size > 0 for size in tensor.shape):
+            raise TraceError(
+                "every dimension of an example input must be a positive number, got "
+                f"{tuple(tensor.shape)}; a network is costed for one size at a time"
+            )
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
         self._alive.append(twin)
         self._index[id(twin)] = self._new_tensor(twin, "input")
@@ -131,6 +142,7 @@ class Recorder:
         dilation: tuple[int, ...] = (),
         groups: int = 1,
         axes: tuple[int, ...] = (),
+        ceil: bool = False,
     ) -> None:
         """Append a layer; keywords are further fields of `Layer`.
 
@@ -174,7 +186,7 @@ class Recorder:
             *(self._name(op), kind, op, tuple(sources), tuple(results), tuple(shapes)),
             *(tuple([entry[0] for entry in written]), macs, params, weight_bytes, read),
             *(sum([entry[2] for entry in written]), view, kernel, stride, padding, dilation),
-            *(groups, axes, tuple(weight_shapes)),
+            *(groups, axes, tuple(weight_shapes), ceil),
         )
         self.layers.append(Layer._make(fields))
 
@@ -186,7 +198,18 @@ class Recorder:
         self._alive.append(tensor)
 
     def finish(self, outputs: Any) -> Workload:
-        """Return what was recorded as a `Workload`."""
+        """Return what was recorded as a `Workload`.
+
+        Raises:
+            TraceError: If a layer computes a tensor without elements.
+        """
+        for layer in self.layers:
+            if is_empty(layer):
+                raise TraceError(
+                    f"layer {layer.name!r} ({layer.op}) computes a tensor of shape "
+                    f"{layer.output_shapes[0]}, which is empty; give a larger input, or fewer "
+                    "strides before it"
+                )
         results = [self._tensor_of(t) for t in _returned(outputs) if not self.is_weight(t)]
         consumers: list[list[int]] = [[] for _ in self._tensors]
         for number, layer in enumerate(self.layers):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .op_names import ACTIVATIONS, ELEMENTWISE, MUL_ZERO, VIEW_GETTERS, VIEWS
 from .recorder import Recorder, tensors_in
+from .shape_rules import windows
 from .workload import Kind
 
 Rule: TypeAlias = Callable[..., Any]
@@ -284,7 +285,7 @@ def _concat(
             return NotImplemented
     total = sum(t.shape[dim] for t in tensors)
     out = rec.empty((*first[:dim], total, *first[dim + 1 :]), tensors[0])
-    rec.layer("concat", "cat", tensors, (out,))
+    rec.layer("concat", "cat", tensors, (out,), axes=(dim,))
     return out
 
 
@@ -302,7 +303,7 @@ def _reduce(
         return NotImplemented
     shape = [1 if i in gone else s for i, s in enumerate(input.shape) if keepdim or i not in gone]
     out = rec.empty(shape, input)
-    rec.layer("reduce", func.__name__, (input,), (out,))
+    rec.layer("reduce", func.__name__, (input,), (out,), axes=tuple(sorted(gone)))
     return out
 
 
@@ -323,13 +324,14 @@ def _pool(n: int) -> Rule:
         **kwargs: Any,
     ) -> Any:
         shape = input.shape
-        if ceil_mode or return_indices or (args and args[0] is True) or len(shape) != n + 2:
-            return NotImplemented  # args: ceil_mode, count_include_pad of an average pool
+        ceil = bool(args[0] if args else ceil_mode)  # args: of an average pool
+        if return_indices or len(shape) != n + 2:
+            return NotImplemented
         kernel = _tuple(kernel_size, n)
         steps = _tuple(stride, n) if stride not in (None, (), []) else kernel
         pads, dilations = _tuple(padding, n), _tuple(dilation, n)
         rows = list(zip(shape[2:], kernel, steps, pads, dilations, strict=True))
-        size = [(h + 2 * p - d * (k - 1) - 1) // s + 1 for h, k, s, p, d in rows]
+        size = [windows(h, k, s, p, d, ceil) for h, k, s, p, d in rows]
         if min(size) < 1 or any(2 * p > k for _, k, _, p, _ in rows):
             return NotImplemented
         out = rec.empty((*shape[:2], *size), input)
@@ -342,6 +344,7 @@ def _pool(n: int) -> Rule:
             stride=steps,
             padding=pads,
             dilation=dilations,
+            ceil=ceil,
         )
         return out
 
@@ -382,10 +385,55 @@ def plain(kind: Kind) -> Rule:
             return out
         memory = operands[0].untyped_storage()._cdata
         view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
-        rec.layer(kind, name.strip("_"), operands, results, view=view)
+        axes = moved(name, args, operands[0].dim()) if kind == "reshape" else ()
+        rec.layer(kind, name.strip("_"), operands, results, view=view, axes=axes)
         return out
 
     return rule
+
+
+def moved(name: str, args: Sequence[Any], rank: int) -> tuple[int, ...]:
+    """Return which dimensions a view takes from its tensor; nothing where its name does not tell.
+
+    Args:
+        name: Of the operator.
+        args: Its positional arguments, the tensor first.
+        rank: Number of the tensor's dimensions.
+    """
+    order = list(range(rank))
+    if name in ("transpose", "swapaxes", "swapdims") and len(args) == 3:
+        a, b = args[1] % rank, args[2] % rank
+        order[a], order[b] = order[b], order[a]
+    elif name in ("mT", "t") and rank > 1:
+        order[-2:] = reversed(order[-2:])
+    elif name == "T":
+        order.reverse()
+    elif name == "permute" and len(args) > 1:
+        order = [d % rank for d in (args[1:] if isinstance(args[1], int) else args[1])]
+    elif name in ("unbind", "select") and len(args) == (2 if name == "unbind" else 3):
+        order.remove(args[1] % rank)
+    elif name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        if not all(isinstance(i, int) or i == slice(None) for i in index):
+            return ()
+        order = [d for d in order if d >= len(index) or not isinstance(index[d], int)]
+    else:
+        return ()
+    return tuple(order)
+
+
+def _resize(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Resize; a whole factor is recorded as the layer's stride."""
+    args, kwargs = rec.twins(args), rec.twins(kwargs)
+    given = rec.twins(input)
+    out = func(given, *args, **kwargs)
+    factor = kwargs.get("scale_factor", args[1] if len(args) > 1 else None)
+    n = input.dim() - 2
+    factors = [factor] * n if isinstance(factor, int | float) else list(factor or ())
+    whole = bool(factors) and all(float(f).is_integer() for f in factors)
+    stride = tuple([int(f) for f in factors]) if whole else ()
+    rec.layer("resize", func.__name__, (given,), (out,), stride=stride)
+    return out
 
 
 def _set_item(rec: Recorder, func: Any, input: Tensor, index: Any, value: Any) -> None:
@@ -478,7 +526,8 @@ def _table() -> dict[Any, Rule]:
         (_device, [Tensor.device.__get__]),
         (plain("reduce"), _methods("amax", "amin", "argmax", "argmin", "var", "std", "norm")),
         (plain("pad"), [F.pad]),
-        (plain("resize"), [F.interpolate, F.pixel_shuffle, F.pixel_unshuffle]),
+        (_resize, [F.interpolate]),
+        (plain("resize"), [F.pixel_shuffle, F.pixel_unshuffle]),
         (plain("embedding"), [F.embedding]),
         (plain("index"), _methods("gather", "index_select", "take_along_dim", "sort", "topk")),
         (plain("concat"), _methods("stack", "hstack", "vstack")),

@@ -89,14 +89,15 @@ class Layer(NamedTuple):
         output_bytes: Bytes of the tensors written.
         view: No bytes move: the outputs are other names for the memory of an input.
         kernel: Spatial kernel size of convolutions and pools.
-        stride: Likewise.
+        stride: Likewise; of a resize by a whole factor, the factor.
         padding: Likewise, on both sides of each spatial dimension.
         dilation: Likewise.
         groups: Of convolutions.
-        axes: The dimensions that a reduction takes away or a concatenation goes along; where a
-            transposition takes its dimensions from. Empty for every other layer, and where the
-            operator does not tell.
+        axes: The dimensions that a reduction takes away or a concatenation goes along; those that
+            a transposition or a selection takes, in order. Empty for every other layer, and where
+            the operator does not tell.
         weight_shapes: Shapes of the parameters and buffers it reads.
+        ceil: Of pools: the last window may run over the edge, so that sizes are rounded up.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Layer(NamedTuple):
     groups: int = 1
     axes: tuple[int, ...] = ()
     weight_shapes: tuple[Shape, ...] = ()
+    ceil: bool = False
 
     @property
     def signature(self) -> tuple[Any, ...]:
@@ -226,6 +228,41 @@ class Workload:
         known = self._casts.get(dtype)
         if known is None:
             known = self._casts[dtype] = self._cast(dtype)
+        return known
+
+    def at_resolution(self, height: int, width: int) -> Workload:
+        """Return the same network for images of another size, as if traced with one.
+
+        Sizes inside the network are taken to come from the image. The same object is returned for
+        the same size.
+
+        Raises:
+            SpecError: If the network does not take one image, or a layer does not tell how its
+                output depends on its input, or cannot take its input any more.
+        """
+        from .resolution import image_shape, refusal
+        from .shape_rules import Refused
+
+        shape = image_shape([self.tensors[i].shape for i in self.inputs], height, width)
+        try:
+            return self.at_shapes((shape,))
+        except Refused as refused:
+            raise refusal(refused.layer, refused, height, width) from refused
+
+    def at_shapes(self, shapes: tuple[Shape, ...]) -> Workload:
+        """Return the same network with inputs of other shapes; see `at_resolution`.
+
+        Raises:
+            shape_rules.Refused: If a layer does not tell its shape, or cannot take its input.
+        """
+        from .resolution import resized
+
+        if shapes == tuple([self.tensors[i].shape for i in self.inputs]):
+            return self
+        key = ("shapes", shapes)
+        known: Workload | None = self.memo.get(key)
+        if known is None:
+            known = self.memo[key] = resized(self, shapes)
         return known
 
     def _cast(self, dtype: Dtype) -> Workload:

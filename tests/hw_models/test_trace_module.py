@@ -435,3 +435,34 @@ def test_a_product_with_zero_is_called_by_its_own_name():
 
     ops = [layer.op for layer in trace(Zero(), torch.zeros(1, 4)).layers if layer.kind == "mul"]
     assert ops == ["mul_zero", "mul_zero", "mul"]
+
+
+def test_empty_and_dynamic_shapes_are_refused():
+    for shape in [(0, 3, 8, 8), (1, 3, 0, 8)]:
+        with pytest.raises(TraceError, match=f"positive number, got .*{shape[2]}"):
+            trace(nn.Conv2d(3, 4, 1), torch.zeros(shape))
+    exported = torch.export.export(
+        nn.ReLU(), (torch.zeros(4, 3),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    (placeholder,) = (n for n in exported.graph.nodes if n.op == "placeholder")
+    with pytest.raises(TraceError, match=r"got \(s\d+, 3\); .* one size at a time"):
+        trace(nn.ReLU(), placeholder.meta["val"])
+
+
+def test_maps_that_have_become_empty_are_refused():
+    class Cut(nn.Module):
+        def forward(self, x):
+            return torch.relu(x[:, :, 8:])
+
+    with pytest.raises(TraceError, match=r"'relu' .*\(1, 3, 0, 8\), which is empty"):
+        trace(Cut(), IMAGE)
+    with pytest.raises(TraceError, match=r"failed in 0 .*Kernel size can't be greater"):
+        trace(nn.Sequential(nn.Conv2d(3, 4, 9)), IMAGE)
+
+
+def test_an_empty_slice_may_be_padded():
+    class Shifted(nn.Module):
+        def forward(self, x):
+            return nn.functional.pad(x[:, :, 8:], (0, 0, 0, 1))
+
+    assert trace(Shifted(), IMAGE).layers[-1].output_shapes == ((1, 3, 1, 8),)
