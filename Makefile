@@ -69,6 +69,8 @@ test-full: lint types
 # NNI is one more peer where it is installed. Commit the results together with the page.
 bench: install-bench
 	$(BIN)/python benchmarks/spaces.py
+	$(BIN)/python benchmarks/hardware.py
+	$(BIN)/python benchmarks/fpga.py
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/supernets.py
 	$(BIN)/python benchmarks/machinery.py

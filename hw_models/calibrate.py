@@ -7,7 +7,7 @@
 What is fitted, and how the kind of model is chosen, is in `fitting`; nothing in it knows a space or
 its names: networks are the layers of their workloads. The report is that of networks which neither
 the fit nor the choice has seen: both are repeated without each tenth of the measurements (without
-each one, up to 30).
+each one, up to 20).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Candidates are every grouping of kernels (`fit.Features`) with every layer count
 that an exported network runs; then, for the best of them, a table of single kernels that stays
 close to it unless the measurements say otherwise, and from 100 networks on a learned factor (ridge,
 or a forest of small trees). The error compared is the mean absolute relative error on held-out
-networks.
+networks; what is richer must be better by more than two standard errors of the difference.
 """
 
 from __future__ import annotations
@@ -153,19 +153,27 @@ class Fitter:
         return plain.model_copy(update={"trees": forest(scaled, factors, self.seed)})
 
     def choose(self, rows: Mask) -> Candidate:
-        """Return the candidate with the smallest error on held-out networks among `rows`."""
-        ways: tuple[Runs, ...] = ("every",) if self.design.all_live else ("every", "live")
-        bases = [Candidate(features, runs) for runs in ways for features in FEATURES]
-        best = min(bases, key=lambda c: self.error(c, rows))
-        learned: tuple[Extra, ...] = ("ridge", "forest") if rows.sum() >= LEARN_FROM else ()
-        extras: tuple[Extra, ...] = ("none", "table", *learned)
-        richer = [Candidate(best.features, best.runs, extra) for extra in extras]
-        return min(richer, key=lambda c: self.error(c, rows))
+        """Return the candidate that does best on held-out networks among `rows`.
 
-    def error(self, candidate: Candidate, rows: Mask) -> float:
-        """Return the mean absolute relative error on the networks held out of `rows`."""
+        Of the plain ones that with the smallest error; a richer one in its place only where it is
+        better by more than two standard errors of the difference.
+        """
+        ways: tuple[Runs, ...] = ("every",) if self.design.all_live else ("every", "live")
+        plain = [Candidate(features, runs) for runs in ways for features in FEATURES]
+        error = {c: self.errors(c, rows) for c in plain}
+        best = min(plain, key=lambda c: float(error[c].mean()))
+        learned: tuple[Extra, ...] = ("ridge", "forest") if rows.sum() >= LEARN_FROM else ()
+        extras: tuple[Extra, ...] = ("table", *learned)
+        richer = [Candidate(best.features, best.runs, extra) for extra in extras]
+        error |= {c: self.errors(c, rows) for c in richer}
+        first = min(richer, key=lambda c: float(error[c].mean()))
+        gain = error[best] - error[first]
+        return first if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else best
+
+    def errors(self, candidate: Candidate, rows: Mask) -> Vector:
+        """Return the absolute relative error on each network of `rows`, held out."""
         predicted = self.held_out(rows, lambda train: self.fit(candidate, train))
-        return float(np.mean(np.abs(predicted - self.values[rows]) / self.values[rows]))
+        return np.asarray(np.abs(predicted - self.values[rows]) / self.values[rows])
 
     def held_out(self, rows: Mask, make: Callable[[Mask], Fitted]) -> Vector:
         """Return the prediction of each network of `rows` by a model that has not seen it."""

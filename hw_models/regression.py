@@ -89,11 +89,11 @@ def towards(counts: Matrix, prior: Vector, spread: Vector, values: Vector, offse
 def folds(groups: Sequence[str], seed: int, most: int = 10) -> list[npt.NDArray[np.bool_]]:
     """Return masks of the rows held out together; rows of one group are never parted.
 
-    With up to 30 groups each is held out alone.
+    With up to 20 groups each is held out alone.
     """
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
-    count = len(names) if len(names) <= 30 else most
+    count = len(names) if len(names) <= 20 else most
     place = {names[i]: n % count for n, i in enumerate(order)}
     where = np.array([place[group] for group in groups])
     return [where == fold for fold in range(count)]

@@ -78,7 +78,7 @@ class RooflineModel(HardwareModel):
         self.runtime = numbers.runtime or "eager"
         self.fit = numbers.fit
         self._times: dict[tuple[int, Dtype], WeakKeyDictionary[Kernel, KernelTime]] = {}
-        self._pieces: dict[tuple[int, Dtype], WeakKeyDictionary[Workload, tuple[float, ...]]] = {}
+        self._digest: str | None = None
         self._fitted: WeakKeyDictionary[Kernel, float] = WeakKeyDictionary()
 
     @abstractmethod
@@ -134,15 +134,19 @@ class RooflineModel(HardwareModel):
         if self.runtime != "eager":
             found = kernels(workload, self.runtime)
             return fsum([self._time(k, batch, dtype).ms for k in found])
-        known = self._pieces.setdefault((batch, dtype), WeakKeyDictionary())
-        times: list[float] = []
-        for _, piece in workload.pieces:
-            part = known.get(piece)
-            if part is None:
-                part = tuple([self._time(k, batch, dtype).ms for k in kernels(piece, "eager")])
-                known[piece] = part
-            times += part
-        return fsum(times)
+        key = self._key(batch, dtype)
+        return fsum([ms for _, p in workload.pieces for ms in p.memo.get(key) or self._new(p, key)])
+
+    def _key(self, batch: int, dtype: Dtype) -> tuple[str, int, Dtype]:
+        """Return what the times of the kernels of a piece are remembered under."""
+        if self._digest is None:
+            self._digest = self.fingerprint
+        return (self._digest, batch, dtype)
+
+    def _new(self, piece: Workload, key: tuple[str, int, Dtype]) -> tuple[float, ...]:
+        times = tuple([self._time(k, *key[1:]).ms for k in kernels(piece, "eager")])
+        piece.memo[key] = times
+        return times
 
     def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return weights plus the peak of activations in bytes, and whether they do not fit."""
