@@ -93,6 +93,7 @@ class FunctionEstimator(Estimator):
     ) -> None:
         super().__init__(space, data)
         self.function, self.options = function, dict(options or {})
+        self.name = function  # type: ignore[misc]  # listings tell several functions apart
         self._call = _function(function)
         marks = getattr(self._call, "__netloom__", {})
         self.version = int(marks.get("version", 1))

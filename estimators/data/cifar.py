@@ -13,13 +13,14 @@ import tarfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from pydantic import AfterValidator
 
 from ...errors import EvaluationError, MissingDependency
 from .dataset import Array, DataSet, Split, Splits, hold_out
-from .files import content_digest, data_root
+from .files import absolute_path, content_digest, data_root
 
 Read: TypeAlias = Callable[[str], bytes]
 _PIXELS = 3 * 32 * 32
@@ -66,7 +67,13 @@ class _Cifar(DataSet):
     binary_files: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]]
     label_bytes: ClassVar[int] = 1  # labels before the pixels of a record of the binary version
 
-    def __init__(self, *, root: str | None = None, valid: float = 0.1, split_seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        root: Annotated[str, AfterValidator(absolute_path)] | None = None,
+        valid: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
         self._root = data_root(root)
         self.valid, self.split_seed = valid, split_seed
 
@@ -187,7 +194,7 @@ class Cifar100(_Cifar):
     def __init__(
         self,
         *,
-        root: str | None = None,
+        root: Annotated[str, AfterValidator(absolute_path)] | None = None,
         labels: Literal["fine", "coarse"] = "fine",
         valid: float = 0.1,
         split_seed: int = 0,

@@ -10,6 +10,14 @@ from pathlib import Path
 from ...errors import MissingDependency, SpecError
 
 
+def absolute_path(path: str) -> str:
+    """Return the place that a path means here and now.
+
+    A stored spec holds it so: a search is resumed from other folders too.
+    """
+    return str(Path(path).expanduser().absolute())
+
+
 def data_root(root: str | None) -> Path:
     """Return the absolute folder of the data: `root`, else $NETLOOM_DATA, else ./data.
 

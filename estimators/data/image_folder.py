@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import AfterValidator
 
 from ...errors import EvaluationError, SpecError
 from .dataset import Array, DataSet, Split, Splits, hold_out, three_ways
-from .files import content_digest, present
+from .files import absolute_path, content_digest, present
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -36,7 +37,7 @@ class ImageFolder(DataSet):
     def __init__(
         self,
         *,
-        root: str,
+        root: Annotated[str, AfterValidator(absolute_path)],
         resolution: int = 32,
         in_channels: Literal[1, 3] = 3,
         valid: float = 0.2,
@@ -45,7 +46,7 @@ class ImageFolder(DataSet):
     ) -> None:
         if resolution < 1:
             raise SpecError(f"image_folder: resolution must be at least 1, got {resolution}")
-        self.root = str(Path(root).expanduser().absolute())
+        self.root = absolute_path(root)
         self.resolution, self.in_channels = resolution, in_channels
         self.valid, self.test, self.split_seed = valid, test, split_seed
 

@@ -7,13 +7,14 @@ import zipfile
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import AfterValidator
 
 from ...errors import EvaluationError, SpecError
 from .dataset import Array, DataSet, Split, Splits, hold_out, three_ways
-from .files import present
+from .files import absolute_path, present
 
 # what reading a damaged, encrypted or strangely packed archive raises
 _UNREADABLE = (
@@ -49,14 +50,14 @@ class Npz(DataSet):
     def __init__(
         self,
         *,
-        path: str,
+        path: Annotated[str, AfterValidator(absolute_path)],
         task: Literal["auto", "classification", "regression"] = "auto",
         layout: Literal["nchw", "nhwc"] = "nchw",
         valid: float = 0.2,
         test: float = 0.2,
         split_seed: int = 0,
     ) -> None:
-        self.path = str(Path(path).expanduser().absolute())
+        self.path = absolute_path(path)
         self.task, self.layout = task, layout
         self.valid, self.test, self.split_seed = valid, test, split_seed
 

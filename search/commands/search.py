@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,9 +33,11 @@ from .progress import Goal, goal_of, listening
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ...db.records import ExperimentRecord
     from ..run.events import Event, Listener
     from ..run.plan import Plan
     from ..run.runner import RunSummary
+    from ..run.spec import Budget
 
 _SEEDS = re.compile(r"^\s*(\d+)(?:\s*-\s*(\d+))?\s*$")
 _MAX_SEEDS = 10_000
@@ -115,7 +118,15 @@ def search(
         note("dry run: nothing was evaluated or stored")
         return
     shown = _Shown(quiet, strict, as_json, no_progress, several=len(plans) > 1)
-    _finish([shown.start(plan) for plan in _until_interrupted(plans, shown)], shown)
+    summaries = [shown.start(plan) for plan in _until_interrupted(plans, shown)]
+    if left := plans[len(summaries) :]:
+        numbers = ",".join(str(plan.seed) for plan in left)
+        words = [f"--set {shlex.quote(text)}" for text in overrides]
+        note(
+            f"not started: {', '.join(plan.name for plan in left)}; run them with: "
+            f"{' '.join(['netloom search', shlex.quote(spec), *words, '--seeds', numbers])}"
+        )
+    _finish(summaries, shown)
 
 
 def resume(
@@ -138,6 +149,8 @@ def resume(
         record = opened.experiment(experiment)
         budget = _extended(dict(record.spec), set_ or ())
         spent = budget.model_dump(by_alias=True) if budget else dict(record.spec.get("budget", {}))
+        for name, (was, now) in _lowered(record, budget).items():
+            note(f"budget.{name} is {now:g} from now on; it was {was:g}")
         done = opened.trial_records(record.id, statuses=["done"])
         with shown.progress(goal_of(record, spent, done)) as listeners:
             summary = Runner.resume(opened, record.id, listeners=listeners, budget=budget)
@@ -288,6 +301,14 @@ def _finish(summaries: Sequence[RunSummary], shown: _Shown) -> None:
         raise TrialsFailed(f"{plural(failed, 'trial')} failed (--strict)")
     if code:
         raise typer.Exit(code)
+
+
+def _lowered(record: ExperimentRecord, budget: Budget | None) -> dict[str, tuple[float, float]]:
+    """Return the bounds that a new budget lowers."""
+    from ..run.runner import shrunk
+    from ..run.spec import parse
+
+    return {} if budget is None else shrunk(parse(record.spec).budget, budget)
 
 
 def _extended(spec: dict[str, Any], assignments: Sequence[str]) -> Any:

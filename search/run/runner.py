@@ -112,12 +112,14 @@ class Runner:
             budget: A larger budget.
 
         Raises:
-            SpecError: If the plan cannot be rebuilt, or is not the one that was run.
+            SpecError: If the plan cannot be rebuilt, or is not the one that was run; or if the
+                budget is less than what is spent.
             StoreError: If another process runs the experiment.
         """
         record = store.experiment(ref)
         plan = plan or stored_plan(record)
         if budget is not None:
+            _require_unspent(plan.budget, budget, record)
             plan = replace(plan, budget=budget, spec=_with_budget(plan.spec, budget))
         _require_same(plan, record)
         runner = cls(plan, store, listeners=listeners)
@@ -298,6 +300,29 @@ def _require_same(plan: Plan, record: ExperimentRecord) -> None:
                 f"an experiment is resumed with what it was started with, but the {what} of "
                 f"{record.name} has changed since; start a new search (results that are still "
                 "valid are reused)"
+            )
+
+
+def shrunk(before: Budget, budget: Budget) -> dict[str, tuple[float, float]]:
+    """Return the bounds that a new budget lowers: name -> (as it was, as it is)."""
+    then = before.model_dump(by_alias=True, exclude_none=True)
+    now = budget.model_dump(by_alias=True, exclude_none=True)
+    return {name: (then[name], now[name]) for name in now if now[name] < then.get(name, 0)}
+
+
+def _require_unspent(before: Budget, budget: Budget, record: ExperimentRecord) -> None:
+    """Refuse a budget that takes back what is spent already.
+
+    Raises:
+        SpecError: If one of its bounds was lowered below that.
+    """
+    trials = sum(record.counts.get(status, 0) for status in ("done", "pruned", "failed"))
+    spent = {"trials": trials, "time": record.elapsed_s, "epochs": record.summary.get("epochs", 0)}
+    for name, (was, now) in shrunk(before, budget).items():
+        if now < spent.get(name, 0):
+            raise SpecError(
+                f"{record.name} has spent {spent[name]:g} of budget.{name} {was:g}, got {now:g}; "
+                "give at least what is spent, or start a new search"
             )
 
 

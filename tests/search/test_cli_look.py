@@ -117,6 +117,12 @@ def test_a_valid_spec(cli: Any) -> None:
     assert value["spec"]["space"]["widths"] == 4
 
 
+def test_functions_are_told_apart(cli: Any) -> None:
+    assert f"{cli.module}:worth" in cli.run("validate", "toy.yaml").stdout
+    value = json.loads(cli.run("validate", "toy.yaml", "--json").stdout)
+    assert value["metrics"]["score"]["estimator"] == f"{cli.module}:worth"
+
+
 def test_a_probe_looks_before_anything_is_spent(cli: Any) -> None:
     value = json.loads(cli.run("validate", "toy.yaml", "--probe", "100", "--json").stdout)["probe"]
     assert value["drawn"] == 24  # the whole space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from netloom.search.run.describe import versions
@@ -145,6 +147,55 @@ def test_a_finished_run_goes_on_with_a_larger_budget(cli: Any) -> None:
     value = json.loads(cli.stored("resume", "toy", "--set", "budget.trials=12", "--json").stdout)
     assert value["experiment"]["counts"]["done"] == 12
     assert "budget only" in cli.stored("resume", "toy", "--set", "seed=3", code=2).stderr
+
+
+def test_a_budget_is_never_cut_silently_nor_below_what_is_spent(cli: Any) -> None:
+    cli.search("--quiet", "--set", "budget.time=1h")
+    said = cli.stored("resume", "toy", "--set", "budget.trials=7", code=2).stderr
+    assert "toy has spent 8 of budget.trials 8, got 7" in said
+    assert cli.json("show", "toy")["spec"]["budget"]["trials"] == 8
+    words = ["--set", "budget.time=30m", "--set", "budget.trials=9"]
+    said = cli.stored("resume", "toy", *words, "--quiet").stderr
+    assert said == "budget.time is 1800 from now on; it was 3600\n"
+    assert cli.json("show", "toy")["counts"]["done"] == 9
+
+
+def test_seeds_that_were_not_started_are_named(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netloom.search.run.runner import Runner
+
+    real, seen = Runner.run, []
+
+    def interrupted(self: Any) -> Any:
+        seen.append(self.plan.name)
+        summary = real(self)
+        return dataclasses.replace(summary, reason="interrupted", exit_code=130)
+
+    monkeypatch.setattr(Runner, "run", interrupted)
+    said = cli.search("--seeds", "3,7,11", "--set", "budget.trials=4", "--quiet", code=130).stderr
+    assert seen == ["toy-s3"]
+    assert "not started: toy-s7, toy-s11; run them with: netloom search " in said
+    assert "--set budget.trials=4" in said
+    assert said.rstrip().endswith("--seeds 7,11")
+
+
+def test_data_of_a_relative_path_is_found_from_elsewhere(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.zeros((60, 1, 4, 4), dtype=np.float32), np.arange(60) % 2
+    np.savez(cli.folder / "d.npz", x=x, y=y)
+    judge = "from netloom.estimators import declares\n\n\n@declares({'score': 'maximize'})\n"
+    judge += "def score(architecture, data):\n    return {'score': len(data.load().train.x)}\n"
+    (cli.folder / f"judge_{cli.module}.py").write_text(judge, encoding="utf-8")
+    words = ["--set", f"estimators=['judge_{cli.module}:score']", "--set", "constraints=[]"]
+    words += ["--set", "objectives=[{maximize: score}]", "--set", "data={name: npz, path: d.npz}"]
+    cli.search("--quiet", *words, "--set", "budget.trials=2", "--set", "runner.engine=inline")
+    stored = cli.json("show", "toy")["spec"]["data"]
+    assert stored["path"] == str(cli.folder / "d.npz")
+    elsewhere = cli.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    cli.stored("resume", "toy", "--quiet", "--set", "budget.trials=4")
+    assert cli.json("show", "toy")["counts"]["done"] == 4
 
 
 SLOW = ["--set", "constraints=[]", "--set", "strategy.batch=1", "--set", "budget.trials=24"]
