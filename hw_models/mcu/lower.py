@@ -73,16 +73,19 @@ def lower(workload: Workload, how: Lowering = PLAIN, batch: int = 1) -> Graph:
     key = ("mcu.lower", how, batch)
     known = workload.memo.get(key)
     if known is None:
-        known = workload.memo[key] = _Lowerer(workload, how, batch).graph()
+        known = workload.memo[key] = Lowerer(workload, how, batch).graph()
     found: Graph = known
     return found
 
 
-class _Lowerer:
+class Lowerer:
     """Builds one graph."""
 
-    def __init__(self, workload: Workload, how: Lowering, batch: int) -> None:
+    def __init__(
+        self, workload: Workload, how: Lowering, batch: int, given: Sequence[int] = ()
+    ) -> None:
         self.workload, self.how, self.batch = workload, how, batch
+        self.given = given  # what each input can take in, of a part of a network
         self.tensors: list[MemTensor] = []
         self.ops: list[MemOp] = []
         self.place: dict[int, int] = {}  # workload tensor -> tensor of the graph
@@ -99,6 +102,8 @@ class _Lowerer:
         """Return the graph of the whole network."""
         for index in self.workload.inputs:
             self._input(index)
+        for index, state in zip(self.workload.inputs, self.given, strict=False):
+            self.open[self.place[index]] = state
         for layer in self.layers:
             self._layer(layer)
         outputs = [self.place[i] for i in self.workload.outputs if i in self.place]
@@ -141,7 +146,7 @@ class _Lowerer:
         is_float = tensor.dtype in FLOAT_BYTES
         quantised = self.how.float_input and is_float
         dtype = "float32" if quantised else "int8" if is_float else tensor.dtype
-        width = 4 if quantised else self._width(tensor.dtype)
+        width = 4 if quantised else element_bytes(tensor.dtype)
         self.place[index] = self._tensor("input", tensor.shape, dtype, width)
         if quantised:
             source = self.place[index]
@@ -159,9 +164,6 @@ class _Lowerer:
         scaled = (shape[0] * self.batch, *shape[1:]) if shape else (self.batch,)
         self.tensors.append(MemTensor(name, scaled, math.prod(scaled) * width, dtype))
         return len(self.tensors) - 1
-
-    def _width(self, dtype: str) -> int:
-        return 1 if dtype in FLOAT_BYTES else INTEGER_BYTES.get(dtype, 4)
 
     def _layer(self, layer: Layer) -> None:
         operands = [self.place[i] for i in layer.inputs if i in self.place]
@@ -345,6 +347,11 @@ class _Lowerer:
         self.place[layer.outputs[0]] = self._append(
             layer, "pool", (source,), layer.output_shapes[0], **facts
         )
+
+
+def element_bytes(dtype: str) -> int:
+    """Return what an element occupies on the device: floats are quantised to int8."""
+    return 1 if dtype in FLOAT_BYTES else INTEGER_BYTES.get(dtype, 4)
 
 
 def is_same(

@@ -6,8 +6,10 @@ code; latency sums calibrated cycles over operators; energy is active power time
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import fsum
 from typing import Any, ClassVar
 
@@ -17,12 +19,14 @@ from ..device import Device, Numbers
 from ..dtypes import Dtype
 from ..memory import patch as patching
 from ..memory.buffers import shared
-from ..memory.graph import Graph
+from ..memory.graph import Graph, MemOp
+from ..memory.scratch import tail_bytes
 from ..workload import Workload
 from .cycles import Cycles, cycles_of, op_cycles
 from .flash import Flash, flash, network_flash
-from .lower import lower
+from .lower import element_bytes, lower
 from .numbers import McuNumbers
+from .pieces import PieceTable, assemble, peak_name, piece_table, totals
 from .plan import MemoryPlan, plan_memory, regions_of
 from .policy import Policy, policy
 from .regions import Regions, slow_traffic
@@ -127,6 +131,14 @@ class McuModel(HardwareModel):
         power = numbers.measured_power.get(self.policy.kernels, numbers.active_power)
         self.watts = power.si
         self._key = ("mcu.plan", self.policy.model_dump_json())
+        self._slot = f"mcu.table {self.fingerprint}"
+        usual = (self.policy.reorder, self.policy.patch, self.policy.weights) == (
+            "off",
+            None,
+            "flash",
+        )
+        greedy = self.policy.planner == "greedy16" and not any(self.policy.sharing)
+        self._composable = usual and greedy and not self.policy.float_input
 
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
@@ -158,7 +170,7 @@ class McuModel(HardwareModel):
         operators = self._operators(graph, plan, regions)
         stored = flash(*network_flash(graph), self.policy, self.flash_bytes, self.external_bytes)
         latency = fsum([part for o in operators for part in (o.work_ms, o.overhead_ms, o.slow_ms)])
-        cost = self._total(plan, regions, stored, latency)
+        cost = self._total(regions, stored, latency, plan.peak_op)
         cost = replace(cost, layers=self._layers(workload, operators, batch))
         return McuReport(cost, plan, stored, regions, operators)
 
@@ -173,8 +185,9 @@ class McuModel(HardwareModel):
     ) -> Cost:
         """Return the totals, and the verdict in `excesses`; see `HardwareModel.cost`."""
         self.settled(batch, dtype)
-        cost = self.report(workload, batch).cost
-        if not breakdown:
+        found = None if breakdown else self._composed(workload, batch)
+        cost = self.report(workload, batch).cost if found is None else found
+        if not breakdown and found is None:
             cost = replace(cost, layers=())
         return self.enforced(cost) if enforce else cost
 
@@ -187,6 +200,52 @@ class McuModel(HardwareModel):
         if field == "latency_ms" and fitted and fitted.validation:
             return replace(found, validation=fitted.validation, calibrated=True)
         return found
+
+    # ------------------------------------------------------------ from tables of parts
+    def _composed(self, workload: Workload, batch: int) -> Cost | None:
+        """Return the totals from tables of the workload's parts; None if they do not tell."""
+        sources = workload.sources
+        if not self._composable or len(workload.inputs) != 1:
+            return None
+        pieces = [piece for _, piece in workload.pieces]
+        network = assemble(
+            sources,
+            lambda i: self._table(pieces[i], batch, (0,) * len(sources[i])),
+            lambda i, given: self._table(pieces[i], batch, given),
+        )
+        if network is None or not network.tables:
+            return None
+        found = totals(network, batch * _input_bytes(pieces, sources))
+        channels, tensors, ops, convolutions = found.counts
+        peak = found.arena_bytes + self._tail(channels, tensors, ops, convolutions)
+        if peak > self.sram_bytes and self.psram_bytes:
+            return None
+        stored = flash(*found.flash, self.policy, self.flash_bytes, self.external_bytes)
+        latency = fsum(chain.from_iterable(found.times_ms))
+        over = peak > self.sram_bytes
+        labels = [label for label, _ in workload.pieces] if over else []
+        name = peak_name(network, found.memory, labels) if over else ""
+        return self._total(Regions(peak, 0, frozenset()), stored, latency, name)
+
+    def _table(self, piece: Workload, batch: int, given: tuple[int, ...]) -> PieceTable:
+        """Return the table of a part, kept with the part."""
+        known = piece.memo.get(self._slot)
+        if known is None:
+            known = piece.memo[self._slot] = {}
+        table: PieceTable | None = known.get((batch, given))
+        if table is None:
+            table = piece_table(piece, self.policy, batch, self._times, given)
+            known[(batch, given)] = table
+        return table
+
+    def _times(self, graph: Graph, op: MemOp) -> tuple[float, ...]:
+        work, overhead = op_cycles(graph, op, self.cycles, op.macs)
+        return work * self.ms_per_cycle, overhead * self.ms_per_cycle
+
+    def _tail(self, channels: int, tensors: int, ops: int, convolutions: int) -> int:
+        if self.policy.overhead != "tflm":
+            return 0
+        return tail_bytes(channels=channels, tensors=tensors, ops=ops, convolutions=convolutions)
 
     # ------------------------------------------------------------ parts
     def _regions(self, graph: Graph, plan: MemoryPlan) -> Regions:
@@ -222,11 +281,11 @@ class McuModel(HardwareModel):
             )
         return tuple(costs)
 
-    def _total(self, plan: MemoryPlan, regions: Regions, stored: Flash, latency_ms: float) -> Cost:
+    def _total(self, regions: Regions, stored: Flash, latency_ms: float, peak_op: str) -> Cost:
         energy = self.watts * latency_ms  # W x ms = mJ
         peak = regions.fast_bytes + regions.slow_bytes
         excesses = (
-            *self._memory_excess(regions.fast_bytes, regions.slow_bytes, plan.peak_op),
+            *self._memory_excess(regions.fast_bytes, regions.slow_bytes, peak_op),
             *self._flash_excess(stored),
             *self._budget_excess(latency_ms, energy),
         )
@@ -291,6 +350,15 @@ class McuModel(HardwareModel):
         moved = sum([c.bytes_moved for c in costs])
         bottleneck: Bottleneck = "none" if worst is None else worst.bottleneck
         return LayerCost(name, kind, latency, self.watts * latency, macs, moved, bottleneck)
+
+
+def _input_bytes(pieces: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
+    """Return the bytes of the network's input on the device, at batch 1."""
+    for piece, read in zip(pieces, sources, strict=True):
+        if -1 in read:
+            tensor = piece.tensors[piece.inputs[read.index(-1)]]
+            return math.prod(tensor.shape) * element_bytes(tensor.dtype)
+    raise SpecError("a network must read its input, got one without a part that does")
 
 
 def _with_runtime(
