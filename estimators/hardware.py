@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,9 @@ FIELDS: dict[str, tuple[str, Direction]] = {
 }
 
 
+Side: TypeAlias = Annotated[int, Field(ge=1)]
+
+
 class DeviceChoice(BaseModel):
     """A device at a batch size, under a name of its own.
 
@@ -44,6 +47,7 @@ class DeviceChoice(BaseModel):
         batch: Images at once.
         dtype: Number format (`float32`, `float16`, `bfloat16`, `int8`); the device's own if left
             out.
+        resolution: Side, or height and width, of the images; what the space builds if left out.
         as_: What metrics call it (`as` in a spec): `latency_ms@v100_b64`.
     """
 
@@ -51,6 +55,7 @@ class DeviceChoice(BaseModel):
     device: str
     batch: int = Field(default=1, ge=1)
     dtype: Dtype | None = None
+    resolution: Side | tuple[Side, Side] | None = None
     as_: str | None = Field(default=None, alias="as", pattern=r"^[A-Za-z0-9_.-]+$")
 
 
@@ -60,16 +65,34 @@ class Target(NamedTuple):
     model: HardwareModel
     batch: int
     dtype: Dtype
+    resolution: tuple[int, int] | None = None
 
     def cost(self, workload: Workload, *, breakdown: bool) -> Cost:
         """Return what a network costs there."""
-        return self.model.cost(workload, self.batch, dtype=self.dtype, breakdown=breakdown)
+        return self.cost_together([workload], breakdown=breakdown)
 
     def cost_together(self, workloads: Sequence[Workload], *, breakdown: bool) -> Cost:
-        """Return what networks cost that share it."""
-        return cost_together(
-            self.model, workloads, self.batch, dtype=self.dtype, breakdown=breakdown
-        )
+        """Return what networks cost that share it.
+
+        Raises:
+            SpecError: If one of them cannot be costed at the resolution.
+        """
+        given = self.at_resolution(workloads)
+        return cost_together(self.model, given, self.batch, dtype=self.dtype, breakdown=breakdown)
+
+    def at_resolution(self, workloads: Sequence[Workload]) -> Sequence[Workload]:
+        """Return the networks for the images asked about."""
+        if self.resolution is None:
+            return workloads
+        return [w.at_resolution(*self.resolution) for w in workloads]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Batch, number format and, where it is not the space's own, resolution."""
+        found: dict[str, Any] = {"batch": self.batch, "dtype": self.dtype}
+        if self.resolution is not None:
+            found["resolution"] = list(self.resolution)
+        return found
 
 
 class Hardware(Estimator):
@@ -81,9 +104,10 @@ class Hardware(Estimator):
     Args:
         space: A space that builds networks, or a product with such factors.
         data: Not used.
-        devices: Device names, paths of device files, or `{device: v100, batch: 64, as: v100_b64}`;
-            without `as`, metrics use the device's own name. On a product also the name of a
-            factor that decides accelerators.
+        devices: Device names, paths of device files, or
+            `{device: v100, batch: 64, resolution: 192, as: v100_b64}`; without `as`, metrics use
+            the device's own name. On a product also the name of a factor that decides
+            accelerators.
     """
 
     name: ClassVar[str] = "hardware"
@@ -110,14 +134,14 @@ class Hardware(Estimator):
     def metrics(self) -> tuple[Metric, ...]:
         """For each device, what its model gives."""
         found = []
-        for target, (model, batch, dtype) in self.targets.items():
+        for target, asked in self.targets.items():
+            model = asked.model
             source = {
                 "kind": "model",
                 "source": f"factor {target}" if target in self._chips else model.device.name,
                 "family": model.device.family,
                 "calibrated": model.device.calibrated,
-                "batch": batch,
-                "dtype": dtype,
+                **asked.asked,
                 "version": model.version,
             }
             for name in model.provides:
@@ -133,7 +157,7 @@ class Hardware(Estimator):
 
     def identity(self) -> dict[str, Any]:
         """Return the fingerprints of the models, which hold every number of their devices."""
-        return {t: [m.fingerprint, batch, dtype] for t, (m, batch, dtype) in self.targets.items()}
+        return {t: [a.model.fingerprint, *a.asked.values()] for t, a in self.targets.items()}
 
     def evaluate(
         self,
@@ -185,7 +209,8 @@ class Hardware(Estimator):
     def _chip_details(self, architecture: Architecture, target: str) -> dict[str, Any]:
         chips, batch = self._chips[target], self.targets[target].batch
         steps = getattr(chips.model(architecture), "steps_at_once", None)
-        schedule = [] if steps is None else steps(self._networks.of(architecture), batch)
+        networks = self.targets[target].at_resolution(self._networks.of(architecture))
+        schedule = [] if steps is None else steps(networks, batch)
         return {
             "accelerator": dict(chips.choice(architecture)),
             "schedule": [step._asdict() for step in schedule],
@@ -215,7 +240,10 @@ def chosen_targets(
                 f"devices must have different names, got {name!r} twice; name one of them "
                 f"{{device: {choice.device}, as: other_name}}"
             )
-        targets[name] = Target(model, choice.batch, model.settled(choice.batch, choice.dtype))
+        side = choice.resolution
+        size = (side, side) if isinstance(side, int) else side
+        dtype = model.settled(choice.batch, choice.dtype)
+        targets[name] = Target(model, choice.batch, dtype, size)
     return targets
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from netloom.errors import HardwareLimit, SpecError, UnknownName
@@ -150,3 +151,28 @@ def test_a_choice_in_python_takes_either_spelling():
     )
     with pytest.raises(ValidationError):
         DeviceChoice(device="v100", batch=0)
+
+
+def test_a_resolution_is_that_of_the_images():
+    macro = space()
+    architecture = macro.sample(random.Random(3))
+    sizes = {"own": None, "wide": (48, 64), "large": 64}
+    choices = [
+        DeviceChoice(device="cpu_generic", resolution=size, as_=name)
+        for name, size in sizes.items()
+    ]
+    estimator = Hardware(macro, devices=choices)
+    found = estimator.evaluate(architecture)
+    network = macro.build(architecture)
+    for name, size in {"own": (32, 32), "wide": (48, 64), "large": (64, 64)}.items():
+        whole = trace(network, torch.zeros(1, 3, *size))
+        assert found[f"latency_ms@{name}"] == model_for("cpu_generic").cost(whole).latency_ms
+    assert [m.provenance.get("resolution") for m in estimator.metrics[::2]] == [
+        None,
+        [48, 64],
+        [64, 64],
+    ]
+    own = Hardware(macro, devices=[choices[0]])
+    assert own.fingerprint != Hardware(macro, devices=[choices[1]]).fingerprint
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        DeviceChoice(device="cpu_generic", resolution=0)
