@@ -3,7 +3,8 @@
 A stage of CPF x KPF multipliers takes OH OW K^2 ceil(C / CPF) ceil(M / KPF) cycles per image. The
 multipliers of the board are shared in proportion to multiply-adds: every stage takes the fewest
 that bring it to a common time T, and T is the smallest for which all stages fit the DSP slices and
-block RAM (`stages.py`). Then
+block RAM (`stages.py`); where there is none, the pipeline of the narrowest stages says by how much.
+Then
 
     interval   = max(slowest stage / clock, external bytes per image / memory bandwidth)
     latency    = interval + fill of the slowest path (`flow.py`), further images one interval each
@@ -28,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from math import fsum, prod
 from typing import ClassVar, NamedTuple
 
-from ..cost import Bottleneck, Cost, HardwareModel, LayerCost
+from ..cost import Bottleneck, Cost, Excess, HardwareModel, LayerCost
 from ..device import Device, Numbers
 from ..dtypes import DTYPE_BYTES, Dtype
 from ..workload import Workload
@@ -56,6 +57,7 @@ class Pipeline(NamedTuple):
         bytes_moved: Bytes of external memory traffic per image, by index of the layer: weights
             that do not stay, the image at the first layer and the result at the last.
         slowest: Index of the layer whose stage takes longest; -1: there is none.
+        fullest: Index of the layer at which most activations wait; -1: there is none.
         flow: How an image passes.
     """
 
@@ -66,6 +68,7 @@ class Pipeline(NamedTuple):
     bram: int
     bytes_moved: Mapping[int, float]
     slowest: int
+    fullest: int
     flow: Flow
 
     @property
@@ -120,7 +123,6 @@ class PipelineModel(HardwareModel):
         latency = batch * interval + made.flow.fill / self.board.clock
         macs = workload.macs * batch
         memory = workload.cast(dtype).weight_bytes + batch * _passing_bytes(workload, dtype)
-        remedy = "choose a smaller network, batch or number format"
         cost = Cost(
             latency_ms=1e3 * latency,
             peak_memory_bytes=memory,
@@ -128,12 +130,18 @@ class PipelineModel(HardwareModel):
             utilization=macs / latency / self.board.peak_macs(dtype),
             throughput_per_s=1 / interval,
             layers=self._layers(workload, made, batch) if breakdown else (),
-            excesses=(
-                *self.board.over(dsp=made.dsp, bram=made.bram, remedy=_SMALLER),
-                *self.board.over(memory=memory, remedy=remedy),
-            ),
+            excesses=self._excesses(workload, made, memory),
         )
         return self.enforced(cost) if enforce else cost
+
+    def _excesses(self, workload: Workload, made: Pipeline, memory: int) -> tuple[Excess, ...]:
+        fullest = workload.layers[made.fullest].name if made.bram > self.board.bram else ""
+        remedy = "choose a smaller network, batch or number format"
+        return (
+            *self.board.over(dsp=made.dsp, remedy=_SMALLER),
+            *self.board.over(bram=made.bram, layer=fullest, remedy=_SMALLER),
+            *self.board.over(memory=memory, remedy=remedy),
+        )
 
     def _interval(self, made: Pipeline) -> float:
         """Return the seconds from one image to the next."""
@@ -170,17 +178,18 @@ class _Layout:
         self.workload, self.board, self.dtype = workload, board, dtype
         self.bits = word_bits(dtype)
         stages: list[Stage] = []
-        pools = 0
+        self.blocks: dict[int, int] = {}  # of the activations that wait at each layer
         for index, layer in enumerate(workload.layers):
             check(layer)
+            self.blocks[index] = blocks_of(pool_words(layer), self.bits)
             if not (is_free(layer) or is_streamed(layer)):
                 stages.append(stage_of(loops_of(layer)[0], index, layer.name))
-            pools += blocks_of(pool_words(layer), self.bits)
+                self.blocks[index] += stages[-1].cache_blocks(self.bits)
         self.stages = tuple(stages)
-        waiting = flow(workload, {s.index: 0 for s in stages}, -1).waiting
-        joins = sum(blocks_of(words, self.bits) for words in waiting.values())
-        caches = sum(s.cache_blocks(self.bits) for s in stages)
-        self.buffers = caches + pools + joins
+        # as if every stage took as long as the slowest: what waits then does not depend on widths
+        for index, words in flow(workload, {s.index: 0 for s in stages}, -1).waiting.items():
+            self.blocks[index] += blocks_of(words, self.bits)
+        self.buffers = sum(self.blocks.values())
 
     def pipeline(self) -> Pipeline:
         widths = self._widths()
@@ -196,18 +205,23 @@ class _Layout:
             bram=blocks,
             bytes_moved=self._moved(resident),
             slowest=slowest,
+            fullest=max(self.blocks, key=lambda i: self.blocks[i], default=-1),
             flow=flow(self.workload, cycles, slowest),
         )
 
     def _widths(self) -> tuple[Width, ...]:
         """Return the widths for the smallest time that fits; the narrowest where none does."""
-        times = sorted({s.positions * w.folds for s in self.stages for w in s.widths})
+        narrowest = tuple(s.widths[-1] for s in self.stages)
+        if self.buffers + self._weight_blocks(narrowest) > self.board.bram:
+            return narrowest  # a stage with one multiplier has the smallest buffer for weights
+        kinds = {(s.positions, s.shape): s for s in self.stages}
+        times = sorted({s.positions * w.folds for s in kinds.values() for w in s.widths})
         first = bisect_left(times, True, key=lambda t: self._fits_slices(self._at(t)))
         for time in times[first:]:
             widths = self._at(time)
             if widths and self.buffers + self._weight_blocks(widths) <= self.board.bram:
                 return widths
-        return tuple(s.widths[-1] for s in self.stages)
+        return narrowest
 
     def _at(self, time: int) -> tuple[Width, ...] | None:
         """Return the narrowest widths at which no stage takes longer; None: there are none."""

@@ -76,9 +76,14 @@ class Stage:
         return self.rows * self.columns * self.kernel[0] * self.kernel[1]
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Groups, input channels and output channels."""
+        return (self.groups, self.inputs, self.outputs)
+
+    @property
     def widths(self) -> tuple[Width, ...]:
         """The useful widths, fastest first."""
-        return widths(self.groups, self.inputs, self.outputs)
+        return widths(*self.shape)
 
     @property
     def weights(self) -> int:
@@ -87,9 +92,8 @@ class Stage:
 
     def width(self, cycles: int) -> Width | None:
         """Return the narrowest width that takes at most so many cycles; None: none does."""
-        options = self.widths
-        k = bisect_right(options, cycles // self.positions, key=lambda w: w.folds)
-        return options[k - 1] if k else None
+        k = bisect_right(_folds(*self.shape), cycles // self.positions)
+        return self.widths[k - 1] if k else None
 
     def cycles(self, width: Width) -> int:
         """Return the cycles for one image."""
@@ -153,6 +157,11 @@ def widths(groups: int, inputs: int, outputs: int) -> tuple[Width, ...]:
         if not found or width.folds < found[-1].folds:
             found.append(width)
     return tuple(reversed(found))
+
+
+@lru_cache(maxsize=4096)
+def _folds(groups: int, inputs: int, outputs: int) -> Sequence[int]:
+    return [w.folds for w in widths(groups, inputs, outputs)]
 
 
 @lru_cache(maxsize=4096)

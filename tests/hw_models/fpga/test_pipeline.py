@@ -223,6 +223,7 @@ def test_buffers_that_do_not_fit():
     least = model(dsp=3).pipeline(workload).bram
     excesses = model(bram=10).cost(workload, enforce=False).excesses
     assert [(e.resource, e.limit, e.unit) for e in excesses] == [("bram", 10, "BRAM18")]
+    assert excesses[0].layer == "block0.conv"
     assert 10 < excesses[0].needed <= least
 
 

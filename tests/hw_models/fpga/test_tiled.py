@@ -252,6 +252,14 @@ def test_layers_that_no_engine_runs_are_named(module, shape, said):
 
 
 # ---------------------------------------------------------------- files
+def test_the_boards_are_those_of_the_literature():
+    zcu102, zc706 = model_for("zcu102"), model_for("zc706")
+    assert (zcu102.board.dsp, zcu102.board.bram, zcu102.board.clock) == (2520, 1824, 100e6)
+    assert zcu102.ports.count * zcu102.ports.bits == 512
+    assert (zc706.board.power, zc706.board.clock) == (7.0, 200e6)
+    assert [model_for(b).board.dsp for b in ("zc706", "zcu104")] == [900, 1728]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
