@@ -10,7 +10,8 @@ import pytest
 
 from ...errors import StoreError
 from ...jsonio import digest
-from ..records import CostRecord, CurvePoint, Outcome
+from ..records import CostRecord, CurvePoint, MetricRecord, Outcome
+from ..rescored import rescored_info, rescored_metrics
 from ..store import Store
 from .samples import METRICS, SPACE, Fixtures, done, experiment, trial
 
@@ -254,6 +255,28 @@ class TrialChecks(Fixtures):
             with pytest.raises(StoreError, match=r"a cost must|costs belong"):  # noqa: SIM117
                 with store.transaction() as tx:
                     tx.add_costs(SPACE, [bad])
+
+    def test_costs_are_added_to_an_experiment_afterwards(self, store: Store, exp: str) -> None:
+        keys = [trial(n).key for n in range(3)]
+        costs = [CostRecord(k, "dev", "v1", "latency_ms", float(i)) for i, k in enumerate(keys)]
+        costs += [replace(costs[0], metric="violation"), replace(costs[0], device="other")]
+        with store.transaction() as tx:
+            tx.add_trials(exp, [done(n) for n in range(3)])
+            tx.add_costs(SPACE, [*costs, replace(costs[1], model_version="v0", value=9.0)])
+        record = store.experiment(exp)
+        assert store.rescored(record) == {}
+        metric = MetricRecord("latency_ms@dev", "ms", "minimize", "rescore", "f" * 64)
+        info = rescored_info(record.info, "dev", model_version="v1", metrics=[metric])
+        store.update_experiment(exp, info=info)
+        record = store.experiment(exp)
+        assert rescored_metrics(record) == (metric,)
+        assert metric not in record.metrics
+        assert store.rescored(record) == {
+            key: {"latency_ms@dev": float(i)} for i, key in enumerate(keys)
+        }
+        newer = rescored_info(record.info, "dev", model_version="v0", metrics=[metric])
+        store.update_experiment(exp, info=newer)
+        assert store.rescored(store.experiment(exp)) == {keys[1]: {"latency_ms@dev": 9.0}}
 
     def test_details_by_kind(self, store: Store, exp: str) -> None:
         layers = {"layers": [{"name": f"conv{n}", "macs": n} for n in range(100)]}

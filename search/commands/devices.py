@@ -12,7 +12,7 @@ from . import completion
 from .common import JsonOption, command, emit, emit_facts, emit_json, emit_table
 
 _KEYS = ("name", "family", "title", "calibrated")
-_FIRST = 4  # numbers of a device in the list
+_FIRST = 3  # numbers of a device in the list
 _FIGURES = (
     ("n", "networks"),
     ("mape_percent", "mean error %"),

@@ -62,9 +62,11 @@ class Bench:
 
         chosen = [make_estimator(Named(name="complexity"), space, None, ("complexity",))[0]]
         modelled, tables = _split(space, asked)
-        explained = {}
+        explained: dict[str, Target] = {}
+        workloads = None
         if modelled and asked.top is not None:
             explained = targets_of(modelled, batch=asked.batch, dtype=asked.dtype)
+            workloads = Workloads(space)
         elif modelled:
             how = {"batch": asked.batch} | ({"dtype": asked.dtype} if asked.dtype else {})
             entries = [{"device": device, **how} for device in modelled]
@@ -82,7 +84,7 @@ class Bench:
             tuple(tables) if asked.top is not None else (),
             explained,
             asked.top or 0,
-            Workloads(space),
+            workloads,
         )
 
     @property

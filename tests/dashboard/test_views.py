@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from netloom.dashboard import ExperimentRow, HistoryView, ParetoView, experiment_rows, front
+from netloom.dashboard.rows import open_record
 from netloom.dashboard.table import TableCache, TrialTable
+from netloom.db import MetricRecord
+from netloom.db.records import CostRecord
+from netloom.db.rescored import rescored_info
 from netloom.errors import StoreError, UnknownName
 
 FIVE = [(90, 5), (85, 3), (80, 4), (95, 9), (95, 9), (70, 2)]  # the third is dominated
@@ -204,3 +208,28 @@ def test_a_running_experiment_is_followed_without_reading_it_again(
         transaction.update_experiment(record.id, status="done")
     table = cache.table(store, store.experiment(record.id))
     assert table.metric("test_accuracy")[0] == 89.5
+
+
+def test_metrics_that_were_added_by_rescoring_are_axes_and_make_fronts(store, make, pairs):
+    record, cache = make(pairs(FIVE)), TableCache()
+    assert np.isnan(cache.table(store, record).metric("latency_ms@new")).all()
+    metric = MetricRecord("latency_ms@new", "ms", "minimize", "rescore", "f" * 64)
+    trials = store.trial_records(record.id)
+    costs = [CostRecord(t.key, "new", "v", "latency_ms", 10.0 - t.number) for t in trials]
+    with store.transaction() as transaction:
+        transaction.add_costs(record.space_fingerprint, costs)
+        info = rescored_info(record.info, "new", model_version="v", metrics=[metric])
+        transaction.update_experiment(record.id, info=info)
+    record = open_record(store, record.id)
+    assert cache.table(store, record).metric("latency_ms@new")[0] == 10.0
+    view = ParetoView.of(store, record.id, "latency_ms@new", "valid_accuracy")
+    assert view.x.unit == "ms"
+    assert view.xs.tolist() == [10.0 - t.number for t in trials]
+    goals = [{"metric": "latency_ms@new", "direction": "minimize"}]
+    [best] = front(store, record.id, objectives=goals)
+    assert best.number == trials[-1].number
+    assert best.metrics["latency_ms@new"] == 10.0 - best.number
+    plain = [t.number for t in front(store, record.id)]
+    assert plain == [t.number for t in front(store, record.id, objectives=record.objectives)]
+    with pytest.raises(UnknownName, match="latency_ms@new"):
+        front(store, record.id, objectives=[{"metric": "latency_ms@nev", "direction": "minimize"}])
