@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .dtypes import Dtype
 from .executed import every_kernel, live_kernels
@@ -72,6 +72,23 @@ class Correction(BaseModel):
     lowest: float = Field(gt=0)
     highest: float = Field(gt=0)
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Correction:
+        count = len(self.totals)
+        if not len(self.center) == len(self.spread) == count or 0 in self.spread:
+            raise ValueError(f"center and spread must have {count} numbers, spread none of them 0")
+        if self.weights and len(self.weights) != count:
+            raise ValueError(f"weights must have {count} numbers, got {len(self.weights)}")
+        for number, tree in enumerate(self.trees):
+            if not tree or not all(
+                _sound(i, node, len(tree), count) for i, node in enumerate(tree)
+            ):
+                raise ValueError(
+                    f"tree {number} must have nodes [total, threshold, left, right, value] that "
+                    "lead to later ones, and leaves with total -1"
+                )
+        return self
+
     def factor(self, totals: Mapping[str, float]) -> float:
         """Return the factor of a network with these totals; one that is missing is 0."""
         x = [
@@ -84,6 +101,14 @@ class Correction(BaseModel):
         if self.trees:
             value += sum([_leaf(tree, x) for tree in self.trees]) / len(self.trees)
         return min(max(value, self.lowest), self.highest)
+
+
+def _sound(place: int, node: Sequence[float], nodes: int, totals: int) -> bool:
+    """Return whether a node of a tree leads on, or ends."""
+    if len(node) != 5:
+        return False
+    total, _, left, right, _ = node
+    return total < 0 or (total < totals and place < min(left, right) and max(left, right) < nodes)
 
 
 def _leaf(tree: Sequence[Sequence[float]], x: Sequence[float]) -> float:

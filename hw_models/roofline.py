@@ -75,6 +75,11 @@ class RooflineModel(HardwareModel):
         super().__init__(device)
         numbers = device.numbers
         assert isinstance(numbers, RooflineNumbers)
+        if numbers.fit is not None and not device.calibrated:
+            raise SpecError(
+                f"{device.name!r} carries a fit and says calibrated: false; set calibrated: true, "
+                "or remove the fit"
+            )
         self.runtime = numbers.runtime or "eager"
         self.fit = numbers.fit
         self._times: dict[tuple[int, Dtype], WeakKeyDictionary[Kernel, KernelTime]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 
@@ -13,8 +14,10 @@ from netloom.errors import SpecError
 from netloom.estimators.complexity import Workloads
 from netloom.hw_models import HardwareModel, load_device, model_for
 from netloom.hw_models.calibrate import Measurement, calibrate, write_device
+from netloom.hw_models.design import Design
 from netloom.hw_models.executed import live_kernels
 from netloom.hw_models.fit import Coefficients, Correction
+from netloom.hw_models.fitting import Fitter
 from netloom.hw_models.regression import folds, forest, non_negative, ridge, towards
 from netloom.hw_models.scores import noise_ceiling, rounded, validation
 from netloom.hw_models.testing import HardwareContract, toy_network
@@ -37,7 +40,7 @@ def counted(workload, kernels=None):
     return (100.0 + math.fsum([COSTS.get(layer.kind, 1.0) for layer in layers])) / 1e3
 
 
-def toys(count=24):
+def toys(count):
     """Toy networks of several widths, sides and depths."""
     rng = random.Random(0)
     return [
@@ -45,14 +48,19 @@ def toys(count=24):
     ]
 
 
+@functools.cache
+def toy_device():
+    prices = [Measurement(w, 0.05 + 1e-6 * w.macs + 0.02 * len(w.layers)) for w in toys(16)]
+    return calibrate(CPU, prices).device
+
+
 class TestFitted(HardwareContract):
     def make(self) -> HardwareModel:
-        prices = [Measurement(w, 0.05 + 1e-6 * w.macs + 0.02 * len(w.layers)) for w in toys()]
-        return model_for(calibrate(CPU, prices).device)
+        return model_for(toy_device())
 
 
 def test_prices_per_layer_are_found_exactly():
-    measured = [Measurement(w, counted(w)) for w in networks(40)]
+    measured = [Measurement(w, counted(w)) for w in networks(25)]
     found = calibrate(CPU, measured, name="priced")
     model = model_for(found.device)
     for workload in networks(30, seed=1):
@@ -156,18 +164,23 @@ def _kernels(workload):
 
 
 def test_a_learned_factor_is_tried_from_a_hundred_networks_on():
-    def crooked(w):  # no sum over layers
-        return counted(w) * (1 + 0.5 * (len(w.layers) % 7 == 0) + 1e-8 * w.macs)
-
-    rows = networks(130, seed=2)
-    few = calibrate(CPU, [Measurement(w, crooked(w)) for w in rows[:40]])
-    assert few.device.numbers.fit.correction is None
     noise = random.Random(0)
-    curved = [counted(w) ** 2 * noise.uniform(0.99, 1.01) for w in rows]
-    many = calibrate(CPU, [Measurement(w, ms) for w, ms in zip(rows, curved, strict=True)])
-    assert many.device.numbers.fit.correction is not None
-    assert "learned" in many.model
-    assert many.report.mape_percent < 5
+    rows = networks(110, seed=2)
+    curved = np.array([counted(w) ** 2 * noise.uniform(0.99, 1.01) for w in rows])  # no sum
+    model = model_for(CPU)
+    fitter = Fitter(
+        Design.of(rows, 1),
+        curved * 1e3,
+        [str(i) for i in range(len(rows))],
+        lambda work: 1e3 * model.kernel_time(work, 1, "float32").ms,
+        seed=0,
+    )
+    for count in (99, 110):
+        some = np.arange(len(rows)) < count
+        chosen = fitter.choose(some)
+        assert (chosen.extra in ("ridge", "forest")) == (count >= 100)
+        assert (fitter.fit(chosen, some).correction is None) == (count < 100)
+    assert fitter.errors(chosen, some).mean() < 0.05
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0])
@@ -203,6 +216,30 @@ def test_other_families_and_formats_are_refused():
         calibrate(CPU, rows, dtype="int8")
     with pytest.raises(SpecError, match="batch must be"):
         calibrate(CPU, rows, batch=0)
+
+
+def test_a_file_that_contradicts_itself_is_refused(tmp_path):
+    device = calibrate(CPU, [Measurement(w, counted(w)) for w in networks(12)]).device
+    with pytest.raises(SpecError, match="carries a fit and says calibrated: false"):
+        model_for(dataclasses.replace(device, calibrated=False))
+    write_device(device, tmp_path / "mine.yaml")
+    text = (tmp_path / "mine.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("runs: every", "runs: some"))
+    with pytest.raises(SpecError, match=r"mine\.yaml:\d+: numbers\.fit\.runs: .*'every' or 'live'"):
+        load_device(tmp_path / "mine.yaml")
+
+
+def test_a_correction_that_leads_nowhere_is_refused():
+    shared = {"totals": ("a",), "center": (0,), "spread": (1,), "constant": 1, "lowest": 0.5}
+    leaf = (-1, 0, -1, -1, 2)
+    assert Correction(**shared, trees=(((0, 1, 1, 2, 0), leaf, leaf),), highest=9).factor({}) == 3
+    for wrong in ((), ((0, 1, 0, 0, 0),), ((0, 1, 1, 5, 0), leaf), ((7, 1, 1, 1, 0), leaf)):
+        with pytest.raises(ValueError, match="tree 0 must have nodes"):
+            Correction(**shared, trees=(wrong,), highest=9)
+    with pytest.raises(ValueError, match="weights must have 1"):
+        Correction(**shared, weights=(1, 2), highest=9)
+    with pytest.raises(ValueError, match="center and spread must have 1"):
+        Correction(**{**shared, "spread": (0,)}, highest=9)
 
 
 # ---------------------------------------------------------------- the parts
