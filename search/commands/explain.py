@@ -7,6 +7,8 @@ from typing import Any
 
 from .common import emit, emit_facts, emit_table
 
+_LEAST = 0.5  # per cent of the time that are worth a word
+
 
 def emit_explanations(devices: Sequence[Mapping[str, Any]]) -> None:
     """Print what a network costs on each device, and why."""
@@ -38,7 +40,8 @@ def _totals(explained: Mapping[str, Any]) -> dict[str, str]:
             explained["totals"].items(), explained["provenance"].values(), strict=True
         )
     }
-    shares = [f"{name} {share:.0f} %" for name, share in explained["waits_for"].items()]
+    waits = explained["waits_for"].items()
+    shares = [f"{name} {share:.0f} %" for name, share in waits if share >= _LEAST]
     return {**facts, "waits for": ", ".join(shares) or "-"}
 
 

@@ -151,6 +151,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
 
 def _show_experiment(record: ExperimentRecord) -> None:
     from ...dashboard.words import constraint_text, seconds_text
+    from ...db.rescored import RESCORED
 
     units = {m.name: m.unit for m in record.metrics}
     counts = ", ".join(f"{n} {status}" for status, n in record.counts.items() if n) or "none"
@@ -171,6 +172,7 @@ def _show_experiment(record: ExperimentRecord) -> None:
         "parent": record.parent or "",
         "group": record.group or "",
         "tags": ", ".join(record.tags),
+        "rescored on": ", ".join(record.info.get(RESCORED, {})),
     }
     facts |= {f"result: {k}": _short(v) for k, v in record.summary.items()}
     emit_facts({label: value for label, value in facts.items() if value})

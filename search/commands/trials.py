@@ -42,14 +42,17 @@ def export(
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Write every trial of an experiment."""
+    """Write every trial of an experiment; csv has the costs that rescore added, too."""
     from ...dashboard.words import plural
+    from ...db.rescored import rescored_metrics
     from ..run.portable import trial_lines
 
     with open_store(store) as opened:
         record = opened.experiment(experiment)
         if shape == "csv":
-            frame = opened.trials(record.id)
+            frame, costs = opened.trials(record.id), opened.rescored(record)
+            for metric in rescored_metrics(record):
+                frame[metric.name] = [costs.get(key, {}).get(metric.name) for key in frame["key"]]
             text, count = frame.to_csv(index=False), len(frame)
         else:
             lines = list(trial_lines(record, opened.trial_records(record.id)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import Any
 
@@ -169,6 +170,18 @@ def test_metrics_are_offered_to_the_shell(archive: Any) -> None:
     assert metrics(Context(), "latency_ms@b") == ["latency_ms@board"]
     Context.params = {"experiment": "nothing", "store": archive.store}
     assert metrics(Context(), "") == []
+
+
+def test_added_costs_are_shown_and_exported(archive: Any) -> None:
+    archive.json("rescore", "q", "--device", "cpu_generic")
+    shown = archive.stored("show", "q").stdout.splitlines()
+    assert ["rescored", "on", "cpu_generic"] in [line.split() for line in shown]
+    metrics = archive.json("show", "q")["metrics"]
+    assert "latency_ms@cpu_generic" in {metric["name"] for metric in metrics}
+    text = archive.stored("trials", "export", "q", "--format", "csv").stdout
+    table = list(csv.DictReader(text.splitlines()))
+    assert all(float(row["latency_ms@cpu_generic"]) > 0 for row in table)
+    assert len(table) == 30
 
 
 def test_exported_trials_do_not_promise_costs_that_stay_behind(archive: Any) -> None:
