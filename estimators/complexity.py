@@ -31,7 +31,8 @@ class Workloads:
         if not isinstance(space, Space):
             raise SpecError(
                 f"counting needs a space that builds networks, got {type(space).__name__} "
-                f"{space.name!r}; search such a space, or count inside an estimator of your own"
+                f"{space.name!r}; search such a space, name the factor of a product that does "
+                "(factor: net), or count inside an estimator of your own"
             )
         self.space: Space = space
         self._parts = PartCache()

@@ -16,8 +16,9 @@ elements of input, weights and output, H x W the input's size:
     NoC     M3 M2 M1 (R E / H) ni + E3 E1 nw + max(C2 (C1 R - 1), 1) no
     RF      M3 M2 M1 (R E / H) M0 (S F / W) ni + E3 E1 F nw + max(2 C2 C1 R (C0 S - 1), 1) no
 
-The tiling chosen minimises (En - min En) / max En + (Lat - min Lat) / max Lat over the valid ones:
-neither the fastest nor the thriftiest. Costs of the same tiling are reported.
+Multiply-adds are charged too, but for a pooling. The tiling chosen minimises
+(En - min En) / max En + (Lat - min Lat) / max Lat over the valid ones: neither the fastest nor the
+thriftiest. Costs of the same tiling are reported.
 
 Rules of our own: groups follow one another, and so do images of a batch; the rows of a matrix
 product are the width F of one output row; an odd number of rows that cannot be split (59) is
@@ -238,7 +239,7 @@ def _energy_of_m(job: Job, e: Energies, m: Integers) -> Floats:
     inputs = job.iy * job.ix * job.c
     outputs, weights = job.outputs, job.weights
     over_rows = job.fy * job.oy / job.iy * inputs
-    constant = e.mac * job.macs + (e.dram + e.dram_to_buffer) * outputs
+    constant = (0.0 if job.pools else e.mac * job.macs) + (e.dram + e.dram_to_buffer) * outputs
     constant += e.noc * job.oy * weights + e.register * job.oy * job.ox * weights
     per_tile = (e.dram + e.dram_to_buffer) * inputs * m3 + e.buffer * inputs * m3 * m2
     array = e.noc * over_rows * m3 * m2 * m1

@@ -53,6 +53,7 @@ class Job(NamedTuple):
         ix: Columns of the input, without padding.
         py: Rows of the input with padding.
         px: Columns of the input with padding.
+        pools: Whether it only stands for a pooling: no multiply-add takes energy.
     """
 
     b: int
@@ -71,6 +72,7 @@ class Job(NamedTuple):
     ix: int = 1
     py: int = 1
     px: int = 1
+    pools: bool = False
 
     @property
     def macs(self) -> int:
@@ -139,7 +141,7 @@ def jobs_of(layer: Layer, batch: int) -> tuple[Job, ...]:
 
 def pool_as_conv(layer: Layer, batch: int) -> Job:
     """Return the dense convolution from all channels to all, with the window as its kernel."""
-    return _conv(layer, batch)
+    return _conv(layer, batch)._replace(pools=True)
 
 
 def vector_operations(layer: Layer) -> int:

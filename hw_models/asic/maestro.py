@@ -122,11 +122,7 @@ class MaestroModel(ArrayModel):
         return sum(unit.pes * unit.lanes for unit in self.units)
 
     def flows(self, job: Job) -> tuple[Flow, ...]:
-        """Return what a nest of loops takes on each of the accelerators, in their order.
-
-        Raises:
-            ValueError: If one of them cannot map it.
-        """
+        """Return what a nest of loops takes on each of the accelerators, in their order."""
         known = self._flows.get(job)
         if known is None:
             known = self._flows[job] = tuple([flow_of(u[0], job, *u[1:]) for u in self.units])

@@ -6,7 +6,8 @@ channels in time. `rs` (Eyeriss): rows of the output across clusters of as many 
 kernel has rows, filters in blocks of 16, channels and columns in time. An array smaller than a
 cluster is one cluster. Elements are bytes; the network on chip brings `bandwidth` of them a cycle.
 
-`dla` is the closed form that was derived from MAESTRO's outputs (0.5 % on layers of stride 1);
+`dla` is the closed form that was derived from MAESTRO's outputs (0.5 % on layers of stride 1), with
+results that leave no faster than the bandwidth lets them;
 `shi` and `rs` are the steps that its mapping files describe, max(compute, in, out) each.
 
 Source: Kwon et al., MICRO 2019 (maestro-project/maestro, versions of 2020-02 and 2022-08).
@@ -61,7 +62,8 @@ class Steps:
         moving = max(ceil(brought / self.bandwidth), ceil(taken / self.bandwidth))
         if not self.started:
             self.started = 1
-            self.cycles += ceil(brought / self.bandwidth) + compute - max(compute, moving)
+            exposed = ceil(brought / self.bandwidth) + compute - max(compute, moving)
+            self.cycles += max(exposed, 0)
         self.cycles += count * max(compute, moving)
         self.waiting += count * (moving - compute)
         self.reads += count * brought
@@ -74,11 +76,7 @@ class Steps:
 
 
 def flow_of(dataflow: Dataflow, job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
-    """Return what a layer takes; groups follow one another.
-
-    Raises:
-        ValueError: If the array is too small for the dataflow to map the layer.
-    """
+    """Return what a layer takes; groups follow one another."""
     one = {"dla": _dla, "shi": _shi, "rs": _rs}[dataflow](job._replace(g=1), pes, bandwidth, lanes)
     return one._replace(
         cycles=job.g * one.cycles, l2_reads=job.g * one.l2_reads, l2_writes=job.g * one.l2_writes
@@ -91,8 +89,8 @@ def _dla(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
     taps, pixels = job.fy * job.fx, job.b * job.oy * job.ox
     deep, tiles = ceil(job.c / cluster), ceil(job.k / filters) * ceil(job.c / cluster)
     compute, moving = ceil(taps / lanes), ceil(2 * channels * taps / bandwidth)
-    step = moving + compute
     used = min(filters, job.k)
+    step = max(moving + compute, ceil(used / bandwidth))
     load = ceil((used + 1) * channels * taps / bandwidth) + 1
     window = channels * taps
     return Flow(
@@ -127,20 +125,17 @@ def _shi(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
 
 
 def _rs(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
-    if pes < job.fy:
-        raise ValueError(
-            f"the dataflow rs needs as many elements as the kernel has rows, {job.fy}, got {pes}; "
-            "give it more"
-        )
+    cluster = min(job.fy, pes)
+    turns = ceil(job.fy / cluster)  # rows of the kernel that one element takes
     taps = job.fy * job.fx
     steps, largest = Steps(bandwidth, lanes), 0
     block = min(FILTERS_PER_BLOCK, job.k)
-    for tall, many_rows in _tiles(job.oy, pes // job.fy):
+    for tall, many_rows in _tiles(job.oy, pes // cluster):
         read = _halo(tall, job.sy, job.fy, job.dy) * job.fx
         places = job.b * many_rows * job.ox * job.c
         first = True  # the step that brings the inputs of a new channel
         for filters, blocks in _tiles(job.k, FILTERS_PER_BLOCK):
-            macs, weights, results = filters * job.fx, filters * taps, filters * tall
+            macs, weights, results = turns * filters * job.fx, filters * taps, filters * tall
             if first:
                 first = False
                 steps.add(places, macs, weights + read, results)
@@ -148,7 +143,7 @@ def _rs(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
             if blocks:
                 steps.add(places * blocks, macs, weights, results)
         largest = max(largest, block * taps + read + block * tall)
-    return steps.flow(block * job.fx + job.fx + block, largest)
+    return steps.flow(turns * (block + 1) * job.fx + block, largest)
 
 
 def _tiles(extent: int, size: int) -> Iterator[tuple[int, int]]:

@@ -141,10 +141,10 @@ def _own_names(group: str) -> Collection[str]:
     """Return the names of a group that no plug-in can take."""
     from ...estimators import DATASETS, ESTIMATORS
     from ...hw_models.device import FAMILIES, shipped_devices
-    from ...spaces import SPACES
+    from ...spaces import FACTORS, SPACES
     from ..registry import STRATEGIES
 
-    for registry in (SPACES, STRATEGIES, ESTIMATORS, DATASETS, FAMILIES):
+    for registry in (SPACES, FACTORS, STRATEGIES, ESTIMATORS, DATASETS, FAMILIES):
         if registry.group == group:
             return registry.own_names()
     return shipped_devices()

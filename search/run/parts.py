@@ -346,7 +346,7 @@ def _make_for_factor(
 
     factor = named.options[FACTOR]
     own = _of_factor(named, factor)
-    if own is None or factor not in space.factors:
+    if own is None or factor not in list(space.factors):
         text = f"there is no factor {factor!r}{did_you_mean(str(factor), space.factors)}"
         raise SpecProblems([Problem((*where, FACTOR), text)])
     inner, stored = make_estimator(own, space.factors[factor], data, where)
