@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from math import fsum
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from .cycles import Cycles, cycles_of, op_cycles
 from .flash import Flash, flash, network_flash
 from .lower import element_bytes, lower
 from .numbers import McuNumbers
-from .pieces import PieceTable, assemble, peak_name, piece_table, totals
+from .pieces import PieceTable, joints, peak_name, piece_table, timing, totals
 from .plan import MemoryPlan, plan_memory, regions_of
 from .policy import Policy, policy
 from .regions import Regions, slow_traffic
@@ -207,35 +206,40 @@ class McuModel(HardwareModel):
         sources = workload.sources
         if not self._composable or len(workload.inputs) != 1:
             return None
-        pieces = [piece for _, piece in workload.pieces]
-        network = assemble(
-            sources,
-            lambda i: self._table(pieces[i], batch, (0,) * len(sources[i])),
-            lambda i, given: self._table(pieces[i], batch, given),
-        )
-        if network is None or not network.tables:
+        pieces = workload.pieces
+        slot = (self._slot, batch)
+        all_tables = [piece.memo.get(slot) or self._table(piece, batch) for _, piece in pieces]
+        joined = joints(sources, all_tables)
+        if joined is None or not joined.parts:
             return None
-        found = totals(network, batch * _input_bytes(pieces, sources))
-        channels, tensors, ops, convolutions = found.counts
-        peak = found.arena_bytes + self._tail(channels, tensors, ops, convolutions)
+        tables = [
+            self._table(pieces[i][1], batch, given) if any(given) else all_tables[i]
+            for i, given in zip(joined.parts, joined.given, strict=True)
+        ]
+        if not all(t.plain for t in tables):
+            return None
+        when = timing(joined.roots, tables)
+        image = batch * _input_bytes(pieces, sources)
+        found = totals(tables, when, image)
+        peak = found.arena_bytes + self._tail(*found.counts)
         if peak > self.sram_bytes and self.psram_bytes:
             return None
+        name = ""
+        if peak > self.sram_bytes:
+            name = peak_name(tables, when, image, [pieces[i][0] for i in joined.parts])
         stored = flash(*found.flash, self.policy, self.flash_bytes, self.external_bytes)
-        latency = fsum(chain.from_iterable(found.times_ms))
-        over = peak > self.sram_bytes
-        labels = [label for label, _ in workload.pieces] if over else []
-        name = peak_name(network, found.memory, labels) if over else ""
-        return self._total(Regions(peak, 0, frozenset()), stored, latency, name)
+        return self._total(Regions(peak, 0, frozenset()), stored, found.latency_ms, name)
 
-    def _table(self, piece: Workload, batch: int, given: tuple[int, ...]) -> PieceTable:
+    def _table(
+        self, piece: Workload, batch: int, given: tuple[int, ...] | None = None
+    ) -> PieceTable:
         """Return the table of a part, kept with the part."""
-        known = piece.memo.get(self._slot)
-        if known is None:
-            known = piece.memo[self._slot] = {}
-        table: PieceTable | None = known.get((batch, given))
+        slot = (self._slot, batch) if given is None else (self._slot, batch, given)
+        table: PieceTable | None = piece.memo.get(slot)
         if table is None:
+            given = given or (0,) * len(piece.inputs)
             table = piece_table(piece, self.policy, batch, self._times, given)
-            known[(batch, given)] = table
+            piece.memo[slot] = table
         return table
 
     def _times(self, graph: Graph, op: MemOp) -> tuple[float, ...]:
@@ -352,9 +356,9 @@ class McuModel(HardwareModel):
         return LayerCost(name, kind, latency, self.watts * latency, macs, moved, bottleneck)
 
 
-def _input_bytes(pieces: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
+def _input_bytes(pieces: Sequence[tuple[str, Workload]], sources: Sequence[tuple[int, ...]]) -> int:
     """Return the bytes of the network's input on the device, at batch 1."""
-    for piece, read in zip(pieces, sources, strict=True):
+    for (_, piece), read in zip(pieces, sources, strict=True):
         if -1 in read:
             tensor = piece.tensors[piece.inputs[read.index(-1)]]
             return math.prod(tensor.shape) * element_bytes(tensor.dtype)

@@ -7,12 +7,14 @@ Networks in which parts meet in other ways are lowered whole.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from math import fsum
 from typing import NamedTuple
 
 from ..memory.graph import Graph, MemOp
-from ..memory.placement import ALIGNMENT
+from ..memory.placement import aligned
 from ..memory.scratch import op_scratch, tail_counts
 from ..workload import Layer, Workload
 from .flash import network_flash
@@ -20,6 +22,8 @@ from .lower import FUSED, Lowerer
 from .policy import Policy
 
 SHIFT = 24  # bits of the position in a key that sorts by size
+MASK = (1 << SHIFT) - 1
+MAX_KNOWN = 20_000  # ways in which parts follow one another that are remembered
 
 
 class PieceTable(NamedTuple):
@@ -27,6 +31,7 @@ class PieceTable(NamedTuple):
 
     Args:
         sizes: Of the result of each operator, in bytes.
+        rounded: Likewise, aligned.
         lasts: The last operator that reads each result.
         port_lasts: The last operator that reads each input; 0 for none.
         out: The operator whose result the part returns; 0 where it returns an input.
@@ -38,10 +43,13 @@ class PieceTable(NamedTuple):
         flash: Elements, channels, wide kernels.
         times_ms: Summands of the latency.
         names: Of the operators.
+        joint: A number for how it may meet other parts, equal for equal ways.
+        timing: A number for when its tensors live, likewise.
         plain: Whether parts of this kind meet others only through their inputs and results.
     """
 
     sizes: tuple[int, ...]
+    rounded: tuple[int, ...]
     lasts: tuple[int, ...]
     port_lasts: tuple[int, ...]
     out: int
@@ -53,38 +61,9 @@ class PieceTable(NamedTuple):
     flash: tuple[int, int, int]
     times_ms: tuple[float, ...]
     names: tuple[str, ...]
+    joint: int
+    timing: int
     plain: bool
-
-
-class Memory(NamedTuple):
-    """Buffers of a network: bytes, first and last time, by id, scratch last."""
-
-    sizes: list[int]
-    firsts: list[int]
-    lasts: list[int]
-    ops: int
-
-    def live(self) -> list[int]:
-        """Return the bytes alive at each time."""
-        return _live(self.sizes, self.firsts, self.lasts, self.ops)
-
-
-class Totals(NamedTuple):
-    """What the tables of a network add up to.
-
-    Args:
-        arena_bytes: Under greedy placement.
-        memory: The buffers.
-        counts: Arguments of `tail_bytes`, summed.
-        flash: Elements, channels, whether a kernel is wide.
-        times_ms: Summands of the latency.
-    """
-
-    arena_bytes: int
-    memory: Memory
-    counts: tuple[int, int, int, int]
-    flash: tuple[int, int, int]
-    times_ms: list[tuple[float, ...]]
 
 
 Timer = Callable[[Graph, MemOp], tuple[float, ...]]
@@ -109,15 +88,22 @@ def piece_table(
     (result,) = graph.outputs if len(graph.outputs) == 1 else (-1,)
     counts = tail_counts(graph)
     scratch = {} if policy.scratch == "none" else op_scratch(graph, policy.scratch)
+    sizes = [t.size_bytes for t in graph.tensors[ports:]]
+    own = tuple([max(k, last) for k, last in enumerate(lasts[ports:], start=1)])
+    used = tuple(lasts[:ports])
+    out, out_port = (result - ports + 1, 0) if result >= ports else (0, max(result, 0))
+    heads, tail = _heads(piece, lowerer), _tail(piece, lowerer, result)
+    plain = result >= 0 and _plain(piece, graph, policy, given)
     return PieceTable(
-        sizes=tuple([t.size_bytes for t in graph.tensors[ports:]]),
-        lasts=tuple([max(k, last) for k, last in enumerate(lasts[ports:], start=1)]),
-        port_lasts=tuple(lasts[:ports]),
-        out=result - ports + 1 if result >= ports else 0,
-        out_port=max(result, 0) if result < ports else 0,
+        sizes=tuple(sizes),
+        rounded=tuple([aligned(size) for size in sizes]),
+        lasts=own,
+        port_lasts=used,
+        out=out,
+        out_port=out_port,
         scratch=tuple([(k + 1, size) for k, size in sorted(scratch.items())]),
-        heads=_heads(piece, lowerer, given),
-        tail=_tail(piece, lowerer, result),
+        heads=heads,
+        tail=tail,
         counts=(
             counts["channels"],
             counts["tensors"] - ports,
@@ -127,8 +113,18 @@ def piece_table(
         flash=network_flash(graph),
         times_ms=tuple([ms for op in graph.ops for ms in timer(graph, op)]),
         names=tuple([op.name for op in graph.ops]),
-        plain=result >= 0 and _plain(piece, graph, policy, given),
+        joint=_number(out > 0, out_port, [bool(u) for u in used], heads, tail, plain, bool(own)),
+        timing=_number(own, used, out),
+        plain=plain,
     )
+
+
+_NUMBERS: dict[str, int] = {}
+
+
+def _number(*facts: object) -> int:
+    """Return the same number for equal facts, and different ones for different facts."""
+    return _NUMBERS.setdefault(repr(facts), len(_NUMBERS))
 
 
 def _tail(piece: Workload, lowerer: Lowerer, result: int) -> int:
@@ -136,7 +132,7 @@ def _tail(piece: Workload, lowerer: Lowerer, result: int) -> int:
     return lowerer.open.get(result, 0) if lowerer.readers[piece.outputs[0]] == 1 else 0
 
 
-def _heads(piece: Workload, lowerer: Lowerer, given: tuple[int, ...]) -> tuple[int, ...]:
+def _heads(piece: Workload, lowerer: Lowerer) -> tuple[int, ...]:
     """Return what the only reader of each input is."""
     found = []
     for index in piece.inputs:
@@ -170,44 +166,50 @@ def _plain(piece: Workload, graph: Graph, policy: Policy, given: tuple[int, ...]
     return not (policy.pad_fused and graph.ops and graph.ops[-1].kind == "pad")
 
 
-class Network(NamedTuple):
-    """How the tables of a network follow one another.
+class Joints(NamedTuple):
+    """Which parts a network is made of.
 
     Args:
-        tables: Of the parts that reach the output, in execution order.
-        parts: Their positions in the workload.
-        given: For each of these and its inputs, the part whose result it is; -1: the network's.
-            One more entry is the result of the network.
+        parts: Positions of those that reach the output and do something.
+        given: For each of these, what its inputs can take in.
+        roots: For each of these and its inputs, the one of them whose result it is; -1: the
+            network's input. One more entry is the result of the network.
     """
 
-    tables: list[PieceTable]
-    parts: list[int]
-    given: list[tuple[int, ...]]
+    parts: tuple[int, ...]
+    given: tuple[tuple[int, ...], ...]
+    roots: tuple[tuple[int, ...], ...]
 
 
-def assemble(
-    sources: Sequence[tuple[int, ...]],
-    table_of: Callable[[int], PieceTable],
-    variant_of: Callable[[int, tuple[int, ...]], PieceTable],
-) -> Network | None:
-    """Return the network's parts that reach its output; None if they meet in other ways.
+Sources = tuple[tuple[int, ...], ...]
+_JOINTS: dict[tuple[Sources, tuple[int, ...]], Joints | None] = {}
+
+
+def joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
+    """Return the parts that reach the output; None if they meet in ways that tables do not tell.
 
     Args:
         sources: For each part, the parts whose results it reads; -1: the network's input.
-        table_of: Table of a part.
-        variant_of: Table of a part given what its inputs can take in.
+        tables: Of all parts, as if nothing could be taken in.
     """
-    count = len(sources)
-    tables = [table_of(i) for i in range(count)]
+    key = (sources, tuple([t.joint for t in tables]))
+    if key not in _JOINTS:
+        if len(_JOINTS) >= MAX_KNOWN:
+            _JOINTS.clear()
+        _JOINTS[key] = _joints(sources, tables)
+    return _JOINTS[key]
+
+
+def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
+    count = len(tables)
+    roots: list[int] = []  # the part in whose memory each result lies; `count`: the input's
+    for i, table in enumerate(tables):
+        source = i if table.out else sources[i][table.out_port]
+        roots.append(i if table.out else roots[source] if source >= 0 else count)
     alive = [False] * count
     alive[-1] = True
-    roots = list(range(count))
-    readers = [0] * (count + 1)  # of memory; the last is the network's input
-    for i in range(count):
-        table = tables[i]
-        if not table.out:
-            source = sources[i][table.out_port]
-            roots[i] = roots[source] if source >= 0 else count
+    readers = [0] * (count + 1)
+    readers[roots[-1]] = 1
     for i in range(count - 1, -1, -1):
         if not alive[i]:
             continue
@@ -215,122 +217,156 @@ def assemble(
         if not table.plain:
             return None
         for port, source in enumerate(sources[i]):
-            used = table.port_lasts[port]
-            if used or (not table.out and table.out_port == port):
-                if source >= 0:
-                    alive[source] = True
-                if used:
-                    readers[roots[source] if source >= 0 else count] += 1
-    readers[roots[-1]] += 1
-    for i in range(count):
-        table = tables[i]
-        if alive[i] and any(table.heads):
-            states = tuple(
+            reads = table.port_lasts[port] > 0
+            if source >= 0 and (reads or (not table.out and table.out_port == port)):
+                alive[source] = True
+            readers[roots[source] if source >= 0 else count] += reads
+    position = {count: -1}
+    parts: list[int] = []
+    for i, table in enumerate(tables):
+        if alive[i] and table.sizes:
+            position[i] = len(parts)
+            parts.append(i)
+    given, places = [], []
+    for i in parts:
+        read = [roots[s] if s >= 0 else count for s in sources[i]]
+        places.append(tuple([position.get(root, -1) for root in read]))
+        given.append(
+            tuple(
                 [
-                    _state(tables, roots, readers, source, head)
-                    for source, head in zip(sources[i], table.heads, strict=True)
+                    _state(tables, readers, root, head)
+                    for root, head in zip(read, tables[i].heads, strict=True)
                 ]
             )
-            if any(states):
-                tables[i] = table = variant_of(i, states)
-                if not table.plain:
-                    return None
-    return _compact(sources, tables, alive, roots)
+        )
+    places.append((position[roots[-1]],))
+    return Joints(tuple(parts), tuple(given), tuple(places))
 
 
-def _state(
-    tables: Sequence[PieceTable],
-    roots: Sequence[int],
-    readers: Sequence[int],
-    source: int,
-    head: int,
-) -> int:
+def _state(tables: Sequence[PieceTable], readers: Sequence[int], root: int, head: int) -> int:
     """Return what the result of a part can take of its only reader; 0 for nothing."""
-    if not head or source < 0:
-        return 0
-    root = roots[source]
-    if root == len(tables) or readers[root] != 1:
+    if not head or root == len(tables) or readers[root] != 1:
         return 0
     tail = tables[root].tail
     return tail if tail >= head else 0
 
 
-def _compact(
-    sources: Sequence[tuple[int, ...]],
-    tables: Sequence[PieceTable],
-    alive: Sequence[bool],
-    roots: Sequence[int],
-) -> Network:
-    """Return the parts that are alive, with the memory that each input names."""
-    position: dict[int, int] = {len(tables): -1}
-    kept, parts, given = [], [], []
-    for i, table in enumerate(tables):
-        if alive[i] and table.sizes:
-            position[i] = len(kept)
-            kept.append(table)
-            parts.append(i)
-            given.append(tuple([position[roots[s]] if s >= 0 else -1 for s in sources[i]]))
-    result = roots[len(tables) - 1]
-    given.append((position[result],))
-    return Network(kept, parts, given)
+class Timing(NamedTuple):
+    """When tensors live.
+
+    Args:
+        firsts: First time of each tensor, the network's input before all others.
+        lasts: Last time of each tensor.
+        offsets: For each part, how many operators run before it.
+        ops: How many operators there are.
+    """
+
+    firsts: tuple[int, ...]
+    lasts: tuple[int, ...]
+    offsets: tuple[int, ...]
+    ops: int
 
 
-def totals(network: Network, input_bytes: int) -> Totals:
-    """Return what the tables of a network add up to, its memory placed greedily."""
-    tables = network.tables
-    sizes, firsts, lasts = [input_bytes], [0], [0]
-    place = []  # of the result of each part among the buffers
-    offset = 0
-    for table, given in zip(tables, network.given, strict=False):
-        for last, source in zip(table.port_lasts, given, strict=True):
+_TIMINGS: dict[tuple[Sources, tuple[int, ...]], Timing] = {}
+
+
+def timing(roots: Sources, tables: Sequence[PieceTable]) -> Timing:
+    """Return when the tensors of a network live.
+
+    Args:
+        roots: As in `Joints`.
+        tables: Of the parts that it names.
+    """
+    key = (roots, tuple([t.timing for t in tables]))
+    known = _TIMINGS.get(key)
+    if known is None:
+        if len(_TIMINGS) >= MAX_KNOWN:
+            _TIMINGS.clear()
+        known = _TIMINGS[key] = _timing(roots, tables)
+    return known
+
+
+def _timing(roots: Sources, tables: Sequence[PieceTable]) -> Timing:
+    firsts, lasts, place, offsets = [0], [0], [], []
+    ops = 0
+    for table, read in zip(tables, roots, strict=False):
+        for last, root in zip(table.port_lasts, read, strict=True):
             if last:
-                buffer = place[source] if source >= 0 else 0
-                if lasts[buffer] < offset + last:
-                    lasts[buffer] = offset + last
-        place.append(len(sizes) + table.out - 1)
-        sizes += table.sizes
-        firsts += range(offset + 1, offset + len(table.sizes) + 1)
-        lasts += [offset + last for last in table.lasts]
-        offset += len(table.sizes)
-    (result,) = network.given[-1]
-    lasts[place[result] if result >= 0 else 0] = offset
-    offset = 0
+                buffer = place[root] if root >= 0 else 0
+                lasts[buffer] = max(lasts[buffer], ops + last)
+        place.append(len(lasts) + table.out - 1)
+        offsets.append(ops)
+        firsts += range(ops + 1, ops + len(table.sizes) + 1)
+        lasts += [ops + last for last in table.lasts]
+        ops += len(table.sizes)
+    (result,) = roots[-1]
+    lasts[place[result] if result >= 0 else 0] = ops
+    return Timing(tuple(firsts), tuple(lasts), tuple(offsets), ops)
+
+
+class Totals(NamedTuple):
+    """What the tables of a network add up to.
+
+    Args:
+        arena_bytes: Under greedy placement.
+        counts: Arguments of `tail_bytes`, summed.
+        flash: Elements, channels, whether a kernel is wide.
+        latency_ms: Sum of all times.
+    """
+
+    arena_bytes: int
+    counts: tuple[int, int, int, int]
+    flash: tuple[int, int, int]
+    latency_ms: float
+
+
+def totals(tables: Sequence[PieceTable], when: Timing, input_bytes: int) -> Totals:
+    """Return what the tables of a network add up to, its memory placed greedily."""
+    sizes = [aligned(input_bytes)]
     for table in tables:
-        for k, size in table.scratch:
-            sizes.append(size)
-            firsts.append(offset + k)
-            lasts.append(offset + k)
-        offset += len(table.sizes)
-    counts = [sum(column) for column in zip(*[t.counts for t in tables], strict=True)]
-    counts[1] += 1  # the network's input
-    elements, channels, wide = zip(*[t.flash for t in tables], strict=True)
+        sizes += table.rounded
+    firsts, lasts, scratch = _with_scratch(tables, when)
+    sizes += [aligned(size) for size in scratch]
+    channels, tensors, ops, convolutions = map(sum, zip(*[t.counts for t in tables], strict=True))
+    elements, outputs, wide = zip(*[t.flash for t in tables], strict=True)
     return Totals(
-        arena_bytes=greedy_head(
-            [-(-s // ALIGNMENT) * ALIGNMENT for s in sizes], firsts, lasts, offset
-        ),
-        memory=Memory(sizes, firsts, lasts, offset),
-        counts=(counts[0], counts[1], counts[2], counts[3]),
-        flash=(sum(elements), sum(channels), max(wide)),
-        times_ms=[t.times_ms for t in tables],
+        arena_bytes=greedy_head(sizes, firsts, lasts, when.ops),
+        counts=(channels, tensors + 1, ops, convolutions),
+        flash=(sum(elements), sum(outputs), max(wide)),
+        latency_ms=fsum([ms for table in tables for ms in table.times_ms]),
     )
 
 
-def peak_name(network: Network, memory: Memory, labels: Sequence[str]) -> str:
+def _with_scratch(
+    tables: Sequence[PieceTable], when: Timing
+) -> tuple[list[int], list[int], list[int]]:
+    """Return first and last times of all buffers, and the bytes of those that are scratch."""
+    times, scratch = [], []
+    for table, offset in zip(tables, when.offsets, strict=True):
+        for k, size in table.scratch:
+            times.append(offset + k)
+            scratch.append(size)
+    return [*when.firsts, *times], [*when.lasts, *times], scratch
+
+
+def peak_name(
+    tables: Sequence[PieceTable], when: Timing, input_bytes: int, labels: Sequence[str]
+) -> str:
     """Return the operator at which the most bytes are alive, as the whole graph calls it.
 
     Args:
-        network: The tables.
-        memory: Their buffers.
-        labels: Of all parts of the workload.
+        tables: Of the parts.
+        when: Their times.
+        input_bytes: Of the network's input.
+        labels: Of the parts.
     """
-    live = memory.live()
+    firsts, lasts, scratch = _with_scratch(tables, when)
+    sizes = [input_bytes, *[size for table in tables for size in table.sizes], *scratch]
+    live = _live(sizes, firsts, lasts, when.ops)
     position = max(live.index(max(live)) - 1, 0)
-    for table, part in zip(network.tables, network.parts, strict=True):
-        if position < len(table.names):
-            name, label = table.names[position], labels[part]
-            return f"{label}.{name}" if label and name and name[0] != "." else f"{label}{name}"
-        position -= len(table.names)
-    return ""
+    part = bisect_right(when.offsets, position) - 1
+    name, label = tables[part].names[position - when.offsets[part]], labels[part]
+    return f"{label}.{name}" if label and name and name[0] != "." else f"{label}{name}"
 
 
 def _live(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> list[int]:
@@ -346,14 +382,14 @@ def _live(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops
 def greedy_head(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> int:
     """Return where the highest buffer of `greedy16` ends, from aligned sizes.
 
-    Most buffers end below the bytes that are alive at once, whatever the placement does: one that
-    is put on top of all larger ones that live with it shows that. Only the others are placed.
+    The head is never below the bytes alive at once. A buffer that would end below that even on top
+    of all larger ones beside it decides nothing; only the others are placed, with all that they
+    depend on.
     """
     head = max(_live(sizes, firsts, lasts, ops))
     keys = [size << SHIFT | i for i, size in enumerate(sizes)]
     keys.sort(reverse=True)
-    mask = (1 << SHIFT) - 1
-    order = [key & mask for key in keys]
+    order = [key & MASK for key in keys]
     top = [0] * (ops + 1)
     high = []
     for rank, i in enumerate(order):
@@ -367,61 +403,65 @@ def greedy_head(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int
             top[first : last + 1] = [end] * (last + 1 - first)
         if end > head:
             high.append(rank)
-    if high:
-        place = _Placer(sizes, firsts, lasts, order)
-        for rank in high:
-            head = max(head, place.end(rank))
-    return head
+    if not high:
+        return head
+    if 3 * len(high) > high[-1]:  # most of the larger ones are needed: do not ask which
+        needed = order[: high[-1] + 1]
+    else:
+        needed = _needed(high, firsts, lasts, order, ops)
+    return max(head, _placed_head(sizes, firsts, lasts, needed, ops))
 
 
-class _Placer:
-    """Places single buffers, and the larger ones that they depend on."""
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        firsts: Sequence[int],
-        lasts: Sequence[int],
-        order: Sequence[int],
-    ) -> None:
-        self.rows = [(firsts[i], lasts[i], sizes[i]) for i in order]
-        self.ends: list[int | None] = [None] * len(self.rows)
-
-    def end(self, rank: int) -> int:
-        """Return where a buffer ends, by its rank among falling sizes."""
-        for needed in sorted(self._needed(rank)):
-            if self.ends[needed] is None:
-                self.ends[needed] = self._place(needed)
-        found = self.ends[rank]
-        assert found is not None
-        return found
-
-    def _needed(self, rank: int) -> set[int]:
-        """Return the ranks that must be placed before and with this one."""
-        found, stack = {rank}, [rank]
-        while stack:
-            for other in self._beside(stack.pop()):
-                if other not in found and self.ends[other] is None:
+def _needed(
+    high: Sequence[int],
+    firsts: Sequence[int],
+    lasts: Sequence[int],
+    order: Sequence[int],
+    ops: int,
+) -> list[int]:
+    """Return the buffers of these ranks and the larger ones beside them, theirs, and so on."""
+    beside: list[list[int]] = [[] for _ in range(ops + 1)]  # ranks at a time, ascending
+    for rank, i in enumerate(order[: high[-1]]):
+        for time in range(firsts[i], lasts[i] + 1):
+            beside[time].append(rank)
+    found, stack = set(high), list(high)
+    while stack:
+        rank = stack.pop()
+        i = order[rank]
+        for time in range(firsts[i], lasts[i] + 1):
+            for other in beside[time]:
+                if other >= rank:
+                    break
+                if other not in found:
                     found.add(other)
                     stack.append(other)
-        return found
+    return [order[rank] for rank in sorted(found)]
 
-    def _beside(self, rank: int) -> list[int]:
-        """Return the ranks of larger buffers that live at the same time."""
-        first, last, _ = self.rows[rank]
-        return [r for r, (f, t, _) in enumerate(self.rows[:rank]) if f <= last and t >= first]
 
-    def _place(self, rank: int) -> int:
-        size = self.rows[rank][2]
-        low = 0
-        taken = []
-        for other in self._beside(rank):
-            end = self.ends[other]
-            assert end is not None
-            taken.append((end - self.rows[other][2], end))
+def _placed_head(
+    sizes: Sequence[int],
+    firsts: Sequence[int],
+    lasts: Sequence[int],
+    order: Sequence[int],
+    ops: int,
+) -> int:
+    """Return where the highest of these buffers ends, placed in this order."""
+    beside: list[list[tuple[int, int]]] = [[] for _ in range(ops + 1)]  # (offset, end) at a time
+    head = 0
+    for i in order:
+        first, last, size = firsts[i], lasts[i], sizes[i]
+        taken = beside[first].copy()
+        for time in range(first + 1, last + 1):
+            taken += beside[time]
         taken.sort()
+        low = 0
         for offset, end in taken:
             if offset - low >= size:
                 break
-            low = max(low, end)
-        return low + size
+            if end > low:
+                low = end
+        here = (low, low + size)
+        head = max(head, low + size)
+        for time in range(first, last + 1):
+            beside[time].append(here)
+    return head
