@@ -8,6 +8,7 @@ STRATEGIES = Registry(
     "strategy",
     "netloom.strategies",
     {
+        "darts": "netloom.search.strategies.darts:Darts",
         "local_search": "netloom.search.strategies.local_search:LocalSearch",
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
         "random": "netloom.search.strategies.random:RandomSearch",

@@ -137,6 +137,7 @@ class Strategy(ABC):
     name: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()  # "supernet", "mixture", "gradients", "tasks"
     objectives: ClassVar[Literal["single", "multi", "any"]] = "any"
+    needs_data: ClassVar[bool] = False  # whether it trains something itself
 
     batch: int = 1  # how many candidates are asked for and told at once under `order: number`
 

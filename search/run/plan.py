@@ -267,6 +267,10 @@ def _mismatches(plan: Plan) -> Iterable[Problem]:
     reason = pairing_problem(type(plan.strategy), plan.space, len(plan.objectives))
     if reason:
         yield Problem(("strategy",), reason)
+    if plan.strategy.needs_data and plan.data is None:
+        name = plan.strategy.name or type(plan.strategy).__name__
+        remedy = "name a data set (data: {name: digits})"
+        yield Problem(("data",), f"strategy {name} trains and needs data, got none; {remedy}")
     yield from _runner_problems(plan)
 
 

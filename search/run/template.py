@@ -33,7 +33,7 @@ def render(space: str, strategy: str, *, file: str | None = None) -> str:
     target = SPACES.get(space)
     if problem := pairing_problem(strategy_class, made):
         raise SpecError(problem)
-    measured = _measured(made)
+    measured = {} if strategy_class.needs_data else _measured(made)
     name = name_of(f"{space}-{strategy}".replace("_", "-")) or "search"
     task, goals = _task_and_goals(measured, single=strategy_class.objectives == "single")
     return _text("base").format(

@@ -161,6 +161,15 @@ class ModuleSupernet(Supernet):
         return count
 
     # ---------------------------------------------------------------- mixtures
+    @property
+    def mixtures(self) -> dict[str, tuple[Option, ...]]:
+        """The decisions whose options can be mixed: name -> options, in the order of weights."""
+        return {
+            name: next(x.choice.options for x in layers if isinstance(x, OneOf))
+            for name, layers in self._weighed.items()
+            if any(isinstance(x, OneOf) for x in layers)
+        }
+
     def mix(self, weights: Mapping[str, Any]) -> None:
         """Run weighted mixtures: name -> weights, None to end it.
 

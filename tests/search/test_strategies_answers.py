@@ -407,5 +407,7 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
         "print(names, loaded)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "'local_search', 'nsga2', 'random', 'regularized_evolution', 'tpe'" in out.stdout
+    assert (
+        "'darts', 'local_search', 'nsga2', 'random', 'regularized_evolution', 'tpe'" in out.stdout
+    )
     assert out.stdout.rstrip().endswith("set()")

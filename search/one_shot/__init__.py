@@ -1,0 +1,1 @@
+"""What the strategies that train a super-network share."""

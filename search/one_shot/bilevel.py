@@ -1,0 +1,92 @@
+"""DARTS: a step on the architecture, then a step on the weights.
+
+Source: arXiv 1806.09055, algorithm 1; quark0/darts: cnn/train_search.py, cnn/architect.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..strategy import Context
+from .batches import Batch
+from .gradients import (
+    WeightStep,
+    exact_second_order,
+    first_order,
+    frozen_statistics,
+    second_order,
+)
+from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from ..strategies.darts import Darts
+
+
+class BilevelTrainer(Trainer):
+    """Alternates Adam on the logits (the validation half) and SGD on the weights (the other)."""
+
+    recipe: Darts
+
+    def __init__(self, recipe: Darts, context: Context, seed: int, name: str) -> None:
+        super().__init__(recipe, context, seed, name)
+        self.alphas = list(self.architecture_parameters())
+        self.arch_optimizer = torch.optim.Adam(
+            self.alphas,
+            lr=recipe.arch_lr,
+            betas=recipe.arch_betas,
+            weight_decay=recipe.arch_weight_decay,
+        )
+
+    def architecture_parameters(self) -> Sequence[Tensor]:
+        """Return what the architecture's optimizer trains."""
+        return list(self.logits.rows)
+
+    def mix(self) -> None:
+        """Set the mixture that the logits say."""
+        self.supernet.mix(self.logits.weights())
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that has a state, by name."""
+        return {**super().parts(), "arch_optimizer": self.arch_optimizer}
+
+    def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
+        """Take a step on the architecture (after the warm-up), then on the weights."""
+        losses: dict[str, Tensor] = {}
+        if epoch >= self.recipe.warmup_epochs:
+            losses["valid_loss"] = self._step_architecture(train, valid)
+        self.mix()
+        loss = self.loss(train)
+        self.descend(loss)
+        return {**losses, "train_loss": loss.detach()}
+
+    def _step_architecture(self, train: Batch, valid: Batch) -> Tensor:
+        seen: list[Tensor] = []
+
+        def loss(batch: Batch, weights: Sequence[Tensor] | None = None) -> Tensor:
+            self.mix()
+            value = self.loss(batch, weights)
+            if batch is valid:
+                seen.append(value.detach())
+            return value
+
+        with frozen_statistics(self.supernet):
+            gradients = self._gradients(train, valid, loss)
+        for alpha, gradient in zip(self.alphas, gradients, strict=True):
+            alpha.grad = gradient
+        self.arch_optimizer.step()
+        self.arch_optimizer.zero_grad(set_to_none=True)
+        return seen[0]
+
+    def _gradients(
+        self, train: Batch, valid: Batch, loss: Callable[..., Tensor]
+    ) -> Sequence[Tensor]:
+        if self.recipe.order == 1:
+            return first_order(partial(loss, valid), self.alphas)
+        ahead = WeightStep.of(self.weight_optimizer, self.weights)
+        method = exact_second_order if self.recipe.hessian == "exact" else second_order
+        return method(partial(loss, train), partial(loss, valid), self.weights, self.alphas, ahead)

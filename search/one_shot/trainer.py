@@ -1,0 +1,250 @@
+"""The loop that the gradient-based searches share: epochs, curves, checkpoints, resumption."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ...errors import EvaluationError, SpecError
+from ...estimators.loop import pick_device, prepared, quiet_settings
+from ...estimators.network import seeded
+from ...seeds import derive_seed
+from ...spaces import Architecture
+from ..strategy import Context
+from .batches import Batch, Halves
+from .derivation import CellSpace, derive
+from .logits import Logits
+
+if TYPE_CHECKING:
+    from ...spaces.layers import ModuleSupernet
+    from .strategy import GradientSearch
+
+CHECKPOINT_VERSION = 1
+
+
+class Trainer(ABC):
+    """One search: a super-network, its logits, and the steps that train both.
+
+    Args:
+        recipe: The strategy, for its options.
+        context: Gives space, data and device, and takes curves and checkpoints.
+        seed: Of this search.
+        name: Of its checkpoint and its curves.
+
+    Raises:
+        SpecError: If space and data do not fit.
+    """
+
+    def __init__(self, recipe: GradientSearch, context: Context, seed: int, name: str) -> None:
+        self.recipe, self.context, self.seed, self.name = recipe, context, seed, name
+        self.device = pick_device(context.device)
+        self.data = prepared(context.data, self.device)
+        self.halves = Halves(
+            self.data,
+            batch_size=recipe.batch_size,
+            augmentation=recipe.augment,
+            share=recipe.train_share,
+            seed=derive_seed(seed, "data"),
+        )
+        with seeded(seed, "supernet"):
+            self.supernet: ModuleSupernet = self.make_supernet().to(self.device)
+        self.supernet.train()
+        draws = torch.Generator().manual_seed(derive_seed(seed, "logits"))
+        self.logits = Logits(
+            self.supernet.mixtures, allowed=self.supernet.masks, generator=draws
+        ).to(self.device)
+        trained = {n: p for n, p in self.supernet.named_parameters() if p.requires_grad}
+        self._names, self.weights = list(trained), list(trained.values())
+        self.weight_optimizer = torch.optim.SGD(
+            self.weights,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.done = 0  # steps
+        self.epochs: list[str] = []  # what was derived after each, as JSON
+        self._sums: dict[str, float] = {}
+
+    # ---------------------------------------------------------------- what a method says
+    def make_supernet(self) -> ModuleSupernet:
+        """Return the super-network."""
+        return supernet_of(self.context.space, self.recipe.supernet)
+
+    @abstractmethod
+    def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
+        """Take one step on everything that is trained; return losses to average over the epoch."""
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that has a state, by name."""
+        return {
+            "supernet": self.supernet,
+            "logits": self.logits,
+            "weight_optimizer": self.weight_optimizer,
+        }
+
+    def derived(self) -> Architecture:
+        """Return the architecture of the heaviest weights."""
+        return derive(
+            self.context.space,
+            self.logits.options,
+            self.logits.weights(),
+            left=self.logits.left() if self.supernet.masks else None,
+        )
+
+    # ---------------------------------------------------------------- the loop
+    @property
+    def steps(self) -> int:
+        """Steps of the whole search."""
+        return self.recipe.epochs * self.halves.steps
+
+    def run(self) -> bool:
+        """Train from where it stands to the end; return whether it came there.
+
+        Raises:
+            EvaluationError: If a loss is no longer a finite number; the last checkpoint is kept.
+        """
+        saved = time.monotonic()
+        with quiet_settings(self.device, None):
+            while self.done < self.steps:
+                if self.context.stopping():
+                    self.save()
+                    return False
+                self._take_step()
+                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+        return True
+
+    def _take_step(self) -> None:
+        epoch, within = divmod(self.done, self.halves.steps)
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = self.rate(epoch)
+        train, valid = self.halves.train(epoch, within), self.halves.valid(self.done)
+        with seeded(derive_seed(self.seed, "step", self.done), "forward", self.device):
+            losses = self.step(epoch, train, valid)
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self.done += 1
+        if not all(map(math.isfinite, self._sums.values())):
+            raise EvaluationError(
+                f"the search diverged: losses must be finite, got {self._sums} in step {self.done} "
+                f"(epoch {epoch + 1}, lr {self.recipe.lr:g}); lower lr, or set grad_clip. The last "
+                "checkpoint is kept"
+            )
+        self.context.progress(f"{self.name}: steps", self.done, self.steps)
+        if within + 1 == self.halves.steps:
+            self._end_epoch(epoch)
+
+    def rate(self, epoch: int) -> float:
+        """Return the weights' learning rate: a half cosine over the epochs."""
+        low, high = self.recipe.lr_min, self.recipe.lr
+        return low + (high - low) * (1 + math.cos(math.pi * epoch / self.recipe.epochs)) / 2
+
+    def _end_epoch(self, epoch: int) -> None:
+        points = {name: total / self.halves.steps for name, total in self._sums.items()}
+        points |= {"lr": self.rate(epoch), "entropy": self.logits.entropy()}
+        architecture = self.derived()
+        points["skips"] = sum(o in ("skip_connect", "skip") for o in architecture.values())
+        for name, value in points.items():
+            self.context.record(f"{self.name}/{name}", value, epoch + 1)
+        self.epochs.append(architecture.to_json())
+        self._sums = {}
+
+    # ---------------------------------------------------------------- losses
+    def loss(self, batch: Batch, weights: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the mean loss of the super-network as it is set, on a batch.
+
+        Args:
+            batch: Inputs and targets.
+            weights: In place of its own.
+        """
+        with self._precision():
+            if weights is None:
+                output = self.supernet(batch.x)
+            else:
+                values = dict(zip(self._names, weights, strict=True))
+                output = functional_call(self.supernet, values, (batch.x,))
+        return loss_of(output, batch.y)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.recipe.amp and self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def descend(self, loss: Tensor) -> None:
+        """Take a step of SGD on the weights, their gradient's norm clipped."""
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss, inputs=self.weights)
+        if self.recipe.grad_clip:
+            nn.utils.clip_grad_norm_(self.weights, self.recipe.grad_clip)
+        self.weight_optimizer.step()
+
+    # ---------------------------------------------------------------- state
+    def save(self) -> None:
+        """Store everything that decides how the search goes on."""
+        self.context.checkpoint(
+            self.name,
+            {
+                "version": CHECKPOINT_VERSION,
+                "belongs": self.recipe.identity(self.context, self.seed),
+                "done": self.done,
+                "sums": dict(self._sums),
+                "epochs": list(self.epochs),
+                **{name: part.state_dict() for name, part in self.parts().items()},
+            },
+        )
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `save` stored.
+
+        Raises:
+            SpecError: If the checkpoint is that of another search.
+        """
+        belongs = self.recipe.identity(self.context, self.seed)
+        if state["version"] != CHECKPOINT_VERSION or state["belongs"] != belongs:
+            raise SpecError(
+                f"the checkpoint {self.name!r} must belong to this space, data set, seed and "
+                "options; it does not: resume with the spec that it was made with, or start a new "
+                "search"
+            )
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.done, self._sums = state["done"], dict(state["sums"])
+        self.epochs = list(state["epochs"])
+
+
+def supernet_of(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:
+    """Return the space's super-network, if a search can give weights to all of its decisions.
+
+    Raises:
+        SpecError: If an option is unknown, or a decision is not one of candidates.
+    """
+    try:
+        supernet: ModuleSupernet = space.supernet(**options)
+    except TypeError as error:
+        raise SpecError(f"supernet: {space.name} does not take these options: {error}") from error
+    rows = set(supernet.mixtures)
+    known = space.operations if isinstance(space, CellSpace) else {d.name for d in space.decisions}
+    if missing := sorted(set(known) - rows):
+        raise SpecError(
+            f"a gradient search needs candidates to mix for every decision; {space.name} has none "
+            f"for {missing[0]!r}: choose a strategy that needs no mixture"
+        )
+    return supernet
+
+
+def loss_of(output: Tensor, y: Tensor) -> Tensor:
+    """Return cross-entropy for classes, the mean square for targets."""
+    if y.dtype == torch.int64:
+        return F.cross_entropy(output.float(), y)
+    return F.mse_loss(output.float(), y)
