@@ -39,6 +39,7 @@ _EXTRAS = {
 }
 _GROUPS = (
     "netloom.spaces",
+    "netloom.factors",
     "netloom.strategies",
     "netloom.estimators",
     "netloom.datasets",
