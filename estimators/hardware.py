@@ -17,6 +17,7 @@ from ..hw_models import (
     load_device,
     model_for,
 )
+from ..hw_models.device import with_runtime
 from ..hw_models.dtypes import Dtype
 from ..hw_models.together import cost_together
 from ..spaces import Architecture, DecisionSpace
@@ -48,6 +49,8 @@ class DeviceChoice(BaseModel):
         dtype: Number format (`float32`, `float16`, `bfloat16`, `int8`); the device's own if left
             out.
         resolution: Side, or height and width, of the images; what the space builds if left out.
+        runtime: Under which runtime networks run there, where its family knows several: a name or
+            a mapping, as a device file writes it; the file's own if left out.
         as_: What metrics call it (`as` in a spec): `latency_ms@v100_b64`.
     """
 
@@ -56,6 +59,7 @@ class DeviceChoice(BaseModel):
     batch: int = Field(default=1, ge=1)
     dtype: Dtype | None = None
     resolution: Side | tuple[Side, Side] | None = None
+    runtime: str | dict[str, Any] | None = None
     as_: str | None = Field(default=None, alias="as", pattern=r"^[A-Za-z0-9_.-]+$")
 
 
@@ -234,6 +238,8 @@ def chosen_targets(
     given = known or {}
     for choice in choices:
         model = given.get(choice.device) or model_for(_device(choice.device))
+        if choice.runtime is not None:
+            model = model_for(with_runtime(model.device, choice.runtime))
         name = choice.as_ or (choice.device if choice.device in given else model.device.name)
         if name in targets:
             raise SpecError(

@@ -8,7 +8,7 @@ through `netloom.device_families`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -257,6 +257,30 @@ def model_for(device: Source) -> HardwareModel:
     loaded = load_device(device)
     model: HardwareModel = FAMILIES.get(loaded.family)(loaded)
     return model
+
+
+def with_runtime(device: Device, runtime: Any) -> Device:
+    """Return a device that runs networks under another runtime than its file says.
+
+    What was compared with measurements under the file's runtime no longer counts as validation.
+
+    Args:
+        device: Of a family that knows runtimes.
+        runtime: As a device file writes it.
+
+    Raises:
+        SpecError: If the family knows no runtimes, or not this one.
+    """
+    if "runtime" not in type(device.numbers).model_fields:
+        raise SpecError(
+            f"devices of family {device.family} run networks in one way, got runtime {runtime!r} "
+            f"for {device.name}; leave it out"
+        )
+    values = {**device.numbers.model_dump(exclude_none=True), "runtime": runtime}
+    numbers = validate(type(device.numbers), values, where="numbers")
+    if numbers == device.numbers:
+        return device
+    return replace(device, numbers=numbers, validation={})
 
 
 @lru_cache(maxsize=1)

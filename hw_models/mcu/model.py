@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ...errors import SpecError
 from ..cost import Bottleneck, Cost, Excess, HardwareModel, LayerCost, Provenance, Source
-from ..device import Device, Numbers
+from ..device import Device, Numbers, with_runtime
 from ..dtypes import Dtype
 from ..memory import patch as patching
 from ..memory.buffers import shared
@@ -105,14 +105,14 @@ class McuModel(HardwareModel):
     def __init__(
         self, device: Device, runtime: str | Mapping[str, Any] | Policy | None = None
     ) -> None:
+        if runtime is not None and isinstance(device.numbers, McuNumbers):
+            device = with_runtime(device, policy(runtime).model_dump())
         numbers = device.numbers
         if not isinstance(numbers, McuNumbers):
             raise SpecError(
                 f"the mcu model needs a device of family mcu, got {device.name!r} of family "
                 f"{device.family!r}; use model_for(device)"
             )
-        if runtime is not None:
-            numbers, device = _with_runtime(device, numbers, policy(runtime))
         super().__init__(device)
         self.policy, self.numbers = numbers.runtime, numbers
         fitted = numbers.cycles.get(self.policy.kernels)
@@ -363,13 +363,3 @@ def _input_bytes(pieces: Sequence[tuple[str, Workload]], sources: Sequence[tuple
             tensor = piece.tensors[piece.inputs[read.index(-1)]]
             return math.prod(tensor.shape) * element_bytes(tensor.dtype)
     raise SpecError("a network must read its input, got one without a part that does")
-
-
-def _with_runtime(
-    device: Device, numbers: McuNumbers, runtime: Policy
-) -> tuple[McuNumbers, Device]:
-    """Return the device under another policy; its validation holds for the one in its file."""
-    if runtime == numbers.runtime:
-        return numbers, device
-    changed = numbers.model_copy(update={"runtime": runtime})
-    return changed, replace(device, numbers=changed, validation={})

@@ -287,7 +287,8 @@ def timing(roots: Sources, tables: Sequence[PieceTable]) -> Timing:
 
 
 def _timing(roots: Sources, tables: Sequence[PieceTable]) -> Timing:
-    firsts, lasts, place, offsets = [0], [0], [], []
+    firsts, lasts, offsets = [0], [0], []
+    place: list[int] = []
     ops = 0
     for table, read in zip(tables, roots, strict=False):
         for last, root in zip(table.port_lasts, read, strict=True):

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from netloom.errors import HardwareLimit, SpecError, UnknownName, UnsupportedLayer
+from netloom.estimators.hardware import Hardware
 from netloom.hw_models import HardwareModel, device_names, load_device, model_for, trace
-from netloom.hw_models.device import shipped_devices
+from netloom.hw_models.device import shipped_devices, with_runtime
 from netloom.hw_models.mcu import McuModel
 from netloom.hw_models.testing import HardwareContract, toy_network
+from netloom.spaces import SPACES
 
 MCUS = [n for n in shipped_devices() if load_device(n).family == "mcu"]
 
@@ -192,6 +194,33 @@ def test_a_runtime_of_ones_own(network):
         McuModel(device, {"planner": "best"})
     with pytest.raises(SpecError, match="must be the name of a preset or a mapping"):
         McuModel(device, 3)  # type: ignore[arg-type]
+
+
+def test_a_runtime_per_use(network):
+    changed = with_runtime(load_device("stm32h743"), "tinyengine")
+    assert model_for(changed).cost(network("in0")).peak_memory_bytes == 50_064
+    assert changed.validation == {}
+    assert with_runtime(changed, "tinyengine") is changed
+    space = SPACES.get("nats_sss")()
+    estimator = Hardware(
+        space,
+        devices=[
+            "stm32f746",
+            {"device": "stm32f746", "runtime": "tinyengine", "as": "te"},
+            {
+                "device": "stm32f746",
+                "runtime": {"preset": "tinyengine", "patch": "auto"},
+                "as": "p",
+            },
+        ],
+    )
+    found = estimator.evaluate(space.parse("8:16:32:48:64"))
+    peaks = [found[f"peak_memory_bytes@{name}"] for name in ("stm32f746", "te", "p")]
+    assert peaks[0] != peaks[1] >= peaks[2]
+    with pytest.raises(SpecError, match="eyeriss run networks in one way, got runtime 'fast'"):
+        with_runtime(load_device("eyeriss_168"), "fast")
+    with pytest.raises(SpecError, match="did you mean tinyengine"):
+        with_runtime(load_device("stm32f746"), "tinyengin")
 
 
 def test_kernels_without_measured_cycles_are_refused():

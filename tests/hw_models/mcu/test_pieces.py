@@ -73,9 +73,7 @@ def test_the_traced_network_costs_the_same(caches, name):
         architecture = space.sample(rng)
         composed = cache.compose(space.parts(architecture))
         traced = trace(space.build(architecture), space.example_input(architecture))
-        ours, theirs = (
-            model.cost(w, breakdown=False, enforce=False) for w in (composed, traced)
-        )
+        ours, theirs = (model.cost(w, breakdown=False, enforce=False) for w in (composed, traced))
         assert ours.latency_ms == theirs.latency_ms
         assert ours.peak_memory_bytes == theirs.peak_memory_bytes
         assert (ours.energy_mj, ours.flash_bytes) == (theirs.energy_mj, theirs.flash_bytes)
