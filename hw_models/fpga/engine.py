@@ -217,43 +217,46 @@ def _window(x: Nests, rows: Values, columns: Values, window: Window) -> Values:
     return np.where(rows * columns > 0, high * wide, 0.0)
 
 
-class Reach(NamedTuple):
-    """The largest kernel and input window among loop nests: what buffers must hold.
+class Banks(NamedTuple):
+    """Block RAMs of one unit's buffers, each held twice.
 
     Args:
-        kernel: Height times width.
-        stride: Height and width.
-        extent: Likewise.
-        layer: Name of the layer with the largest kernel.
+        inputs: Per input channel at once.
+        weights: Per multiplier.
     """
 
-    kernel: int = 1
-    stride: tuple[int, int] = (1, 1)
-    extent: tuple[int, int] = (1, 1)
-    layer: str = ""
+    inputs: Values = 1
+    weights: Values = 1
 
-    def within(self, part: str) -> Reach:
-        """Return the same with the layer's name in the network whose part it is in."""
-        if not part or not self.layer:
-            return self
-        return self._replace(layer=f"{part}.{self.layer}")
-
-    def joined(self, other: Reach) -> Reach:
+    def joined(self, other: Banks) -> Banks:
         """Return what both need."""
-        return Reach(
-            max(self.kernel, other.kernel),
-            (max(self.stride[0], other.stride[0]), max(self.stride[1], other.stride[1])),
-            (max(self.extent[0], other.extent[0]), max(self.extent[1], other.extent[1])),
-            self.layer if self.kernel >= other.kernel else other.layer,
-        )
+        return Banks(np.maximum(self.inputs, other.inputs), np.maximum(self.weights, other.weights))
 
 
-def reach_of(loops: Loops, layer: str = "") -> Reach:
-    """Return what one loop nest needs of the buffers."""
-    return Reach(loops.kernel[0] * loops.kernel[1], loops.stride, loops.extent, layer)
+def banks(engine: Engine, loops: Iterable[Loops], bits: int, window: Window = "halo") -> Banks:
+    """Return the banks that hold the tiles of all these loop nests, one block each at least.
+
+    A bank of inputs holds the largest window of a tile, ceil(in(Tr) in(Tc) b / 18000), where no
+    tile is larger than the map; with `window="tile"` ceil(Tr Tc b / 18000). A bank of weights
+    holds four kernels of up to 16 bits, ceil(4 K^2 b / 18000), else one.
+    """
+    found = Banks()
+    for x in {x._replace(groups=1, outputs=1, inputs=1) for x in loops}:
+        kernel = x.kernel[0] * x.kernel[1]
+        words: Values = engine.rows * engine.columns
+        if window == "halo" and x.flat:
+            words = np.minimum(words, x.columns)
+        elif window == "halo":
+            high = x.stride[0] * (np.minimum(engine.rows, x.rows) - 1) + x.extent[0]
+            wide = x.stride[1] * (np.minimum(engine.columns, x.columns) - 1) + x.extent[1]
+            words = high * wide
+        packed = 1 if bits > 16 else 4
+        own = Banks(_blocks(words, bits), _blocks(packed * kernel, bits))
+        found = found.joined(own)
+    return found
 
 
-def bram(engine: Engine, reach: Reach, bits: int, window: Window = "halo") -> Values:
+def bram(engine: Engine, array: Banks, unit: Banks, bits: int) -> Values:
     """Return the block RAMs of 18 Kbit that an engine takes.
 
         2 Tn ceil(in(Tr) in(Tc) b / 18000) + 2 Tm ceil(Tr Tc b / 18000)
@@ -262,21 +265,22 @@ def bram(engine: Engine, reach: Reach, bits: int, window: Window = "halo") -> Va
 
     The depthwise unit has buffers of its own: the same with Tn = Tm in the first term and 1 in the
     last. Inputs and outputs are buffered twice, a bank per channel.
+
+    Args:
+        engine: The engine.
+        array: Banks for the layers that the array runs.
+        unit: Banks for the layers of the depthwise unit.
+        bits: Of a word.
     """
-    high = (
-        engine.rows if window == "tile" else reach.stride[0] * (engine.rows - 1) + reach.extent[0]
-    )
-    wide = (
-        engine.columns
-        if window == "tile"
-        else reach.stride[1] * (engine.columns - 1) + reach.extent[1]
-    )
-    read = 2 * np.ceil(high * wide * bits / BRAM_BITS)
-    stored = 2 * np.ceil(engine.rows * engine.columns * bits / BRAM_BITS)
-    copies, packed = (2, 1) if bits > 16 else (1, 4)
-    weights = copies * np.ceil(packed * reach.kernel * bits / BRAM_BITS)
-    array = engine.inputs * read + engine.outputs * (stored + engine.inputs * weights)
-    return array + engine.depthwise * (read + stored + weights)
+    stored = 2 * _blocks(engine.rows * engine.columns, bits)
+    copies = 2 if bits > 16 else 1
+    loaded = engine.inputs * 2 * array.inputs
+    held = engine.outputs * (stored + engine.inputs * copies * array.weights)
+    return loaded + held + engine.depthwise * (2 * unit.inputs + stored + copies * unit.weights)
+
+
+def _blocks(words: Values, bits: int) -> Values:
+    return np.ceil(words * bits / BRAM_BITS)
 
 
 def ctc(engine: Engine, loops: Loops, bits: int) -> float:

@@ -84,7 +84,7 @@ def flow(workload: Workload, cycles: Mapping[int, int], slowest: int) -> Flow:
         slowest: The stage whose time counts in full, so that it adds no fill.
     """
     start = (Wave(0.0),)
-    ready = {i: Ready(start, 0.0, workload.tensors[i].shape[-1]) for i in workload.inputs}
+    ready = {i: Ready(start, 0.0, [1, *workload.tensors[i].shape][-1]) for i in workload.inputs}
     waiting: dict[int, int] = {}
     for index, layer in enumerate(workload.layers):
         sources = [(ready[i], s) for i, s in _sources(layer, ready)]
@@ -110,10 +110,11 @@ def flow(workload: Workload, cycles: Mapping[int, int], slowest: int) -> Flow:
 
 
 def pool_words(layer: Layer) -> int:
-    """Return the words that a pooling window keeps: as many columns as it is wide."""
+    """Return the words that pooling holds: a column of results for each window open at a time."""
     if layer.kind != "pool" or not layer.kernel:
         return 0
-    return prod(layer.input_shapes[0][:-1]) * layer.kernel[-1]
+    stride = layer.stride[-1] if layer.stride else layer.kernel[-1]
+    return prod(layer.output_shapes[0][:-1]) * ceil(layer.kernel[-1] / max(1, stride))
 
 
 def blocks_of(words: int, bits: int) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..cost import Bottleneck, Excess, LayerCost, SequentialModel
@@ -12,7 +11,7 @@ from ..device import Device
 from ..dtypes import Dtype
 from ..workload import Layer, Workload
 from .board import Board, word_bits
-from .engine import Accounting, Engine, Nests, Reach, bram, dense, depthwise, reach_of
+from .engine import Accounting, Banks, Engine, Nests, banks, bram, dense, depthwise
 from .loops import is_free, is_streamed, loops_of, passes_over
 from .tiling import Stream
 
@@ -20,6 +19,33 @@ SMALLER = (
     "take a narrower number format, an engine with fewer multipliers or smaller tiles, or leave "
     "the engine out of the device file, so that each network gets its best"
 )
+
+
+class Needs(NamedTuple):
+    """What layers need of an engine's buffers.
+
+    Args:
+        array: Banks of the array.
+        unit: Banks of the depthwise unit.
+        layer: Name of the layer that needs most alone.
+        blocks: Block RAMs that it needs alone.
+    """
+
+    array: Banks = Banks()
+    unit: Banks = Banks()
+    layer: str = ""
+    blocks: int = 0
+
+    def joined(self, other: Needs, part: str = "") -> Needs:
+        """Return what both need; `part` is where in the network the other's layers are."""
+        layer, blocks = self.layer, self.blocks
+        if other.blocks > blocks:
+            layer, blocks = f"{part}.{other.layer}" if part else other.layer, other.blocks
+        return Needs(_more(self.array, other.array), _more(self.unit, other.unit), layer, blocks)
+
+
+def _more(a: Banks, b: Banks) -> Banks:
+    return Banks(max(a.inputs, b.inputs), max(a.weights, b.weights))
 
 
 class EngineRun(SequentialModel):
@@ -45,7 +71,7 @@ class EngineRun(SequentialModel):
     ) -> None:
         super().__init__(device)
         self.board, self.engine, self.dtype, self.accounting = board, engine, dtype, accounting
-        self._reaches: WeakKeyDictionary[Workload, Reach] = WeakKeyDictionary()
+        self._needs: WeakKeyDictionary[Workload, Needs] = WeakKeyDictionary()
         self._layer_costs: dict[Any, LayerCost] = {}
 
     @property
@@ -56,15 +82,19 @@ class EngineRun(SequentialModel):
     def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return the bytes of external memory, and what of the board does not suffice."""
         needed, excesses = self.board.outside(workload, batch)
-        reaches = [self._reach(piece).within(label) for label, piece in workload.pieces]
-        reach = reduce(Reach.joined, reaches, Reach())
-        return needed, (*self.excesses(reach), *excesses)
+        needs = Needs()
+        for label, piece in workload.pieces:
+            needs = needs.joined(self._needs_of(piece), label)
+        return needed, (*self.excesses(needs), *excesses)
 
-    def excesses(self, reach: Reach) -> tuple[Excess, ...]:
-        """Return the limits of the board that the engine breaks with such kernels."""
+    def excesses(self, needs: Needs) -> tuple[Excess, ...]:
+        """Return the limits of the board that the engine breaks with such buffers."""
         slices = self.board.slices(self.engine.macs, self.dtype)
-        blocks = int(bram(self.engine, reach, word_bits(self.dtype), self.accounting.window))
-        return self.board.over(dsp=slices, bram=blocks, layer=reach.layer, remedy=SMALLER)
+        blocks = int(bram(self.engine, needs.array, needs.unit, word_bits(self.dtype)))
+        return (
+            *self.board.over(dsp=slices, remedy=SMALLER),
+            *self.board.over(bram=blocks, layer=needs.layer, remedy=SMALLER),
+        )
 
     def utilization(self, macs: int, latency_ms: float) -> float | None:
         """Return the multiply-adds over those that all DSP slices could do in this time."""
@@ -117,13 +147,23 @@ class EngineRun(SequentialModel):
         ports = max(read / e.input_words, weights / e.weight_words, written / e.output_words)
         return cycles, compute, ports, read + weights + written
 
-    def _reach(self, piece: Workload) -> Reach:
-        known = self._reaches.get(piece)
+    def _needs_of(self, piece: Workload) -> Needs:
+        known = self._needs.get(piece)
         if known is None:
-            layers = [x for x in piece.layers if not is_free(x) and not is_streamed(x)]
-            reaches = [reach_of(loops, x.name) for x in layers for loops in loops_of(x)]
-            known = self._reaches[piece] = reduce(Reach.joined, reaches, Reach())
+            known = Needs()
+            for layer in piece.layers:
+                if not is_free(layer) and not is_streamed(layer):
+                    known = known.joined(self._needs_of_layer(layer))
+            self._needs[piece] = known
         return known
+
+    def _needs_of_layer(self, layer: Layer) -> Needs:
+        loops, bits = loops_of(layer), word_bits(self.dtype)
+        made = banks(self.engine, loops, bits, self.accounting.window)
+        found = Banks(float(made.inputs), float(made.weights))
+        own = any(x.depthwise for x in loops) and self.engine.depthwise > 0
+        array, unit = (Banks(), found) if own else (found, Banks())
+        return Needs(array, unit, layer.name, int(bram(self.engine, array, unit, bits)))
 
 
 def streams_of(layer: Layer, batch: int) -> tuple[Stream, ...]:

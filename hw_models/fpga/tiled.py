@@ -18,9 +18,8 @@ Source: Zhang et al., FPGA 2015; hotNAS, arXiv 2007.09087.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Hashable, Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,9 +29,9 @@ from ..device import Device, Number, Numbers, measures
 from ..dtypes import Dtype
 from ..workload import Workload
 from .board import Board, BoardNumbers, word_bits
-from .engine import Accounting, Engine, Reach, Remainder, Window
+from .engine import Accounting, Engine, Remainder, Window
 from .loops import Loops, is_free, is_streamed, loops_of
-from .run import SMALLER, EngineRun, streams_of
+from .run import SMALLER, EngineRun, Needs, streams_of
 from .tiling import Ports, Stream, Task, search_engine, smallest_engine
 
 
@@ -108,7 +107,8 @@ class TiledModel(HardwareModel):
         depth = int(numbers.pipeline_depth.si)
         self.accounting = Accounting(numbers.remainder, numbers.window, depth)
         self._given = numbers.engine
-        self._runs: dict[Any, EngineRun] = {}
+        self._runs: dict[tuple[Engine, Dtype], EngineRun] = {}
+        self._best: dict[Hashable, Engine | None] = {}
         self._check()
 
     def _check(self) -> None:
@@ -127,9 +127,8 @@ class TiledModel(HardwareModel):
                 f"{name}: the engine uses {used} ports and the board has {ports}; give it fewer"
             )
         dtype = self.dtypes[0]
-        for excess in self._run(given.engine(self.ports, word_bits(dtype)), dtype).excesses(
-            Reach()
-        ):
+        run = self._run(given.engine(self.ports, word_bits(dtype)), dtype)
+        for excess in run.excesses(Needs()):
             raise SpecError(
                 f"{name}: the engine takes {excess.needed} {excess.unit} in {dtype} and the board "
                 f"has {excess.limit}; {SMALLER}"
@@ -154,8 +153,14 @@ class TiledModel(HardwareModel):
         return self.best_engine(task_of([workload], batch), dtype)
 
     def best_engine(self, task: Task, dtype: Dtype) -> Engine | None:
-        """Return the engine with the least latency for a task, whatever the file says."""
-        return search_engine(self.board, self.ports, task, dtype, self.accounting)
+        """Return the engine with the least latency for a task, whatever the file says.
+
+        Found once for the same layers.
+        """
+        key = (task.key, dtype)
+        if key not in self._best:
+            self._best[key] = search_engine(self.board, self.ports, task, dtype, self.accounting)
+        return self._best[key]
 
     def cost(
         self,
@@ -173,21 +178,16 @@ class TiledModel(HardwareModel):
 
     def _run_for(self, workload: Workload, batch: int, dtype: Dtype) -> EngineRun:
         if self._given is not None:
-            key: Any = dtype
-            if key not in self._runs:
-                engine = self._given.engine(self.ports, word_bits(dtype))
-                self._runs[key] = self._run(engine, dtype)
-            return self._runs[key]
-        task = task_of([workload], batch)
-        key = (frozenset(Counter(task.loops).items()), frozenset(Counter(task.streams).items()))
-        if (key, dtype) not in self._runs:
-            # where no engine fits, the smallest says by how much
-            engine = self.best_engine(task, dtype) or smallest_engine(self.ports, dtype)
-            self._runs[key, dtype] = self._run(engine, dtype)
-        return self._runs[key, dtype]
+            return self._run(self._given.engine(self.ports, word_bits(dtype)), dtype)
+        best = self.best_engine(task_of([workload], batch), dtype)
+        # where no engine fits, the smallest says by how much
+        return self._run(best or smallest_engine(self.ports, dtype), dtype)
 
     def _run(self, engine: Engine, dtype: Dtype) -> EngineRun:
-        return EngineRun(self.device, self.board, engine, dtype, self.accounting)
+        key = (engine, dtype)
+        if key not in self._runs:
+            self._runs[key] = EngineRun(self.device, self.board, engine, dtype, self.accounting)
+        return self._runs[key]
 
 
 def task_of(workloads: list[Workload], batch: int = 1) -> Task:

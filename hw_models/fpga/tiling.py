@@ -10,16 +10,16 @@ lower bound of their time; the search ends where no bound is below the best engi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..dtypes import Dtype
 from .board import Board, word_bits
-from .engine import Accounting, Engine, Nests, Reach, bram, dense, depthwise, reach_of
+from .engine import Accounting, Banks, Engine, Nests, banks, bram, dense, depthwise
 from .loops import Loops
 
 CHANNELS = tuple(sorted({m << k for k in range(8) for m in (1, 2, 3, 4, 5, 6, 7)} - {448, 640}))
@@ -63,9 +63,20 @@ class Task:
     streams: tuple[Stream, ...] = ()
 
     @cached_property
-    def reach(self) -> Reach:
-        """What the buffers must hold."""
-        return reduce(Reach.joined, map(reach_of, self.loops), Reach())
+    def key(self) -> Hashable:
+        """Equal for tasks of the same layers, in whatever order."""
+        loops, streams = Counter(self.loops), Counter(self.streams)
+        return (frozenset(loops.items()), frozenset(streams.items()))
+
+    @cached_property
+    def array(self) -> tuple[Loops, ...]:
+        """The loop nests of the array of multipliers."""
+        return tuple(x for x in self.loops if not x.depthwise)
+
+    @cached_property
+    def unit(self) -> tuple[Loops, ...]:
+        """The loop nests of the depthwise unit."""
+        return tuple(x for x in self.loops if x.depthwise)
 
 
 def search_engine(
@@ -75,8 +86,10 @@ def search_engine(
 
     Among equals the one with fewer DSP slices, then fewer block RAMs, then smaller tiles.
     """
-    least = bram(smallest_engine(ports, dtype), task.reach, word_bits(dtype), how.window)
-    return None if least > board.bram else _Search(board, ports, task, dtype, how).best()
+    least, bits = smallest_engine(ports, dtype), word_bits(dtype)
+    if bram(least, banks(least, task.loops, bits, how.window), Banks(), bits) > board.bram:
+        return None
+    return _Search(board, ports, task, dtype, how).best()
 
 
 def smallest_engine(ports: Ports, dtype: Dtype) -> Engine:
@@ -90,14 +103,17 @@ class _Search:
         self, board: Board, ports: Ports, task: Task, dtype: Dtype, how: Accounting
     ) -> None:
         self.board, self.dtype, self.how = board, dtype, how
-        self.bits, self.reach = word_bits(dtype), task.reach
-        self.dense = _Group([x for x in task.loops if not x.depthwise])
-        self.deep = _Group([x for x in task.loops if x.depthwise])
+        self.bits = word_bits(dtype)
+        self.dense, self.deep = _Group(task.array), _Group(task.unit)
         self.streams = Counter(task.streams)
         sides = np.array([(r, c) for r in SIDES for c in SIDES], float)
         self.options = [
             Engine(0, 0, sides[:, :1], sides[:, 1:], 0, *(ports.words(n, self.bits) for n in split))
             for split in _splits(ports.count)
+        ]
+        self.banks = [
+            banks(self.options[0], loops, self.bits, how.window)
+            for loops in (task.array, task.unit, task.loops)
         ]
         self.extra = [self._streamed(o) for o in self.options]
         self._known: dict[tuple[int, int, int, int], Any] = {}
@@ -116,7 +132,8 @@ class _Search:
         """Return the rank of the best tile sides for the rest of an engine, and the engine."""
         option = self.options[split]
         engine = option._replace(outputs=outputs, inputs=inputs, depthwise=lanes)
-        blocks = bram(engine, self.reach, self.bits, self.how.window)[:, 0]
+        array, unit, both = self.banks
+        blocks = bram(engine, array if lanes else both, unit, self.bits)[:, 0]
         fits = np.flatnonzero(blocks <= self.board.bram)
         if not fits.size:
             return None

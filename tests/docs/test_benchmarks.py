@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def test_every_benchmark_is_named_with_its_command_and_run_by_make():
         if "results/" in (path.read_text("utf-8").partition('"""')[2].partition('"""')[0]):
             assert f"python benchmarks/{path.name}" in TEXT, path.name
             assert f"python benchmarks/{path.name}" in makefile, path.name
+
+
+def test_the_page_of_fpgas_shows_what_was_measured():
+    text = (ROOT / "docs" / "hardware" / "fpga.md").read_text("utf-8")
+    measured = json.loads((page.RESULTS / "fpga.json").read_text("utf-8"))["results"]
+    for models in measured.values():
+        for model, f in models.items():
+            figures = f"{f['spearman']:.3f} | {f['scaled_error_percent']:.1f} %"
+            assert f"| {model} | {figures} |" in text, (model, figures)

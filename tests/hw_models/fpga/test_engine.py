@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from netloom.hw_models.fpga.engine import (
     Accounting,
+    Banks,
     Engine,
     Nests,
-    Reach,
     attainable,
+    banks,
     bram,
     ctc,
     dense,
     depthwise,
-    reach_of,
 )
 from netloom.hw_models.fpga.loops import Loops
 
@@ -60,6 +60,13 @@ def test_56_rows_with_tiles_of_55_are_four_full_tiles():
 def test_filling_the_pipeline_is_charged_per_tile():
     engine, how = Engine(64, 7, 13, 13, 0, *FREE_PORTS), Accounting("full", "halo", 10)
     assert cycles(engine, ALEXNET1, how) == 25 * (169 * 121 + 10)
+
+
+def test_the_layer_of_hotnas_own_configuration():
+    """weiwenjiang/hotNAS-CODES20, PM_Config.py: 192 to 128 channels on 13 x 13, 1 x 1, 32 bits."""
+    engine, loops = Engine(64, 4, 13, 13, 0, 16, 2, 2), Loops(1, 128, 192, 13, 13)
+    made = dense(engine, Nests.of([loops]), HOTNAS)
+    assert float(made.cycles[0]) == 2 * 48 * 169 == 16_224
 
 
 # ---------------------------------------------------------------- by hand
@@ -153,33 +160,55 @@ def test_a_depthwise_tile_reads_as_many_channels_as_it_writes():
 
 
 # ---------------------------------------------------------------- resources
+def blocks(engine, loops, bits, window="halo"):
+    return bram(engine, banks(engine, [loops], bits, window), Banks(), bits)
+
+
 def test_block_ram_of_16_bit_engines():
     """2 Tn ceil(Tr Tc b / 18000) + 2 Tm ceil(Tr Tc b / 18000) + Tm Tn ceil(4 K^2 b / 18000)."""
     engine = Engine(64, 7, 55, 55, 0, *FREE_PORTS)
     side = ceil(55 * 55 * 16 / 18000)
     assert side == 3
-    assert bram(engine, reach_of(ALEXNET1), 16, "tile") == 2 * 7 * 3 + 2 * 64 * 3 + 64 * 7 * 1
-    large = Reach(kernel=17 * 17, extent=(17, 17))
-    assert bram(engine, large, 16, "tile") == 2 * 7 * 3 + 2 * 64 * 3 + 64 * 7 * 2
+    assert blocks(engine, ALEXNET1, 16, "tile") == 2 * 7 * 3 + 2 * 64 * 3 + 64 * 7 * 1
+    large = ALEXNET1._replace(kernel=(17, 17))
+    assert blocks(engine, large, 16, "tile") == 2 * 7 * 3 + 2 * 64 * 3 + 64 * 7 * 2
 
 
 def test_block_ram_of_single_precision_holds_weights_twice():
     engine = Engine(64, 7, 13, 13, 0, *FREE_PORTS)
-    assert bram(engine, reach_of(ALEXNET1), 32, "tile") == 2 * 7 + 2 * 64 + 2 * 64 * 7
+    assert blocks(engine, ALEXNET1, 32, "tile") == 2 * 7 + 2 * 64 + 2 * 64 * 7
 
 
 def test_block_ram_of_the_input_holds_the_halo():
     engine = Engine(1, 1, 13, 13, 0, *FREE_PORTS)
     window = (4 * 12 + 11) ** 2
-    assert bram(engine, reach_of(ALEXNET1), 16) == 2 * ceil(window * 16 / 18000) + 2 + 1
+    assert blocks(engine, ALEXNET1, 16) == 2 * ceil(window * 16 / 18000) + 2 + 1
+
+
+def test_block_ram_holds_no_more_than_the_map():
+    engine = Engine(1, 1, 64, 64, 0, *FREE_PORTS)
+    stored = 2 * ceil(64 * 64 * 16 / 18000)
+    small = ALEXNET1._replace(rows=7, columns=7)
+    assert blocks(engine, small, 16) == 2 * ceil(35 * 35 * 16 / 18000) + stored + 1
+    rows = Loops(1, 8, 8, 1, 10, flat=True)
+    assert blocks(engine, rows, 16) == 2 + stored + 1
+
+
+def test_every_layer_fits_the_buffers_by_itself():
+    """A wide stride and a wide kernel of two layers do not make a window that neither has."""
+    engine = Engine(1, 1, 14, 14, 0, *FREE_PORTS)
+    strided = Loops(1, 8, 8, 112, 112, (3, 3), (2, 2), (3, 3))
+    wide = Loops(1, 8, 8, 112, 112, (9, 9), (1, 1), (9, 9))
+    both = banks(engine, [strided, wide], 16)
+    assert both.inputs == 1  # 29 x 29 and 22 x 22, not 35 x 35
 
 
 def test_block_ram_of_the_depthwise_unit():
-    reach = Reach(9, (1, 1), (3, 3))
-    without = Engine(16, 4, 14, 14, 0, *FREE_PORTS)
-    assert bram(without._replace(depthwise=10), reach, 16, "tile") == bram(
-        without, reach, 16, "tile"
-    ) + 10 * (2 + 2 + 1)
+    deep = Loops(1, 32, 1, 14, 14, (3, 3), (1, 1), (3, 3), depthwise=True)
+    engine = Engine(16, 4, 14, 14, 10, *FREE_PORTS)
+    array, unit = banks(engine, [], 16), banks(engine, [deep], 16)
+    without = bram(engine._replace(depthwise=0), array, unit, 16)
+    assert bram(engine, array, unit, 16) == without + 10 * (2 + 2 + 1)
 
 
 # ---------------------------------------------------------------- roofline

@@ -13,6 +13,7 @@ from torch import nn
 
 from netloom.errors import HardwareLimit, SpecError, UnsupportedLayer
 from netloom.hw_models import HardwareModel, load_device, model_for, trace
+from netloom.hw_models.fpga import tiled
 from netloom.hw_models.fpga.tiled import TiledModel, task_of
 from netloom.hw_models.testing import HardwareContract, toy_network
 
@@ -193,6 +194,15 @@ def test_the_best_engine_is_no_slower_than_the_files():
     assert searched.engine_for(network) != fixed.engine_for(network)
 
 
+def test_the_best_engine_is_searched_once(monkeypatch):
+    searched = TestAnEngineForEachNetwork().make()
+    network = toy_network(channels=32, side=16)
+    first = searched.cost(network)
+    monkeypatch.setattr(tiled, "search_engine", None)  # a second search would call it
+    assert searched.cost(network) == first
+    assert searched.engine_for(network) == searched.engine_for(network)
+
+
 # ---------------------------------------------------------------- verdicts
 def test_an_engine_that_needs_too_many_multipliers_in_single_precision():
     model, network = model_for("zcu102"), toy_network()
@@ -216,7 +226,7 @@ def test_a_kernel_that_no_buffer_holds(made):
     large = trace(nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 61)), torch.zeros(1, 4, 64, 64))
     excess = model.cost(large, enforce=False).excesses[0]
     weights = math.ceil(4 * 61 * 61 * 16 / 18000)
-    window = math.ceil(68 * 68 * 16 / 18000)
+    window = math.ceil(62 * 62 * 16 / 18000)  # two rows and columns of outputs
     assert (excess.resource, excess.unit, excess.layer) == ("bram", "BRAM18", "1")
     assert (excess.needed, excess.limit) == (2 * 2 * window + 2 * 2 + 4 * weights, 40)
     with pytest.raises(HardwareLimit, match="most at layer '1'") as caught:
@@ -306,7 +316,7 @@ def test_the_engine_in_the_file_is_what_the_search_finds(board):
     from netloom.spaces import SPACES
 
     networks = []
-    for name in ("ofa_mbv3", "ofa_resnet50"):
+    for name in ("ofa_mbv3", "ofa_resnet50", "darts"):
         space = SPACES.get(name)()
         largest = space.architecture({d.name: d.options[-1] for d in space.decisions})
         networks.append(PartCache().compose(space.parts(largest)))

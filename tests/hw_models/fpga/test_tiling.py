@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netloom.hw_models.fpga import tiling
 from netloom.hw_models.fpga.board import Board
-from netloom.hw_models.fpga.engine import Accounting, Engine, Nests, bram, dense, depthwise
+from netloom.hw_models.fpga.engine import Accounting, Engine, Nests, banks, bram, dense, depthwise
 from netloom.hw_models.fpga.loops import Loops
 from netloom.hw_models.fpga.tiling import Ports, Stream, Task, search_engine
 
@@ -45,6 +45,13 @@ def seconds(engine: Engine, task: Task, board: Board = BOARD, how: Accounting = 
     return total
 
 
+def blocks(engine: Engine, task: Task, bits: int, window: str = "halo") -> float:
+    """Return the block RAMs of an engine for a task."""
+    array = task.array if engine.depthwise else task.loops
+    parts = [banks(engine, loops, bits, window) for loops in (array, task.unit)]
+    return float(bram(engine, *parts, bits))
+
+
 @pytest.fixture
 def coarse(monkeypatch):
     monkeypatch.setattr(tiling, "CHANNELS", (3, 8, 24, 96))
@@ -66,7 +73,7 @@ def test_nothing_in_the_grid_is_better(coarse, how):
                     for c in tiling.SIDES:
                         for split in ((8.0, 4.0, 4.0), (4.0, 8.0, 4.0), (4.0, 4.0, 8.0)):
                             engine = Engine(tm, tn, r, c, unit, *split)
-                            if bram(engine, TASK.reach, 16, how.window) <= BOARD.bram:
+                            if blocks(engine, TASK, 16, how.window) <= BOARD.bram:
                                 found.append(engine)
     assert set(best[5:]) == set(words)
     least = min(seconds(e, TASK, how=how) for e in found)
@@ -77,7 +84,7 @@ def test_the_engine_fits_the_board():
     for dtype, bits in (("int16", 16), ("int8", 8), ("float32", 32)):
         engine = search_engine(BOARD, PORTS, TASK, dtype, HOW)
         assert BOARD.slices(engine.macs, dtype) <= BOARD.dsp
-        assert bram(engine, TASK.reach, bits) <= BOARD.bram
+        assert blocks(engine, TASK, bits) <= BOARD.bram
         assert sum(engine[5:]) == 256 / bits
 
 
@@ -106,10 +113,10 @@ def best_seconds(board_dsp: int, board_bram: int, gbps: int, task: Task) -> floa
     return seconds(engine, task, board)
 
 
-dsp, blocks, rates = st.integers(20, 400), st.integers(60, 600), st.integers(1, 8)
+dsp, brams, rates = st.integers(20, 400), st.integers(60, 600), st.integers(1, 8)
 
 
-@given(dsp, blocks, rates, st.sampled_from(["dsp", "bram", "bandwidth"]), st.integers(1, 200))
+@given(dsp, brams, rates, st.sampled_from(["dsp", "bram", "bandwidth"]), st.integers(1, 200))
 @settings(max_examples=12, deadline=None)
 def test_more_of_a_board_is_never_slower(slices, bram18, gbps, what, more):
     grown = {
