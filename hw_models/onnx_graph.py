@@ -21,13 +21,16 @@ from .onnx_ops import (
     SHAPES,
     STATISTICS,
     VIEWS,
+    axes,
     conv_kind,
     macs,
+    torch_name,
     window,
 )
 from .workload import Kind, Layer, Role, Shape, Tensor, Workload
 
 _MAX_NAMED = 8
+_FEW = 16  # numbers that can be an operator's options: bounds, axes
 _WHOLE = frozenset(
     {"int64", "int32", "int16", "uint16", "uint32", "uint64", "bool", "str", "object"}
 )
@@ -133,6 +136,7 @@ class _Reader:
         #: value -> the initialisers that it is made of; empty: known, and no weight
         self._known = {name: self._weights(name) for name in self._stored}
         self._statistics: set[str] = set()
+        self._numbers = dict(_numbers(graph))
         self._index: dict[str, int] = {}
         self._tensors: list[tuple[Shape, str, int, Role, int, int | None]] = []
         self._layers: list[Layer] = []
@@ -213,11 +217,15 @@ class _Reader:
                 "cannot be counted; write it as MatMul"
             )
         groups = int(facts.get("group", 1)) if op in CONVOLUTIONS else 1
+        dimensions = len(self._tensors[sources[0]][0])
+        called = torch_name(op, dimensions, self._bounds(node, facts))
         self._layers.append(
             Layer(
                 name=self._name(node),
-                kind=self._kind(op, shapes, groups, read, facts),
-                op=op,
+                kind="activation"
+                if called == "relu6"
+                else self._kind(op, shapes, groups, read, facts),
+                op=called,
                 inputs=tuple(sources),
                 outputs=tuple(results),
                 input_shapes=tuple(self._tensors[i][0] for i in sources),
@@ -229,9 +237,23 @@ class _Reader:
                 output_bytes=sum(self._tensors[i][2] for i in results),
                 view=view,
                 groups=groups,
+                axes=axes(op, dimensions, facts, self._numbers_of(node, 1)),
+                weight_shapes=tuple(self._facts[w][0] or () for w in sorted(read)),
+                ceil=bool(facts.get("ceil_mode", 0)),
                 **window(op, shapes, output, facts),
             )
         )
+
+    def _numbers_of(self, node: Any, position: int) -> tuple[float, ...]:
+        """Return the numbers of an operand, where they stand in the file."""
+        name = node.input[position] if position < len(node.input) else ""
+        return self._numbers.get(name, ())
+
+    def _bounds(self, node: Any, facts: dict[str, Any]) -> tuple[float, ...]:
+        """Return both bounds of a Clip, which old files have as attributes."""
+        if {"min", "max"} <= facts.keys():
+            return (facts["min"], facts["max"])
+        return (*self._numbers_of(node, 1), *self._numbers_of(node, 2))
 
     def _kind(
         self, op: str, shapes: Sequence[Shape], groups: int, read: set[str], facts: dict[str, Any]
@@ -306,6 +328,21 @@ def _facts(graph: Any) -> Iterable[tuple[str, tuple[Shape | None, str, int]]]:
         yield value.name, (shape, *_dtype(tensor.elem_type))
     for initializer in graph.initializer:
         yield initializer.name, (tuple(initializer.dims), *_dtype(initializer.data_type))
+
+
+def _numbers(graph: Any) -> Iterable[tuple[str, tuple[float, ...]]]:
+    """Yield the few numbers of small constants by their names."""
+    from onnx import numpy_helper
+
+    tensors = [(initializer.name, initializer) for initializer in graph.initializer]
+    for node in graph.node:
+        if node.op_type == "Constant":
+            tensors += [(node.output[0], a.t) for a in node.attribute if a.name == "value"]
+    for name, tensor in tensors:
+        external = tensor.data_location == tensor.EXTERNAL
+        if not external and math.prod(tensor.dims) <= _FEW and tensor.data_type != tensor.STRING:
+            values = numpy_helper.to_array(tensor).reshape(-1)
+            yield name, tuple(float(value) for value in values)
 
 
 def _dtype(code: int) -> tuple[str, int]:

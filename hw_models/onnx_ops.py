@@ -55,6 +55,73 @@ STATISTICS = {
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
+# What `trace` calls an operator, where that is not the same word in small letters: models look at
+# it. `{n}` is the number of spatial dimensions.
+_NAMES = {
+    "Conv": "conv{n}d",
+    "ConvTranspose": "conv_transpose{n}d",
+    "Gemm": "linear",
+    "Attention": "scaled_dot_product_attention",
+    "BatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "GroupNormalization": "group_norm",
+    "InstanceNormalization": "instance_norm",
+    "RMSNormalization": "rms_norm",
+    "LeakyRelu": "leaky_relu",
+    "Swish": "silu",
+    "LogSoftmax": "log_softmax",
+    "MaxPool": "max_pool{n}d",
+    "AveragePool": "avg_pool{n}d",
+    "GlobalAveragePool": "adaptive_avg_pool{n}d",
+    "GlobalMaxPool": "adaptive_max_pool{n}d",
+    "ReduceMean": "mean",
+    "ReduceSum": "sum",
+    "ReduceMax": "amax",
+    "ReduceMin": "amin",
+    "Clip": "clamp",
+    "Concat": "cat",
+    "Transpose": "permute",
+    "Resize": "interpolate",
+    "DepthToSpace": "pixel_shuffle",
+    "SpaceToDepth": "pixel_unshuffle",
+}
+_RELU6 = (0.0, 6.0)
+
+
+def torch_name(op: str, dimensions: int, bounds: tuple[float, ...] = ()) -> str:
+    """Return what `trace` calls an operator.
+
+    Args:
+        op: The operator.
+        dimensions: Of its first operand.
+        bounds: Of a Clip, where both are known.
+    """
+    if op == "Clip" and bounds == _RELU6:
+        return "relu6"
+    return _NAMES.get(op, op.lower()).format(n=max(dimensions - 2, 0))
+
+
+def axes(
+    op: str, dimensions: int, attributes: Mapping[str, Any], second: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Return the dimensions of a reduction, concatenation or transposition; see `Layer.axes`.
+
+    Args:
+        op: The operator.
+        dimensions: Of its first operand.
+        attributes: Its attributes.
+        second: The numbers of its second operand, where they are known.
+    """
+    if op == "Concat":
+        return (int(attributes["axis"]) % dimensions,)
+    if op == "Transpose":
+        return tuple(attributes.get("perm", reversed(range(dimensions))))
+    if op.startswith("Reduce"):
+        given = attributes.get("axes") or [int(axis) for axis in second]
+        return tuple(sorted(axis % dimensions for axis in given))
+    return ()
+
+
 def conv_kind(op: str, weight: Shape, groups: int) -> Kind:
     """Return the kind of a convolution with this weight (out, in / groups, kernel...)."""
     if op == "ConvTranspose":

@@ -239,6 +239,31 @@ def test_the_open_batch_is_one_and_other_sizes_are_asked_for(convnet, tmp_path):
     assert read_network(path, [(1, 3, 4, 5)]).tensors[-1].shape == (1, 3, 4, 5)
 
 
+def test_operators_are_called_as_those_of_a_trace(convnet, tmp_path):
+    called = ["conv2d", "batch_norm", "relu", "conv2d", "conv2d", "add", "adaptive_avg_pool2d"]
+    assert [layer.op for layer in read_network(convnet()).layers] == [*called, "reshape", "linear"]
+    number = h.make_tensor
+    nodes = [
+        h.make_node("Constant", [], ["six"], value=number("six", T.FLOAT, (), [6.0])),
+        h.make_node("Clip", ["x", "zero", "six"], ["a"], "relu6"),
+        h.make_node("Clip", ["a", "zero", "one"], ["b"], "clamp"),
+        h.make_node("Concat", ["a", "b"], ["c"], "cat", axis=-3),
+        h.make_node("Transpose", ["c"], ["d"], "permute", perm=[0, 2, 3, 1]),
+        h.make_node("ReduceMean", ["d", "axes"], ["y"], "mean", keepdims=0),
+    ]
+    weights = [number("zero", T.FLOAT, (), [0.0]), number("one", T.FLOAT, (), [1.0])]
+    weights += [number("axes", T.INT64, (2,), [-3, 2])]
+    path = saved(tmp_path / "o.onnx", nodes, {"x": (1, 3, 4, 4)}, {"y": (1, 6)}, weights)
+    layers = read_network(path).layers
+    assert [(layer.op, layer.kind) for layer in layers] == [
+        ("relu6", "activation"), ("clamp", "elementwise"), ("cat", "concat"),
+        ("permute", "reshape"), ("mean", "reduce"),
+    ]  # fmt: skip
+    assert [layer.axes for layer in layers] == [(), (), (1,), (0, 2, 3, 1), (1, 2)]
+    assert all(layer.name == layer.op for layer in layers)
+    assert read_network(path).params == 0
+
+
 def test_products_of_weights_and_of_activations(tmp_path):
     nodes = [
         h.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),  # of a weight: no layer
