@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from ..errors import TraceError
-from .dtypes import Dtype
+from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
 from .graph import in_place
 from .workload import Layer, MemoryProfile, Shape, Tensor, Workload
 
@@ -72,7 +72,7 @@ class PartCache:
     def compose(self, parts: Sequence[PartLike]) -> ComposedWorkload:
         """Return the workload of the network that `parts` make up."""
         known = self._workloads
-        return compose([(p, known.get(p.key) or self.workload(p)) for p in parts])
+        return _composed(parts, [known.get(p.key) or self.workload(p) for p in parts])
 
     def _trace(self, part: PartLike) -> Workload:
         import torch
@@ -96,20 +96,25 @@ def compose(parts: Sequence[tuple[PartLike, Workload]]) -> ComposedWorkload:
         TraceError: If a part reads from one that does not come before it, does not return one
             tensor, or was traced with another number of inputs.
     """
+    return _composed([part for part, _ in parts], [workload for _, workload in parts])
+
+
+def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> ComposedWorkload:
     if not parts:
         raise TraceError("a network needs at least one part, got none")
     sources: list[tuple[int, ...]] = []
-    for part, workload in parts:
+    for position, (part, workload) in enumerate(zip(parts, workloads, strict=True)):
         read = tuple([i.source for i in part.inputs])
         if workload.arity != (len(read), 1):
             raise TraceError(
                 f"part {part.label!r} must take {len(read)} tensors and return one; its workload "
                 f"has {len(workload.inputs)} and {len(workload.outputs)}"
             )
-        if read and (max(read) >= len(sources) or min(read) < NETWORK_INPUT):
-            raise TraceError(f"part {part.label!r} must read from parts before it, got {read}")
+        for source in read:
+            if not NETWORK_INPUT <= source < position:
+                raise TraceError(f"part {part.label!r} must read from parts before it, got {read}")
         sources.append(read)
-    return ComposedWorkload([p.label for p, _ in parts], [w for _, w in parts], sources)
+    return ComposedWorkload([part.label for part in parts], workloads, sources)
 
 
 class ComposedWorkload(Workload):
@@ -125,6 +130,7 @@ class ComposedWorkload(Workload):
         self.params = sum([w.params for w in workloads])
         self.weight_bytes = sum([w.weight_bytes for w in workloads])
         self._casts: dict[str, Workload] = {}
+        self._scaled: tuple[ComposedWorkload, int, int] | None = None  # cast from, bytes now, then
 
     @cached_property
     def dtype(self) -> str:
@@ -132,9 +138,16 @@ class ComposedWorkload(Workload):
         return self._workloads[0].dtype
 
     def _cast(self, dtype: Dtype) -> ComposedWorkload:
-        return ComposedWorkload(
-            self._labels, [w.cast(dtype) for w in self._workloads], self._sources
-        )
+        parts = [w.cast(dtype) for w in self._workloads]
+        found = ComposedWorkload(self._labels, parts, self._sources)
+        if all(w.only_floats for w in self._workloads):  # every byte scales alike
+            found._scaled = (self, DTYPE_BYTES[dtype], FLOAT_BYTES[self.dtype])
+        return found
+
+    @property
+    def parts(self) -> Sequence[Workload]:
+        """The workloads of the parts, in execution order."""
+        return self._workloads
 
     @property
     def input_shape(self) -> Shape:
@@ -177,6 +190,9 @@ class ComposedWorkload(Workload):
     @cached_property
     def peak_activation_bytes(self) -> int:
         """Largest number of bytes of activations alive at once (no allocator, no fusion)."""
+        if self._scaled is not None:
+            origin, new, old = self._scaled
+            return origin.peak_activation_bytes * new // old
         return _peak(self._workloads, self._sources)
 
     @property
@@ -273,7 +289,7 @@ def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> 
     needed = [*range(count), -1]  # the last part that needs each memory
     for i, profile in enumerate(profiles):
         read = sources[i]
-        for source, last in zip(read, profile.last, strict=True):
+        for source, last in zip(read, profile.last):  # noqa: B905 - composing checked the lengths
             if last:
                 needed[memory[source]] = i
         if profile.alias is not None:
@@ -282,39 +298,57 @@ def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> 
     best = size[count]
     live = best if needed[count] >= 0 else 0
     for i, profile in enumerate(profiles):
-        ending: dict[int, int] = {}  # memories that nobody needs after this part: last step in it
-        for source, last in zip(sources[i], profile.last, strict=True):
-            place = memory[source]
-            if last and needed[place] == i and last > ending.get(place, 0):
-                ending[place] = last
-        top = profile.top
-        if ending:
+        read, top = sources[i], profile.top
+        if len(read) == 1:
+            (last,), place = profile.last, memory[read[0]]
+            if last and needed[place] == i:
+                ends = size[place]
+                live -= ends
+                top = profile.peaks.get(ends) or profile.peak_with(ends)
+        elif ending := _ending(i, read, profile, memory, needed):
             for place in ending:
                 live -= size[place]
             top = profile.peak(tuple([(last, size[place]) for place, last in ending.items()]))
         if live + top > best:
             best = live + top
-        if memory[i] == i and needed[i] > i:
+        if needed[i] > i and memory[i] == i:
             live += size[i]
     return best
+
+
+def _ending(
+    i: int,
+    read: tuple[int, ...],
+    profile: MemoryProfile,
+    memory: Sequence[int],
+    needed: Sequence[int],
+) -> dict[int, int]:
+    """Return the memories that nobody needs after part `i`, with the last step in it that does."""
+    ending: dict[int, int] = {}
+    for source, last in zip(read, profile.last, strict=True):
+        place = memory[source]
+        if last and needed[place] == i and last > ending.get(place, 0):
+            ending[place] = last
+    return ending
 
 
 def _profiles(
     workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
 ) -> list[MemoryProfile]:
     """Return the profile of each part, given whether anything really uses its output."""
-    kept = [False] * len(workloads)
-    kept[-1] = True
+    count = len(workloads)
+    kept = [False] * (count + 1)  # the last is the network's input
+    kept[count - 1] = True
     profiles: list[MemoryProfile] = []
-    for i in range(len(workloads) - 1, -1, -1):
-        keep = kept[i]
-        profile = workloads[i].profile if keep else workloads[i].profile_unread
+    for i in range(count - 1, -1, -1):
+        work, read = workloads[i], sources[i]
+        profile = work.profile if kept[i] else work.profile_unread
         profiles.append(profile)
-        for source, last in zip(sources[i], profile.last, strict=True):
-            if last and source >= 0:
+        for source, last in zip(read, profile.last):  # noqa: B905 - composing checked the lengths
+            if last:
                 kept[source] = True
-        if keep and profile.alias is not None and (source := sources[i][profile.alias]) >= 0:
-            kept[source] = True
+        if profile.alias is not None and kept[i]:
+            kept[read[profile.alias]] = True
     profiles.reverse()
     return profiles
 

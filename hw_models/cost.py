@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from math import fsum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import HardwareLimit, SpecError
@@ -254,6 +255,44 @@ class HardwareModel(ABC):
         return digest([model, self.version, self.device.to_dict()])
 
 
+_T = TypeVar("_T")
+
+
+class PieceMemo(Generic[_T]):
+    """What a model works out about the pieces of workloads, once for each.
+
+    Parts that networks share are remembered as long as the model lives; a network that was traced
+    whole, as long as somebody holds it.
+
+    Args:
+        compute: Works it out.
+    """
+
+    def __init__(self, compute: Callable[[Workload], _T]) -> None:
+        self._compute = compute
+        self._parts: dict[Workload, _T] = {}
+        self._wholes: WeakKeyDictionary[Workload, _T] = WeakKeyDictionary()
+
+    def of(self, workload: Workload) -> list[_T]:
+        """Return what is known of each piece, in order."""
+        known, parts = self._parts, workload.parts
+        if len(parts) == 1:
+            return [self._of_whole(parts[0])]
+        try:
+            return [known[part] for part in parts]
+        except KeyError:
+            for part in parts:
+                if part not in known:
+                    known[part] = self._compute(part)
+            return [known[part] for part in parts]
+
+    def _of_whole(self, workload: Workload) -> _T:
+        found = self._wholes.get(workload)
+        if found is None:
+            found = self._wholes[workload] = self._compute(workload)
+        return found
+
+
 class SequentialModel(HardwareModel):
     """A model in which layers run one after another and the costs of layers add up.
 
@@ -263,9 +302,7 @@ class SequentialModel(HardwareModel):
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
-        self._known: WeakKeyDictionary[Workload, dict[int, tuple[LayerCost, ...]]] = (
-            WeakKeyDictionary()
-        )
+        self._known: dict[int, PieceMemo[_Sums]] = {}  # by batch
 
     @abstractmethod
     def layer_cost(self, layer: Layer, batch: int) -> LayerCost:
@@ -291,9 +328,12 @@ class SequentialModel(HardwareModel):
         """Return the sum over the layers; see `HardwareModel.cost`."""
         workload = workload.cast(self.settled(batch, dtype))
         memory, excesses = self.memory(workload, batch)
-        pieces = [self._layers(piece, batch) for _, piece in workload.pieces]
-        latency = fsum([c.latency_ms for piece in pieces for c in piece])
-        energies = [c.energy_mj for piece in pieces for c in piece if c.energy_mj is not None]
+        known = self._known.get(batch)
+        if known is None:
+            known = self._known[batch] = PieceMemo(lambda piece: self._sums(piece, batch))
+        pieces = known.of(workload)
+        latency = fsum(chain.from_iterable([piece.latencies for piece in pieces]))
+        energies = chain.from_iterable([piece.energies for piece in pieces])
         cost = Cost(
             latency_ms=latency,
             peak_memory_bytes=memory,
@@ -304,18 +344,25 @@ class SequentialModel(HardwareModel):
         )
         return self.enforced(cost) if enforce else cost
 
-    def _layers(self, piece: Workload, batch: int) -> tuple[LayerCost, ...]:
-        batches = self._known.setdefault(piece, {})
-        known = batches.get(batch)
-        if known is None:
-            known = batches[batch] = tuple([self.layer_cost(x, batch) for x in piece.layers])
-        return known
+    def _sums(self, piece: Workload, batch: int) -> _Sums:
+        layers = tuple([self.layer_cost(layer, batch) for layer in piece.layers])
+        return _Sums(
+            layers,
+            tuple([c.latency_ms for c in layers if c.latency_ms]),
+            tuple([c.energy_mj for c in layers if c.energy_mj]),
+        )
 
-    def _named(
-        self, workload: Workload, pieces: Sequence[tuple[LayerCost, ...]]
-    ) -> tuple[LayerCost, ...]:
-        costs = [cost for piece in pieces for cost in piece]
+    def _named(self, workload: Workload, pieces: Sequence[_Sums]) -> tuple[LayerCost, ...]:
+        costs = [cost for piece in pieces for cost in piece.layers]
         return tuple(
             LayerCost(**{**vars(cost), "name": layer.name})
             for cost, layer in zip(costs, workload.layers, strict=True)
         )
+
+
+class _Sums(NamedTuple):
+    """The costs of a piece's layers, and those that are not zero."""
+
+    layers: tuple[LayerCost, ...]
+    latencies: tuple[float, ...]
+    energies: tuple[float, ...]

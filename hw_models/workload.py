@@ -189,6 +189,11 @@ class Workload:
         return (("", self),)
 
     @property
+    def parts(self) -> Sequence[Workload]:
+        """The pieces without their labels."""
+        return (self,)
+
+    @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """For each piece, where its inputs come from: the position of a piece, or -1."""
         return ((-1,) * len(self.inputs),)
@@ -217,6 +222,11 @@ class Workload:
     def dtype(self) -> str:
         """The floating-point format it was traced in: that of the first such tensor."""
         return next((t.dtype for t in self.tensors if t.dtype in FLOAT_BYTES), "float32")
+
+    @cached_property
+    def only_floats(self) -> bool:
+        """Whether every tensor is of floating-point numbers, so that a cast scales all bytes."""
+        return all(t.dtype in FLOAT_BYTES for t in self.tensors)
 
     def cast(self, dtype: Dtype) -> Workload:
         """Return the same network with floating-point tensors and weights in another format.
@@ -396,6 +406,13 @@ class MemoryProfile:
         #: what the output occupies
         self.output_bytes = 0 if tensors[owner].role == "constant" else tensors[owner].size_bytes
         self._peaks: dict[tuple[tuple[int, int], ...], int] = {}
+        #: `peak_with` by its argument
+        self.peaks: dict[int, int] = {}
+
+    def peak_with(self, size: int) -> int:
+        """Return the most bytes alive at once, when the only input, of `size` bytes, ends here."""
+        found = self.peaks[size] = self.peak(((self.last[0], size),))
+        return found
 
     def peak(self, ending: tuple[tuple[int, int], ...]) -> int:
         """Return the most bytes alive at once, with inputs that end in this part.

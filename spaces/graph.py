@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +43,12 @@ class Module:
         return {}  # a network asks the same few over and over
 
 
+@lru_cache(maxsize=1 << 14)
+def known_module(path: str, *args: Any) -> Module:
+    """Return the same object for the same module, which has worked its keys out already."""
+    return Module(path, args)
+
+
 class PartGraph:
     """Collects the parts of a network in execution order and keeps track of the shapes.
 
@@ -54,13 +60,31 @@ class PartGraph:
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.parts: list[Part] = []
-        self._shapes: dict[int, tuple[int, ...]] = {NETWORK_INPUT: tuple(shape)}
+        self._inputs = [Input(NETWORK_INPUT, tuple(shape))]  # each tensor as an input of others
 
     def add(self, label: str, module: Module, *sources: int, shape: Sequence[int]) -> int:
         """Append a part that reads `sources` and makes a tensor of `shape`; return its position."""
-        shapes = tuple([self._shapes[source] for source in sources])
-        inputs = tuple([Input(*pair) for pair in zip(sources, shapes, strict=True)])
-        position = len(self.parts)
-        self.parts.append(Part(module.key(shapes), label, module, inputs))
-        self._shapes[position] = tuple(shape)
+        known, position = self._inputs, len(self.parts)
+        inputs = tuple([known[source + 1] for source in sources])
+        key = module.key(tuple([given.shape for given in inputs]))
+        self.parts.append(Part(key, label, module, inputs))
+        known.append(Input(position, tuple(shape)))
         return position
+
+    def extend(self, label: str, other: PartGraph, source: int) -> int:
+        """Append the parts of another graph, whose input is `source`; return the last position.
+
+        Args:
+            label: Goes before the labels of the other graph.
+            other: At least one part.
+            source: A tensor of the shape that the other graph was begun with.
+        """
+        known, first = self._inputs, len(self.parts) + 1
+        place = [known[source + 1]]  # the other graph's tensors as inputs here
+        append = self.parts.append
+        for position, (part, made) in enumerate(zip(other.parts, other._inputs[1:], strict=True)):
+            inputs = tuple([place[read.source + 1] for read in part.inputs])
+            append(Part(part.key, label + part.label, part.build, inputs))
+            place.append(Input(first + position - 1, made.shape))
+        known += place[1:]
+        return len(self.parts) - 1

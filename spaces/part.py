@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
 NETWORK_INPUT = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One tensor that a part reads.
 
     Args:
@@ -26,8 +24,7 @@ class Input:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A piece of a network, small enough to be shared between many networks.
 
     The parts of an architecture are listed in execution order; the output of the last one is the

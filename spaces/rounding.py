@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Return the nearest multiple of `divisor`, not zero and not below 90 % of `value`.
@@ -15,6 +17,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+@lru_cache(maxsize=1 << 12)
 def expanded(channels: int, ratio: float) -> int:
     """Return the hidden width of a block: width times ratio, a whole number, divisible by 8."""
     return make_divisible(round(channels * ratio))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..graph import Module, PartGraph
+from ..graph import Module, PartGraph, known_module
 from ..part import NETWORK_INPUT, Part
 
 _CELLS = "netloom.spaces.networks.cells"
@@ -22,44 +22,40 @@ def cell_network_parts(
 ) -> list[Part]:
     """Return the parts of the network that `CellNetwork` builds from the same arguments."""
     width, side = widths[0], resolution
+    operations = tuple(map(tuple, genotype))
     graph = PartGraph((1, in_channels, side, side))
-    module = Module(f"{_CELLS}:Stem", (in_channels, width))
+    module = known_module(f"{_CELLS}:Stem", in_channels, width)
     x = graph.add("stem", module, NETWORK_INPUT, shape=(1, width, side, side))
     for i, (new_width, reduction) in enumerate(zip(widths, reductions, strict=True)):
         if reduction:
-            module = Module(f"{_CELLS}:Reduction", (width, new_width, side % 2 == 1))
+            module = known_module(f"{_CELLS}:Reduction", width, new_width, side % 2 == 1)
             side = (side + 1) // 2
             x = graph.add(f"layer{i}", module, x, shape=(1, new_width, side, side))
         else:
-            x = _cell(graph, f"layer{i}", genotype, x, width, (1, new_width, side, side))
+            x = graph.extend(f"layer{i}", _cell(operations, width, new_width, side), x)
         width = new_width
-    graph.add("head", Module(f"{_CELLS}:Head", (width, classes)), x, shape=(1, classes))
+    module = known_module(f"{_CELLS}:Head", width, classes)
+    graph.add("head", module, x, shape=(1, classes))
     return graph.parts
 
 
-def _cell(
-    graph: PartGraph,
-    label: str,
-    genotype: Sequence[Sequence[str]],
-    x: int,
-    in_width: int,
-    shape: tuple[int, ...],
-) -> int:
-    """Add the operations and sums of a cell; return the tensor of its last node."""
-    values = [x]
+@lru_cache(maxsize=1 << 8)
+def _cell(genotype: tuple[tuple[str, ...], ...], in_width: int, width: int, side: int) -> PartGraph:
+    """Return the operations and sums of a cell, the last of which is its output."""
+    graph, shape = PartGraph((1, in_width, side, side)), (1, width, side, side)
+    values = [NETWORK_INPUT]
     for node, names in enumerate(genotype, start=1):
         edges = []
         for source, name in enumerate(names):
-            widths = (in_width if source == 0 else shape[1], shape[1])
+            widths = (in_width if source == 0 else width, width)
             value = values[source]
             if (module := _operation(name, *widths)) is not None:
-                name = f"{label}.node{node}.from{source}"
-                value = graph.add(name, module, value, shape=shape)
+                value = graph.add(f".node{node}.from{source}", module, value, shape=shape)
             edges.append(value)
         if len(edges) > 1:
-            edges = [graph.add(f"{label}.node{node}", _SUM, *edges, shape=shape)]
+            edges = [graph.add(f".node{node}", _SUM, *edges, shape=shape)]
         values.append(edges[0])
-    return values[-1]
+    return graph
 
 
 @lru_cache

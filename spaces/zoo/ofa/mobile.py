@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....errors import InvalidArchitecture
 from ...decision import Architecture, Decision
-from ...graph import Module, PartGraph
+from ...graph import PartGraph, known_module
 from ...part import NETWORK_INPUT, Part
 from ...rounding import expanded, make_divisible
 from .base import RESOLUTION, Derive, OfaSpace, strided
@@ -209,18 +209,18 @@ class OfaMobile(OfaSpace):
         stem, first, last, classifier = self._ends()
         graph = PartGraph((1, self._in_channels, side, side))
         side = strided(side, self._stem_stride)
-        module = Module(f"{_BLOCKS}:ConvNorm", stem)
+        module = known_module(f"{_BLOCKS}:ConvNorm", *stem)
         x = graph.add("stem", module, NETWORK_INPUT, shape=(1, stem[1], side, side))
-        module = Module(f"{_BLOCKS}:InvertedResidual", first)
+        module = known_module(f"{_BLOCKS}:InvertedResidual", *first)
         x = graph.add("first", module, x, shape=(1, first[1], side, side))
         for stage, (_, blocks) in zip(self.stages, self._arguments(architecture), strict=True):
             for slot, args in zip(stage.slots, blocks, strict=False):
                 side = strided(side, slot.stride)
-                module = Module(f"{_BLOCKS}:InvertedResidual", args)
+                module = known_module(f"{_BLOCKS}:InvertedResidual", *args)
                 x = graph.add(slot.name, module, x, shape=(1, args[1], side, side))
-        module = Module(f"{_BLOCKS}:ConvNorm", last)
+        module = known_module(f"{_BLOCKS}:ConvNorm", *last)
         x = graph.add("last", module, x, shape=(1, last[1], side, side))
-        module = Module(f"{_BLOCKS}:Classifier", classifier)
+        module = known_module(f"{_BLOCKS}:Classifier", *classifier)
         graph.add("classifier", module, x, shape=(1, self._classes))
         return graph.parts
 
