@@ -1,6 +1,6 @@
 """The regressions that calibration chooses from; plain arrays in, plain arrays out.
 
-All minimise relative errors: a row counts as much whether its network takes 1 ms or 100.
+All look at relative errors: a row counts as much whether its network takes 1 ms or 100.
 """
 
 from __future__ import annotations
@@ -18,18 +18,42 @@ PENALTIES = 10.0 ** np.arange(-8, 3)
 
 
 def non_negative(columns: Matrix, values: Vector) -> Vector:
-    """Return coefficients >= 0 that minimise the sum of squared relative errors.
+    """Return coefficients >= 0 that make relative errors small, outliers counting less.
+
+    Errors beyond 1.345 of their robust spread (1.4826 times the median) enter as their size instead
+    of its square; the weights that say so and the coefficients are found in turn.
+
+    Source: Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35(1), 1964; the
+    constant keeps 95 % of the efficiency of least squares on normal errors.
 
     Args:
         columns: (rows, columns); a column of zeros gets 0.
         values: (rows,), positive.
     """
+    scaled = columns / values[:, None]
+    found = _least_squares(scaled, np.ones(len(values)))
+    for _ in range(_ROUNDS):
+        error = np.abs(scaled @ found - 1)
+        spread = 1.4826 * float(np.median(error))
+        if spread < _EXACT:
+            return found
+        weights = np.sqrt(np.minimum(1.0, 1.345 * spread / np.maximum(error, 1e-300)))
+        found = _least_squares(scaled, weights)
+    return found
+
+
+_ROUNDS = 5
+_EXACT = 1e-9  # relative errors that are rounding
+
+
+def _least_squares(scaled: Matrix, weights: Vector) -> Vector:
+    """Return coefficients >= 0 whose weighted sums are closest to the weights."""
     from scipy.optimize import nnls
 
-    scaled = columns / values[:, None]
-    size = np.maximum(np.abs(scaled).max(axis=0, initial=0.0), 1e-300)
+    weighted = scaled * weights[:, None]
+    size = np.maximum(np.abs(weighted).max(axis=0, initial=0.0), 1e-300)
     try:
-        found, _ = nnls(scaled / size, np.ones(len(values)), maxiter=20 * scaled.shape[1] + 100)
+        found, _ = nnls(weighted / size, weights, maxiter=20 * scaled.shape[1] + 100)
     except RuntimeError as error:
         raise SpecError(f"the measurements cannot be fitted: {error}; measure others") from error
     return np.asarray(found / size, dtype=np.float64)

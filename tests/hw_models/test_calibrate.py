@@ -276,6 +276,9 @@ def test_regressions_find_what_was_mixed():
     columns = rng.uniform(0, 5, (30, 4))
     truth = np.array([2.0, 0.0, 1.0, 3.0])
     assert non_negative(columns, columns @ truth) == pytest.approx(truth, abs=1e-9)
+    wild = columns @ truth
+    wild[4] *= 5
+    assert non_negative(columns, wild) == pytest.approx(truth, rel=0.02, abs=0.02)
     centred = columns - columns.mean(0)
     weights, constant = ridge(centred, 7 + centred @ truth)
     assert weights == pytest.approx(truth, abs=1e-4)
