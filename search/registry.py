@@ -11,6 +11,7 @@ STRATEGIES = Registry(
         "darts": "netloom.search.strategies.darts:Darts",
         "local_search": "netloom.search.strategies.local_search:LocalSearch",
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
+        "pc_darts": "netloom.search.strategies.pc_darts:PcDarts",
         "random": "netloom.search.strategies.random:RandomSearch",
         "regularized_evolution": (
             "netloom.search.strategies.regularized_evolution:RegularizedEvolution"

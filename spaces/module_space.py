@@ -64,7 +64,9 @@ class ModuleSpace(Space):
         if type(self) is ModuleSpace:
             self.name = type(template).__name__
         self._structure = _structure(template)
-        self._mixture = all(isinstance(layer, OneOf) for layer in mutables(template))
+        layers = list(mutables(template))
+        self._mixture = all(isinstance(layer, OneOf) for layer in layers)
+        self._partial = all(isinstance(layer, OneOf) and layer.channels for layer in layers)
         super().__init__(derive_decisions(template))
 
     @property
@@ -81,8 +83,9 @@ class ModuleSpace(Space):
 
     @property
     def supports(self) -> frozenset[str]:
-        """A super-network always; mixtures where every decision is a `OneOf`."""
-        return frozenset({"supernet", "mixture"} if self._mixture else {"supernet"})
+        """A super-network; mixtures where every decision is a `OneOf`, partial if all are."""
+        offers = {"supernet": True, "mixture": self._mixture, "partial": self._partial}
+        return frozenset(name for name, offered in offers.items() if offered)
 
     def identity(self) -> dict[str, Any]:
         """Return name, options, decisions and the structure of the module."""

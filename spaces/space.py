@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from inspect import signature
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -380,11 +381,12 @@ class Space(DecisionSpace):
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the class defines: `supernet`, `mixture`, `tasks`."""
+        """What the class defines: `supernet`, `mixture`, `partial` channels of it, `tasks`."""
         cls = type(self)
         offers = {
             "supernet": cls.supernet is not Space.supernet,
             "mixture": cls.mixture,
+            "partial": "partial" in signature(cls.supernet).parameters,
             "tasks": cls.tasks is not Space.tasks,
         }
         return frozenset(name for name, offered in offers.items() if offered)

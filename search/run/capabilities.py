@@ -16,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _NEEDS = {
     "supernet": "a space with a super-network",
     "mixture": "a space that mixes operations",
+    "partial": "a space whose operations can work on part of the channels",
     "gradients": "a space with a differentiable super-network",
     "tasks": "a space with several tasks",
 }

@@ -89,11 +89,12 @@ class Junction(nn.Module):
 
     Args:
         name: By which a super-network's `mix` sets the weights; shared by junctions that agree.
+        inputs: How many there are, for those who make weights.
     """
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", inputs: int = 0) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.inputs = name, inputs
         self.weights: Tensor | None = None
 
     def mix(self, weights: Tensor | None) -> None:

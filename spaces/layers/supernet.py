@@ -170,6 +170,15 @@ class ModuleSupernet(Supernet):
             if any(isinstance(x, OneOf) for x in layers)
         }
 
+    @property
+    def junctions(self) -> dict[str, int]:
+        """The sums whose inputs can be weighed: name -> number of inputs."""
+        return {
+            name: next(x.inputs for x in layers if isinstance(x, Junction))
+            for name, layers in self._weighed.items()
+            if any(isinstance(x, Junction) for x in layers)
+        }
+
     def mix(self, weights: Mapping[str, Any]) -> None:
         """Run weighted mixtures: name -> weights, None to end it.
 

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import SpecError
 from ..layers import (
     Choice,
+    Junction,
     Mutable,
     OneOf,
     Size,
@@ -213,18 +215,26 @@ _FREE: dict[str, type[nn.Module]] = {  # of parameters
 
 
 def operation(
-    name: Operation, in_channels: Width, out_channels: Width, norm: Norm = PLAIN
+    name: Operation,
+    in_channels: Width,
+    out_channels: Width,
+    norm: Norm = PLAIN,
+    partial: int = 1,
 ) -> nn.Module:
     """Return the operation of an edge between two widths, or one of several where it is chosen.
+
+    Those to choose from work on the first of `partial` parts of the channels.
 
     `none` multiplies by 0, as the benchmark does: it keeps every operation of the cell in the
     autograd graph, so that each parameter gets a gradient (0 for a dead one) and optimizers need
     no special case.
     """
     if isinstance(name, Choice):
-        return OneOf(
-            name, {o: operation(str(o), in_channels, out_channels, norm) for o in name.options}
-        )
+        widths = (in_channels, out_channels)
+        if partial > 1:
+            widths = (_part(in_channels, partial), _part(out_channels, partial))
+        candidates = {o: operation(str(o), *widths, norm) for o in name.options}
+        return OneOf(name, candidates, partial=partial)
     if name in ("nor_conv_1x1", "nor_conv_3x3"):
         return ReluConvBN(in_channels, out_channels, int(name[-1]), norm=norm)
     if name == "skip_connect" and in_channels != out_channels:
@@ -232,6 +242,14 @@ def operation(
             return ConvBN(in_channels, out_channels, norm)
         return Skip(in_channels, out_channels, norm)
     return _FREE[name]()
+
+
+def _part(channels: Width, partial: int) -> int:
+    if not isinstance(channels, int) or channels % partial:
+        raise SpecError(
+            f"the channels must divide by partial={partial}, got {channels}; choose a multiple"
+        )
+    return channels // partial
 
 
 class Cell(nn.Module):
@@ -242,28 +260,37 @@ class Cell(nn.Module):
         in_channels: Width of node 0.
         out_channels: Width of the other nodes.
         norm: Of the operations.
+        partial: Share of the channels that operations to choose from work on is 1 / `partial`.
     """
 
     def __init__(
-        self, genotype: Genotype, in_channels: Width, out_channels: Width, norm: Norm = PLAIN
+        self,
+        genotype: Genotype,
+        in_channels: Width,
+        out_channels: Width,
+        norm: Norm = PLAIN,
+        partial: int = 1,
     ) -> None:
         super().__init__()
+        widths = [in_channels, *[out_channels] * (len(genotype) - 1)]
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                operation(name, out_channels if source else in_channels, out_channels, norm)
-                for source, name in enumerate(node)
+                operation(name, width, out_channels, norm, partial)
+                for name, width in zip(node, widths, strict=False)
             )
             for node in genotype
         )
-        self.sum = Sum()
+        self.sums = nn.ModuleList(
+            Junction(f"node{i}", len(node)) for i, node in enumerate(genotype, start=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
         values = [x]
-        for node in self.nodes:
+        for node, total in zip(self.nodes, self.sums, strict=True):
             operations = cast(nn.ModuleList, node)
             edges = [edge(value) for edge, value in zip(operations, values, strict=True)]
-            values.append(self.sum(*edges))
+            values.append(total(*edges))
         return values[-1]
 
 
@@ -279,6 +306,7 @@ class CellNetwork(nn.Module):
         resolution: Side of the image.
         norm: Of stem, reductions and head.
         cell_norm: Of the cells; None: the same.
+        partial: As `Cell` takes it.
     """
 
     def __init__(
@@ -292,6 +320,7 @@ class CellNetwork(nn.Module):
         *,
         norm: Norm = PLAIN,
         cell_norm: Norm | None = None,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         self.stem = Stem(in_channels, widths[0], norm)
@@ -302,7 +331,7 @@ class CellNetwork(nn.Module):
                 layers.append(Reduction(width, new_width, side % 2 == 1, norm))
                 side = (side + 1) // 2
             else:
-                layers.append(Cell(genotype, width, new_width, cell_norm or norm))
+                layers.append(Cell(genotype, width, new_width, cell_norm or norm, partial))
             width = new_width
         self.layers = nn.Sequential(*layers)
         self.head = Head(width, classes, norm)

@@ -86,20 +86,27 @@ class NB201(Space):
 
         return CellNetwork(_genotype(architecture), self._widths, self._reductions, *self._image)
 
-    def supernet(self, *, affine: bool = True) -> ModuleSupernet:
+    def supernet(self, *, affine: bool = True, partial: int = 1) -> ModuleSupernet:
         """Return a super-network with every operation on every edge of every cell.
+
+        `mix` takes weights for the edges, and for the sums in the nodes (`node1` .. `node3`).
 
         Args:
             affine: Whether the batch norms of the cells have scale and shift, as those of the
                 stand-alone networks. Without, as the benchmark's own search methods have it, the
                 convolutions of the cells have a bias instead.
+            partial: K of PC-DARTS: the operations work on the first 1/K of the channels.
+
+        Raises:
+            SpecError: If K does not divide the widths.
         """
+        at_least(1, partial=partial)
         from ..layers import Choice, ModuleSupernet
         from ..networks.cells import CellNetwork, Norm
 
         edges = {decision.name: Choice.of(decision) for decision in self.decisions}
         skeleton = (self._widths, self._reductions, *self._image)
-        network = CellNetwork(_genotype(edges), *skeleton, cell_norm=Norm(affine))
+        network = CellNetwork(_genotype(edges), *skeleton, cell_norm=Norm(affine), partial=partial)
         return ModuleSupernet(self, network)
 
     def counts(self) -> dict[str, int]:

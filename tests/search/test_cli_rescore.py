@@ -154,6 +154,14 @@ def test_wrong_questions_are_told_the_way(archive: Any, words: list[str], said: 
     assert said in archive.stored(*words, code=2).stderr
 
 
+def test_a_multiple_of_an_objective_is_none_of_its_own(archive: Any) -> None:
+    archive.json("rescore", "q", "--device", "zcu102")
+    words = ["pareto", "q", "--objective", "latency_ms@zcu102", "--objective", "energy_mj@zcu102"]
+    said = archive.stored(*words, code=2).stderr
+    assert "energy_mj@zcu102 is a constant times latency_ms@zcu102" in said
+    assert archive.json(*words[:2], "--objective", "energy_mj@zcu102")["front"]
+
+
 def test_a_space_without_networks_has_no_costs(cli: Any) -> None:
     cli.search("--quiet")
     said = cli.stored("rescore", "toy", "--device", "cpu_generic", code=2).stderr

@@ -89,7 +89,7 @@ class SearchNode(Mutable):
     def __init__(self, name: str, edges: Sequence[OneOf], inputs: Choice | None) -> None:
         super().__init__()
         self.edges = nn.ModuleList(edges)
-        self.junction = Junction(name)
+        self.junction = Junction(name, len(edges))
         self.inputs = inputs
         options = () if inputs is None else inputs.options
         pairs = {option: tuple(map(int, str(option).split("+"))) for option in options}

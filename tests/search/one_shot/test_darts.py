@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from netloom.errors import EvaluationError, SpecError
-from netloom.estimators import DataSet
-from netloom.estimators.data.dataset import Split, Splits
-from netloom.search import Objective
 from netloom.search.one_shot.bilevel import BilevelTrainer
 from netloom.search.strategies.darts import Darts
-from netloom.search.testing import MemoryContext
 from netloom.spaces import SPACES
 
-GOAL = [Objective("valid_accuracy", "maximize")]
-
-
-class Stripes(DataSet):
-    """Images of vertical or horizontal stripes."""
-
-    name = "stripes"
-    in_channels, resolution, classes = 1, 8, 2
-
-    def __init__(self, examples: int = 48) -> None:
-        self.examples = examples
-
-    def load(self):
-        rng = np.random.default_rng(0)
-        n = self.examples + 16
-        y = rng.integers(0, 2, n)
-        wave = np.sin(np.arange(8)[None] + rng.uniform(0, 6, n)[:, None])
-        x = np.where(y[:, None, None] == 0, wave[:, :, None], wave[:, None, :])
-        x = (x + 0.1 * rng.normal(size=x.shape))[:, None].astype(np.float32)
-        e = self.examples
-        return Splits(Split(x[:e], y[:e]), Split(x[e : e + 8], y[e : e + 8]), Split(x[-8:], y[-8:]))
+from .stripes import make_context, same, state
 
 
 @pytest.fixture
@@ -45,29 +20,10 @@ def context():
     return make_context()
 
 
-def make_context(**options):
-    data = Stripes(**options)
-    space = SPACES.get("nb201")(channels=4, cells=1, **data.space_options)
-    return MemoryContext(space, GOAL, data=data)
-
-
 def trainer(context, **options):
     recipe = Darts(epochs=2, batch_size=8, arch_lr=0.05, **options)
     recipe.context = context
     return BilevelTrainer(recipe, context, 7, "search")
-
-
-def state(trained):
-    """Return every tensor that decides how the search goes on."""
-    found = [*trained.supernet.state_dict().values(), *trained.logits.state_dict().values()]
-    for optimizer in (trained.weight_optimizer, trained.arch_optimizer):
-        for own in optimizer.state_dict()["state"].values():
-            found += [torch.as_tensor(v) for v in own.values() if v is not None]
-    return [t.clone() for t in found]
-
-
-def same(a, b):
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize(("order", "passes"), [(1, 2), (2, 5)])
@@ -191,8 +147,7 @@ def test_a_checkpoint_of_another_search_is_refused(context, change, match):
     saved = context.restore("search")
     other = make_context()
     if "channels" in change:
-        data = other.data
-        other.space = SPACES.get("nb201")(channels=8, cells=1, **data.space_options)
+        other.space = make_context(channels=8).space
     recipe = Darts(epochs=2, batch_size=8, arch_lr=0.05, lr=change.get("lr", 0.025))
     second = BilevelTrainer(recipe, other, change.get("seed", 7), "search")
     with pytest.raises(SpecError, match=match):
@@ -224,8 +179,7 @@ def test_unknown_options_of_the_super_network(context):
 
 
 def test_elastic_spaces_have_no_mixture():
-    data = Stripes()
-    space = SPACES.get("ofa_mbv3")(preset="tiny", classes=2)
-    context = MemoryContext(space, GOAL, data=data)
+    context = make_context()
+    context.space = SPACES.get("ofa_mbv3")(preset="tiny", classes=2)
     with pytest.raises(SpecError, match="candidates to mix for every decision"):
         trainer(context)
