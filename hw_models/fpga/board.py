@@ -136,8 +136,3 @@ class Board:
 def word_bits(dtype: Dtype) -> int:
     """Return the bits of one word."""
     return 8 * DTYPE_BYTES[dtype]
-
-
-def dtype_of_bytes(size: int, dtypes: tuple[Dtype, ...]) -> Dtype:
-    """Return the number format whose words have so many bytes."""
-    return next(d for d in dtypes if DTYPE_BYTES[d] == size)

@@ -10,11 +10,11 @@ Then
     latency    = interval + fill of the slowest path (`flow.py`), further images one interval each
     throughput = 1 / interval
 
-Activations stay on the chip: a stage keeps K + S columns of its input, a pooling window its
-columns, and where paths of unequal lag meet, the early one waits. Weights come from external memory
-once per column of the output, except those of the stages with the most columns, which stay on the
-chip as long as block RAM is left. Batch norms are folded, functions of each element, additions and
-products keep the pace of the stages.
+Activations stay on the chip: a stage keeps K + S columns of its input, pooling a column of results
+for each window that is open, and where paths of unequal lag meet, the early one waits. Weights come
+from external memory once per column of the output, except those of the stages with the most
+columns, which stay on the chip as long as block RAM is left. Batch norms are folded, functions of
+each element, additions and products keep the pace of the stages.
 
 Energy is power times latency: a multiple of it, and no objective of its own.
 

@@ -22,7 +22,7 @@ from .board import Board, word_bits
 from .engine import Accounting, Banks, Engine, Nests, banks, bram, dense, depthwise
 from .loops import Loops
 
-CHANNELS = tuple(sorted({m << k for k in range(8) for m in (1, 2, 3, 4, 5, 6, 7)} - {448, 640}))
+CHANNELS = tuple(sorted({m << k for k in range(8) for m in range(1, 8)}))
 SIDES = (1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 64)
 
 

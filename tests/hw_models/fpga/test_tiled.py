@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ import yaml
 from torch import nn
 
 from netloom.errors import HardwareLimit, SpecError, UnsupportedLayer
-from netloom.hw_models import HardwareModel, load_device, model_for, trace
+from netloom.hw_models import HardwareModel, PartCache, load_device, model_for, trace
 from netloom.hw_models.fpga import tiled
 from netloom.hw_models.fpga.tiled import TiledModel, task_of
 from netloom.hw_models.testing import HardwareContract, toy_network
+from netloom.hw_models.tracer import trace_built
+from netloom.spaces import SPACES
 
 BOARDS = ("zc706", "zcu102", "zcu104")
 
@@ -309,12 +312,25 @@ def test_energy_is_said_to_be_a_multiple_of_latency(board):
     assert pickle.loads(pickle.dumps(model)).cost(toy_network()) == cost
 
 
+@pytest.mark.parametrize("device", ["zcu102", "zcu102_pipeline"])
+def test_a_composed_network_costs_what_the_traced_one_costs(device):
+    space, cache, model = SPACES.get("nb201")(), PartCache(), model_for(device)
+    for seed in range(3):
+        architecture = space.sample(random.Random(seed))
+        composed = model.cost(cache.compose(space.parts(architecture)))
+        traced = model.cost(
+            trace_built(lambda a=architecture: space.build(a), space.example_input(architecture))
+        )
+        assert composed.latency_ms == traced.latency_ms
+        assert composed.energy_mj == traced.energy_mj
+        assert composed.peak_memory_bytes == traced.peak_memory_bytes
+        times = [[layer.latency_ms for layer in cost.layers] for cost in (composed, traced)]
+        assert times[0] == times[1]
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_engine_in_the_file_is_what_the_search_finds(board):
-    from netloom.hw_models import PartCache
-    from netloom.spaces import SPACES
-
     networks = []
     for name in ("ofa_mbv3", "ofa_resnet50", "darts"):
         space = SPACES.get(name)()
