@@ -178,7 +178,8 @@ def objectives_of(record: ExperimentRecord, texts: Sequence[str]) -> list[dict[s
             direction is not what is wanted.
 
     Raises:
-        SpecError: If there is no such metric (says how to get it), or it is given twice.
+        SpecError: If there is no such metric (says how to get it), it is given twice, or it is
+            another one times a constant.
     """
     known = {metric.name: metric.direction for metric in record.metrics}
     found: dict[str, dict[str, str]] = {}
@@ -195,6 +196,15 @@ def objectives_of(record: ExperimentRecord, texts: Sequence[str]) -> list[dict[s
         if name in found:
             raise SpecError(f"--objective names {name} twice; keep one")
         found[name] = {"metric": name, "direction": way or known[name]}
+    bases = {m.name: m.provenance.get("proportional_to", m.name) for m in record.metrics}
+    first: dict[str, str] = {}
+    for name in found:
+        other = first.setdefault(bases[name], name)
+        if other != name:
+            raise SpecError(
+                f"{name} is a constant times {other} and no objective beside it: they order "
+                "networks alike; drop one"
+            )
     return list(found.values())
 
 
