@@ -141,12 +141,10 @@ def plan_memory(graph: Graph, policy: Policy) -> MemoryPlan:
     whole = _whole(graph, policy)
     if policy.patch is None:
         return whole
-    tilings = _tilings(graph, policy)
-    plans = [_tiled(graph, policy, tiling, whole) for tiling in tilings if tiling.n > 1]
     if policy.patch == "auto":
-        plans = [p for p in plans if p.patch and p.patch.overhead <= policy.patch_overhead]
-        return min([whole, *plans], key=lambda p: p.peak_bytes)
-    return plans[0] if plans else whole
+        return _best_tiled(graph, policy, whole)
+    tiling = patching.Tiling(policy.patch.n, policy.patch.split)
+    return whole if tiling.n == 1 else _tiled(graph, policy, tiling, whole)
 
 
 def _whole(graph: Graph, policy: Policy) -> MemoryPlan:
@@ -244,11 +242,29 @@ def _block(graph: Graph, arena: _Arena, buffer: Buffer, time: int, op: str) -> B
 
 
 # ---------------------------------------------------------------- tiles
-def _tilings(graph: Graph, policy: Policy) -> list[patching.Tiling]:
-    if policy.patch == "auto" or policy.patch is None:
-        sides = range(2, MAX_TILES + 1)
-        return [patching.Tiling(n, split) for split in patching.splits(graph) for n in sides]
-    return [patching.Tiling(policy.patch.n, policy.patch.split)]
+def _best_tiled(graph: Graph, policy: Policy, whole: MemoryPlan) -> MemoryPlan:
+    """Return the plan that needs least memory; without tiles where they save nothing.
+
+    Cuts whose stage output, or whose rest of the network, needs more than the best plan so far
+    are not planned.
+    """
+    listed = whole.order == tuple(range(len(graph.ops)))
+    live = [step.live_bytes for step in whole.timeline] if listed else []
+    image = sum([graph.size(i) for i in graph.inputs]) if policy.input_resident else 0
+    best = whole
+    for length in patching.splits(graph):
+        stage = graph.size(graph.ops[length - 1].output) + image
+        rest = max(live[length:], default=0)
+        for n in range(2, MAX_TILES + 1):
+            if max(stage, rest) >= best.peak_bytes - best.persistent_bytes:
+                break
+            tiling = patching.Tiling(n, length)
+            if sum(patching.op_macs(graph, tiling)) > policy.patch_overhead * graph.macs:
+                continue
+            plan = _tiled(graph, policy, tiling, whole)
+            if plan.peak_bytes < best.peak_bytes:
+                best = plan
+    return best
 
 
 def _tiled(graph: Graph, policy: Policy, tiling: patching.Tiling, whole: MemoryPlan) -> MemoryPlan:

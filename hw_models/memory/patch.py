@@ -80,20 +80,36 @@ def regions(graph: Graph, split: int, tile: Region, *, clip: bool = True) -> dic
         tile: Rows and columns of the stage's output.
         clip: Whether what lies beyond a map is left out; without, as TinyEngine computes it.
     """
-    needed = {graph.ops[split - 1].output: tile}
+    rows, columns = (_spans(graph, split, tile[axis], axis, clip) for axis in (0, 1))
+    return {i: (span, columns[i]) for i, span in rows.items()}
+
+
+def _spans(graph: Graph, split: int, span: Span, axis: int, clip: bool) -> dict[int, Span]:
+    """Return the interval of each tensor that an interval of the stage's output needs."""
+    needed = {graph.ops[split - 1].output: span}
     for op in reversed(graph.ops[:split]):
-        rows, columns = needed[op.output]
-        top, _, left, _ = op.padding
-        before = (
-            _before(rows, op.kernel[0], op.stride[0], top, op.dilation[0]),
-            _before(columns, op.kernel[1], op.stride[1], left, op.dilation[1]),
+        before = _before(
+            needed[op.output],
+            op.kernel[axis],
+            op.stride[axis],
+            op.padding[2 * axis],
+            op.dilation[axis],
         )
         for i in dict.fromkeys(op.inputs):
-            height, width = spatial(graph.tensors[i].shape)
-            region = (_clipped(before[0], height), _clipped(before[1], width)) if clip else before
-            known = needed.get(i, region)
-            needed[i] = (_union(known[0], region[0]), _union(known[1], region[1]))
+            length = spatial(graph.tensors[i].shape)[axis]
+            here = _clipped(before, length) if clip else before
+            known = needed.get(i, here)
+            needed[i] = (min(known[0], here[0]), max(known[1], here[1]))
     return needed
+
+
+def _axes(graph: Graph, tiling: Tiling, clip: bool) -> list[list[dict[int, Span]]]:
+    """Return, for rows and for columns, what each cut of the stage's output needs."""
+    sides = spatial(graph.tensors[graph.ops[tiling.split - 1].output].shape)
+    return [
+        [_spans(graph, tiling.split, span, axis, clip) for span in _cut(sides[axis], tiling.n)]
+        for axis in (0, 1)
+    ]
 
 
 def _before(span: Span, kernel: int, stride: int, padding: int, dilation: int) -> Span:
@@ -108,15 +124,6 @@ def _clipped(span: Span, length: int) -> Span:
     return low, max(min(span[1], length), low + 1)
 
 
-def _union(a: Span, b: Span) -> Span:
-    return min(a[0], b[0]), max(a[1], b[1])
-
-
-def _area(region: Region) -> int:
-    (top, bottom), (left, right) = region
-    return (bottom - top) * (right - left)
-
-
 def field(graph: Graph, split: int, outputs: int = 1) -> int:
     """Return how many rows of the input `outputs` rows of the stage's output depend on."""
     span = ((0, outputs), (0, outputs))
@@ -129,14 +136,12 @@ def op_macs(graph: Graph, tiling: Tiling, *, clip: bool = True) -> list[int]:
     macs = [op.macs for op in graph.ops]
     if tiling.n == 1:
         return macs
-    area = [0] * tiling.split
-    for tile in tiles(graph, tiling):
-        needed = regions(graph, tiling.split, tile, clip=clip)
-        for k in range(tiling.split):
-            area[k] += _area(needed[graph.ops[k].output])
+    rows, columns = _axes(graph, tiling, clip)
     for k in range(tiling.split):
-        whole = math.prod(spatial(graph.tensors[graph.ops[k].output].shape))
-        macs[k] = macs[k] * area[k] // whole
+        result = graph.ops[k].output
+        high, wide = (sum([s[result][1] - s[result][0] for s in cuts]) for cuts in (rows, columns))
+        whole = math.prod(spatial(graph.tensors[result].shape))
+        macs[k] = macs[k] * high * wide // whole
     return macs
 
 
@@ -175,14 +180,15 @@ def patched(graph: Graph, tiling: Tiling, *, resident: bool, clip: bool = True) 
             f"a patch stage must end where one map is left alive, after one of {allowed} operators,"
             f" got {tiling.split}"
         )
-    kinds = {}
-    for tile in tiles(graph, tiling):
-        needed = regions(graph, tiling.split, tile, clip=clip)
-        sides = tuple(
-            (i, rows[1] - rows[0], columns[1] - columns[0])
-            for i, (rows, columns) in sorted(needed.items())
-        )
-        kinds[sides] = sides
+    rows, columns = (
+        {tuple([(i, b - a) for i, (a, b) in sorted(spans.items())]) for spans in cuts}
+        for cuts in _axes(graph, tiling, clip)
+    )
+    kinds = [
+        [(i, height, width) for (i, height), (_, width) in zip(high, wide, strict=True)]
+        for high in sorted(rows)
+        for wide in sorted(columns)
+    ]
     return [_one_tile(graph, tiling.split, sides, resident) for sides in kinds]
 
 
