@@ -173,6 +173,29 @@ def test_squeeze_and_excite_keeps_the_whole_map():
     assert sum(made.flow.waiting.values()) == 4 * 16 * 16
 
 
+def vgg16() -> nn.Module:
+    layers: list[nn.Module] = []
+    channels = 3
+    for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    layers += [nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(), nn.Linear(4096, 4096)]
+    return nn.Sequential(*layers, nn.ReLU(), nn.Linear(4096, 1000))
+
+
+@pytest.mark.parametrize(("dtype", "gops"), [("int16", 262), ("int8", 524)])
+def test_vgg16_on_the_xc7z045_is_near_dnnbuilders(dtype, gops):
+    """GOP/s at 200 MHz with 680 DSP slices; recalled from the paper's table, not looked up."""
+    with torch.device("meta"):
+        workload = trace(vgg16(), torch.zeros(1, 3, 224, 224))
+    board = PipelineModel(load_device("zc706_pipeline"))
+    board.board = replace(board.board, dsp=680)
+    cost = board.cost(workload, dtype=dtype, breakdown=False)
+    assert 2e-9 * workload.macs * cost.throughput_per_s == pytest.approx(gops, rel=0.02)
+
+
 # ---------------------------------------------------------------- block RAM and traffic
 def test_buffers_by_hand():
     workload = trace(nn.Conv2d(8, 16, 3, padding=1, bias=False), torch.zeros(1, 8, 32, 32))
