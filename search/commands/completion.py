@@ -38,6 +38,13 @@ def devices(incomplete: str) -> list[str]:
     return _fitting([*device_names(), *measured_devices()], incomplete)
 
 
+def families(incomplete: str) -> list[str]:
+    """Return the families of devices that begin so."""
+    from ...hw_models.device import FAMILIES
+
+    return _fitting([*FAMILIES, "measured"], incomplete)
+
+
 def experiments(context: typer.Context, incomplete: str) -> list[str]:
     """Return the experiments of the store that begin so; none where there is no store."""
     from ...db import Store, store_url

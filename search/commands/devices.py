@@ -39,7 +39,13 @@ def devices(
         ),
     ] = None,
     family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Only the devices of a family.")
+        str | None,
+        typer.Option(
+            "--family",
+            metavar="NAME",
+            help="Only the devices of a family.",
+            autocompletion=completion.families,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -138,10 +144,9 @@ def _emit_validation(validation: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the dotted name, the value with its unit, and the source of every number."""
-    if isinstance(value, Mapping) and "unit" in value and "value" in value:
-        number = value["value"]
-        text = f"{number:g}" if isinstance(number, int | float) else str(number)
-        yield path, f"{text} {value['unit']}".rstrip(), str(value.get("source", ""))
+    if isinstance(value, Mapping) and "value" in value and {"unit", "source"} & value.keys():
+        text = f"{_plain(value['value'])} {value.get('unit', '')}".rstrip()
+        yield path, text, str(value.get("source", ""))
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _numbers(inner, f"{path}.{key}" if path else str(key))
@@ -149,9 +154,15 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
         for position, inner in enumerate(value):
             yield from _numbers(inner, f"{path}[{position}]")
     elif isinstance(value, list | tuple):
-        yield path, ", ".join(map(str, value)), ""
+        yield path, ", ".join(map(_plain, value)), ""
     elif value is not None:
-        yield path, f"{value:g}" if isinstance(value, float) else str(value), ""
+        yield path, _plain(value), ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
 def _errors(percent: Mapping[str, float]) -> str:

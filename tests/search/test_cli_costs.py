@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from netloom.search.commands import completion
+
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 SMALL = ("estimate", "--space", "nb201", "--option", "channels=4", "--option", "cells=1")
 DEVICE = """\
@@ -222,6 +224,8 @@ def test_devices_of_users_are_found_and_shown_in_full(
     assert value["gives"]["latency_ms"] == "analytic"
     families = json.loads(cli.run("devices", "--family", "cpu", "--json").stdout)
     assert {row["family"] for row in families} == {"cpu"}
+    assert completion.families("cp") == ["cpu"]
+    assert "my-board" in completion.devices("my-")
     assert "did you mean my-board" in cli.run("devices", "my-bord", code=2).stderr
     elsewhere = cli.folder / "elsewhere"
     elsewhere.mkdir()
