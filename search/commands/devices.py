@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from . import completion
 from .common import JsonOption, command, emit, emit_facts, emit_json, emit_table
 
 _KEYS = ("name", "family", "title", "calibrated")
+_MANY = 60  # values under one heading that are worth a line each
 _FIRST = 3  # numbers of a device in the list
 _FIGURES = (
     ("n", "networks"),
@@ -121,7 +124,7 @@ def _show(name: str, as_json: bool) -> None:
     facts["file"] = device.origin
     emit_facts(facts)
     emit("")
-    emit_table(["number", "value", "source"], [list(row) for row in _numbers(whole["numbers"])])
+    emit_table(["number", "value", "source"], _shortened(list(_numbers(whole["numbers"]))))
     emit("")
     _emit_validation(whole["validation"])
 
@@ -157,6 +160,22 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
         yield path, ", ".join(map(_plain, value)), ""
     elif value is not None:
         yield path, _plain(value), ""
+
+
+def _shortened(rows: list[tuple[str, str, str]]) -> list[list[str]]:
+    """Return the rows; of a fitted table or a forest only how large it is."""
+
+    def group(path: str) -> str:
+        return ".".join(re.split(r"[.\[]", path)[:2])
+
+    sizes = Counter(group(path) for path, _, _ in rows)
+    found: dict[str, list[str]] = {}
+    for path, value, source in rows:
+        if (size := sizes[group(path)]) > _MANY:
+            found.setdefault(group(path), [group(path), f"{size:,} values; --json has them", ""])
+        else:
+            found[path] = [path, value, source]
+    return list(found.values())
 
 
 def _plain(value: Any) -> str:

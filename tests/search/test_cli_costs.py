@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from netloom.search.commands import completion
+from netloom.search.commands import completion, devices
 
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 SMALL = ("estimate", "--space", "nb201", "--option", "channels=4", "--option", "cells=1")
@@ -238,6 +238,16 @@ def test_devices_of_users_are_found_and_shown_in_full(
     (cli.folder / "config" / "netloom").mkdir(parents=True)
     board.parent.rename(cli.folder / "config" / "netloom" / "devices")
     assert "A board" in cli.run("devices", "my-board").stdout
+
+
+def test_a_fitted_table_is_not_listed_value_by_value() -> None:
+    rows = [(f"fit.table.conv {n}", str(n), "") for n in range(100)]
+    rows += [("fit.scale", "2", ""), ("clock", "1 GHz", "data sheet")]
+    assert devices._shortened(rows) == [
+        ["fit.table", "100 values; --json has them", ""],
+        ["fit.scale", "2", ""],
+        ["clock", "1 GHz", "data sheet"],
+    ]
 
 
 def test_a_broken_device_file_hides_no_other(cli: Any, board: Path) -> None:
