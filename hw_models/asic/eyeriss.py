@@ -39,10 +39,10 @@ import numpy.typing as npt
 from ..device import Device, Number, measures
 from ..workload import Layer
 from .layers import Job, pool_as_conv
-from .model import ArrayCost, ArrayModel, ArrayNumbers, numbers_of
+from .model import WHOLE, ArrayCost, ArrayModel, ArrayNumbers, numbers_of
 
 _Energy = Annotated[Number, measures("energy", positive=False)]
-_Words = Annotated[Number, measures("words")]
+_Words = Annotated[Number, measures("words"), WHOLE]
 Integers: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class EyerissNumbers(ArrayNumbers):
         pad_rows: Whether rows that no tiling fits are padded; otherwise such a layer is refused.
     """
 
-    pes: Annotated[Number, measures("processing elements")]
+    pes: Annotated[Number, measures("processing elements"), WHOLE]
     filters_in_registers: _Words
     input_words: _Words
     weight_words: _Words

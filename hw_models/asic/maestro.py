@@ -26,7 +26,7 @@ from ..workload import Layer, Workload
 from .layers import Job
 from .maestro_costs import L2_ACCESS, TABLES, Table, area_um2, energy_nj
 from .maestro_flows import Dataflow, Flow, flow_of
-from .model import ArrayCost, ArrayModel, ArrayNumbers, numbers_of
+from .model import WHOLE, ArrayCost, ArrayModel, ArrayNumbers, numbers_of
 from .schedule import Step, schedule
 
 
@@ -42,9 +42,9 @@ class Accelerator(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     dataflow: Dataflow
-    pes: Annotated[Number, measures("processing elements")]
+    pes: Annotated[Number, measures("processing elements"), WHOLE]
     bandwidth: Annotated[Number, measures("elements per cycle")]
-    lanes: Annotated[Number, measures("lanes")] | None = None
+    lanes: Annotated[Number, measures("lanes"), WHOLE] | None = None
 
 
 class MaestroNumbers(ArrayNumbers):
@@ -68,7 +68,7 @@ class Unit(NamedTuple):
 
     dataflow: Dataflow
     pes: int
-    bandwidth: int
+    bandwidth: float
     lanes: int
 
 
@@ -127,10 +127,6 @@ class MaestroModel(ArrayModel):
         if known is None:
             known = self._flows[job] = tuple([flow_of(u[0], job, *u[1:]) for u in self.units])
         return known
-
-    def costs(self, job: Job) -> tuple[ArrayCost, ...]:
-        """Return what a nest of loops costs on each of the accelerators, in their order."""
-        return tuple([self._cost(job, flow) for flow in self.flows(job)])
 
     def array_cost(self, job: Job) -> ArrayCost:
         """Return the cost where it is fastest, among those whose buffers hold it."""
@@ -338,4 +334,4 @@ def _named(
 
 def _unit(accelerator: Accelerator, lanes: int) -> Unit:
     own = int(accelerator.lanes.si) if accelerator.lanes else lanes
-    return Unit(accelerator.dataflow, int(accelerator.pes.si), int(accelerator.bandwidth.si), own)
+    return Unit(accelerator.dataflow, int(accelerator.pes.si), accelerator.bandwidth.si, own)

@@ -52,7 +52,7 @@ class Flow(NamedTuple):
 class Steps:
     """Adds up steps; the first one of all cannot hide its transfers behind arithmetic."""
 
-    def __init__(self, bandwidth: int, lanes: int) -> None:
+    def __init__(self, bandwidth: float, lanes: int) -> None:
         self.bandwidth, self.lanes = bandwidth, lanes
         self.cycles = self.reads = self.writes = self.waiting = self.started = 0
 
@@ -75,7 +75,7 @@ class Steps:
         return Flow(self.cycles, self.reads, self.writes, 2 * l1, 2 * l2, waits)
 
 
-def flow_of(dataflow: Dataflow, job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
+def flow_of(dataflow: Dataflow, job: Job, pes: int, bandwidth: float, lanes: int) -> Flow:
     """Return what a layer takes; groups follow one another."""
     one = {"dla": _dla, "shi": _shi, "rs": _rs}[dataflow](job._replace(g=1), pes, bandwidth, lanes)
     return one._replace(
@@ -83,7 +83,7 @@ def flow_of(dataflow: Dataflow, job: Job, pes: int, bandwidth: int, lanes: int) 
     )
 
 
-def _dla(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
+def _dla(job: Job, pes: int, bandwidth: float, lanes: int) -> Flow:
     cluster = min(CHANNELS_PER_CLUSTER, pes)
     filters, channels = pes // cluster, min(job.c, cluster)
     taps, pixels = job.fy * job.fx, job.b * job.oy * job.ox
@@ -103,7 +103,7 @@ def _dla(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
     )
 
 
-def _shi(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
+def _shi(job: Job, pes: int, bandwidth: float, lanes: int) -> Flow:
     columns = min(COLUMNS_PER_CLUSTER, pes)
     rows = pes // columns
     taps = job.fy * job.fx
@@ -124,7 +124,7 @@ def _shi(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
     return steps.flow(2 * taps + 1, largest)
 
 
-def _rs(job: Job, pes: int, bandwidth: int, lanes: int) -> Flow:
+def _rs(job: Job, pes: int, bandwidth: float, lanes: int) -> Flow:
     cluster = min(job.fy, pes)
     turns = ceil(job.fy / cluster)  # rows of the kernel that one element takes
     taps = job.fy * job.fx

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from ...errors import SpecError, UnsupportedLayer
 from ..cost import Bottleneck, Excess, LayerCost, SequentialModel
@@ -23,6 +23,15 @@ from ..workload import Layer, Workload
 from .layers import Job, jobs_of, remedy_of, rule_of, vector_operations
 
 _N = TypeVar("_N", bound="ArrayNumbers")
+
+
+def _whole(number: Number) -> Number:
+    if not number.si.is_integer():
+        raise ValueError(f"value must be a whole number, got {number.value:g}")
+    return number
+
+
+WHOLE = AfterValidator(_whole)
 
 
 class ArrayNumbers(Numbers):
@@ -78,7 +87,7 @@ class ArrayModel(SequentialModel):
         self.cycle_ms = 1e3 / numbers.clock.si
         self.precision = numbers.precision
         self.word_bytes = DTYPE_BYTES[numbers.precision]
-        self._vector = int(numbers.vector_lanes.si) if numbers.vector_lanes else 0
+        self._vector = numbers.vector_lanes.si if numbers.vector_lanes else 0.0
         self._memory_bytes = int(numbers.memory.si) if numbers.memory else None
         self._known_layers: dict[tuple[Any, ...], LayerCost] = {}
 

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from ..device import Device, Number, measures
 from .layers import Job
-from .model import ArrayCost, ArrayModel, ArrayNumbers, numbers_of
+from .model import WHOLE, ArrayCost, ArrayModel, ArrayNumbers, numbers_of
 
 
 class SystolicNumbers(ArrayNumbers):
@@ -38,8 +38,8 @@ class SystolicNumbers(ArrayNumbers):
             Left out: no bound.
     """
 
-    rows: Annotated[Number, measures("processing elements")]
-    columns: Annotated[Number, measures("processing elements")]
+    rows: Annotated[Number, measures("processing elements"), WHOLE]
+    columns: Annotated[Number, measures("processing elements"), WHOLE]
     dataflow: Literal["os", "ws", "is"]
     drop_last_cycle: bool = Field(default=False)
     output_size: Literal["floor", "ceil"] = "floor"

@@ -168,6 +168,7 @@ def test_a_layer_is_costed_once_per_shape(monkeypatch):
         ),
         ("precision: int8", "precision: int4", "precision: must be"),
         ("rows: {value: 256, unit: PEs", "rows: {value: 256, unit: cores", "unit must be PEs"),
+        ("rows: {value: 256", "rows: {value: 2.5", "rows: value must be a whole number, got 2.5"),
         ("dataflow: ws", "dataflow: rs", "dataflow: must be 'os', 'ws' or 'is', got 'rs'"),
         ("dataflow: ws", "dataflov: ws", "dataflov: unknown key; did you mean dataflow"),
     ],
