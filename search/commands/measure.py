@@ -172,7 +172,7 @@ def calibrate(
         typer.Argument(
             metavar="CSV",
             help="What measure wrote, or a table of your own with the columns latency_ms and "
-            "architecture (or notation).",
+            "architecture, notation or network (a file, or package.module:factory).",
         ),
     ],
     device: Annotated[

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import NetloomError, SpecError
 from ...estimators.complexity import Workloads
-from ...hw_models import device_names, load_device
+from ...hw_models import Workload, device_names, load_device
 from ...hw_models.dtypes import DTYPES, Dtype
 from .measurements import Measured
+from .networks import network_workload, parse_shape
 from .parts import make_space
 from .spec import Named
 
@@ -74,24 +75,47 @@ def measurements(
     """
     from ...hw_models.calibrate import Measurement
 
-    known: dict[str, Workloads] = {}
+    networks = _Networks(space)
     found = []
     for row in rows:
         try:
-            name, options = (row.space, row.options) if row.space else space or ("", {})
-            if not name:
-                raise SpecError("the table names no space; add --space")
-            text = json.dumps([name, options], sort_keys=True)
-            if text not in known:
-                known[text] = Workloads(
-                    make_space(Named(name=name, **options), where=("space",))[0]
-                )
-            member = known[text].space.parse(row.architecture)
-            workload = known[text].of(member)
+            workload, group = networks.of(row)
         except NetloomError as error:
             raise SpecError(f"{source}:{row.line}: {error}") from error
-        found.append(Measurement(workload, row.latency_ms, f"{text} {member.key}"))
+        found.append(Measurement(workload, row.latency_ms, group))
     return found
+
+
+class _Networks:
+    """The workloads of rows, each space and each network made once.
+
+    Args:
+        space: Name and options of the space of rows that name none.
+    """
+
+    def __init__(self, space: tuple[str, Mapping[str, Any]] | None) -> None:
+        self._space = space
+        self._spaces: dict[str, Workloads] = {}
+        self._networks: dict[str, Workload] = {}
+
+    def of(self, row: Measured) -> tuple[Workload, str]:
+        """Return the workload of a row, and a text that equal networks share."""
+        if row.network:
+            text = json.dumps([row.network, row.input, row.options], sort_keys=True)
+            if text not in self._networks:
+                shapes = [parse_shape(row.input)] if row.input else []
+                self._networks[text] = network_workload(row.network, shapes, row.options)
+            return self._networks[text], text
+        name, options = (row.space, row.options) if row.space else self._space or ("", {})
+        if not name:
+            raise SpecError("the table names no space; add --space")
+        text = json.dumps([name, options], sort_keys=True)
+        if text not in self._spaces:
+            made, _ = make_space(Named(name=name, **options), where=("space",))
+            self._spaces[text] = Workloads(made)
+        workloads = self._spaces[text]
+        member = workloads.space.parse(row.architecture)
+        return workloads.of(member), f"{text} {member.key}"
 
 
 def base_device(setting: Mapping[str, str]) -> Device:

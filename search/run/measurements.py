@@ -199,9 +199,11 @@ class Measured:
     Args:
         line: In the file, counted from 1.
         space: Name of the space; empty where the table does not say.
-        options: Its options.
-        architecture: Decisions, or a notation.
+        options: Its options, or arguments of the factory.
+        architecture: Decisions, or a notation; None where a network is named.
         latency_ms: For the whole batch.
+        network: File, or `package.module:factory`; empty for a member of a space.
+        input: Shape of its input, where neither says it.
     """
 
     line: int
@@ -209,13 +211,15 @@ class Measured:
     options: Mapping[str, Any]
     architecture: Any
     latency_ms: float
+    network: str = ""
+    input: str = ""
 
 
 def read_measurements(lines: Sequence[str], path: str) -> tuple[list[Measured], dict[str, str]]:
     """Return the rows of a table, and what is equal in all of them.
 
-    The columns `latency_ms` and `architecture` (JSON) or `notation` are needed, everything else
-    that `netloom measure` writes may be missing.
+    The columns `latency_ms` and `architecture` (JSON), `notation` or `network` are needed;
+    everything else that `netloom measure` writes may be missing.
 
     Args:
         lines: Of the file.
@@ -227,7 +231,7 @@ def read_measurements(lines: Sequence[str], path: str) -> tuple[list[Measured], 
     reader = csv.DictReader(lines)
     names = list(reader.fieldnames or ())
     missing = [name for name in ("latency_ms",) if name not in names]
-    missing += [] if {"architecture", "notation"} & set(names) else ["architecture"]
+    missing += [] if {"architecture", "notation", "network"} & set(names) else ["architecture"]
     if missing:
         raise SpecError(
             f"{path}:1: a table of measurements needs the column {missing[0]}"
@@ -263,4 +267,6 @@ def _measured(reader: csv.DictReader[str], path: str) -> Iterator[Measured]:
             architecture = json.loads(text) if text.startswith(("{", "[", '"')) else text
         except json.JSONDecodeError as error:
             raise SpecError(f"{path}:{line}: must be JSON: {error}; got {text!r}") from error
-        yield Measured(line, row.get("space") or "", options, architecture, value)
+        network, space = row.get("network") or "", row.get("space") or ""
+        chosen = None if network else architecture
+        yield Measured(line, space, options, chosen, value, network, row.get("input") or "")

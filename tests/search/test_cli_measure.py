@@ -216,6 +216,30 @@ def test_too_few_networks_make_no_device(cli: Any) -> None:
     assert "comes with netloom" in cli.run("calibrate", "t.csv", "--device", "h100", code=2).stderr
 
 
+def test_networks_of_ones_own_calibrate(cli: Any) -> None:
+    (cli.folder / f"own_{cli.module}.py").write_text(
+        "from torch import nn\n\n\ndef net(width: int, depth: int):\n"
+        "    layers = [nn.Conv2d(3, width, 3, padding=1)]\n"
+        "    layers += [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]\n"
+        "    return nn.Sequential(*layers, nn.ReLU())\n",
+        encoding="utf-8",
+    )
+    with Path("t.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["network", "input", "options", "latency_ms"])
+        for width in (4, 8, 16):
+            for depth in range(6):
+                options = json.dumps({"width": width, "depth": depth})
+                ms = 0.1 + 0.02 * depth + 1e-6 * depth * width * width * 9 * 64
+                writer.writerow([f"own_{cli.module}:net", "1x3x8x8", options, ms])
+    value = json.loads(cli.run("calibrate", "t.csv", "--device", "mine", "--json").stdout)
+    assert value["validation"]["n"] == 18
+    assert value["validation"]["spearman"] > 0.95
+    Path("t.csv").write_text("network,latency_ms\nnone.onnx,1\n", encoding="utf-8")
+    said = cli.run("calibrate", "t.csv", "--device", "other", code=2).stderr
+    assert "t.csv:2: the network file none.onnx does not exist" in said
+
+
 def test_a_gpu_is_known_by_its_name(cli: Any) -> None:
     write_table("t.csv", 12, place="cuda", hardware="NVIDIA H100 80GB HBM3", dtype="float32")
     cli.run("calibrate", "t.csv", "--device", "my-gpu", *TINY)
