@@ -2,7 +2,7 @@
 
     python benchmarks/fpga.py         # writes benchmarks/results/fpga.json and fpga.md
 
-The columns are sums over layers, estimated for pipelines of one layer each on a ZC706 at 200 MHz;
+The columns are exact sums over a table of layers, for a pipeline on a ZC706 at 200 MHz (recalled);
 nothing is fitted to them. Beside the models: multiply-adds alone. The error in per cent is that
 after one factor for the whole column, the median ratio; `as it is` is the error without it.
 """

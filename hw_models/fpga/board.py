@@ -110,7 +110,7 @@ class Board:
     ) -> tuple[Excess, ...]:
         """Return the limits that such needs break: DSP slices, block RAM, bytes outside."""
         needs = (
-            ("dsp", dsp, self.dsp, "DSP slices"),
+            ("dsp", dsp, self.dsp, "slices"),
             ("bram", bram, self.bram, "BRAM18"),
             ("memory", memory, self.memory, "bytes"),
         )

@@ -130,8 +130,8 @@ class TiledModel(HardwareModel):
         run = self._run(given.engine(self.ports, word_bits(dtype)), dtype)
         for excess in run.excesses(Needs()):
             raise SpecError(
-                f"{name}: the engine takes {excess.needed} {excess.unit} in {dtype} and the board "
-                f"has {excess.limit}; {SMALLER}"
+                f"{name}: the engine takes {excess.needed} {excess.unit} of {excess.resource} in "
+                f"{dtype} and the board has {excess.limit}; {SMALLER}"
             )
 
     @property

@@ -237,7 +237,7 @@ def test_more_stages_than_multipliers():
     workload = toy_network(blocks=5)
     excess = model(dsp=3).cost(workload, enforce=False).excesses[0]
     assert (excess.resource, excess.needed, excess.limit) == ("dsp", 7, 3)
-    with pytest.raises(HardwareLimit, match="has 3 DSP slices of dsp; the network needs 7"):
+    with pytest.raises(HardwareLimit, match="has 3 slices of dsp; the network needs 7"):
         model(dsp=3).cost(workload)
 
 

@@ -214,9 +214,7 @@ def test_an_engine_that_needs_too_many_multipliers_in_single_precision():
     found = {e.resource: e for e in cost.excesses}
     macs = model.engine_for(network, 1, "float32").macs
     assert (found["dsp"].needed, found["dsp"].limit) == (5 * macs, 2520)
-    with pytest.raises(
-        HardwareLimit, match="zcu102 has 2,520 DSP slices of dsp; the network needs"
-    ):
+    with pytest.raises(HardwareLimit, match="zcu102 has 2,520 slices of dsp; the network needs"):
         model.cost(network, dtype="float32")
 
 
@@ -278,8 +276,8 @@ def test_the_boards_are_those_of_the_literature():
     [
         ({"ports": 2}, "a port each for inputs, weights and outputs, got 2; write"),
         ({"engine": {**ENGINE, "input_ports": 3}}, "the engine uses 5 ports and the board has 4"),
-        ({"dsp": 100, "engine": ENGINE}, "takes 144 DSP slices in int16 and the board has 100"),
-        ({"bram": 10, "engine": ENGINE}, "takes 256 BRAM18 in int16 and the board has 20"),
+        ({"dsp": 100, "engine": ENGINE}, "takes 144 slices of dsp in int16 and the board has 100"),
+        ({"bram": 10, "engine": ENGINE}, "takes 256 BRAM18 of bram in int16 and the board has 20"),
         ({"engine": {**ENGINE, "rows": 0}}, "numbers.engine.rows: must be greater than or equal"),
         ({"engine": {**ENGINE, "row": 8}}, "numbers.engine.row: unknown key; did you mean rows"),
         ({"remainder": "none"}, "numbers.remainder: must be 'exact' or 'full'"),
