@@ -159,6 +159,12 @@ def vector_operations(layer: Layer) -> int:
     return PASSES.get(layer.kind, 1) * max(read, written)
 
 
+def attention_scores(layer: Layer) -> int:
+    """Return how many scores, one per query and key of each head, an image's attention has."""
+    query, key = layer.input_shapes[:2]
+    return math.prod(query[:-1]) * key[-2]
+
+
 def _conv(layer: Layer, batch: int) -> Job:
     image, result = layer.input_shapes[0], layer.output_shapes[0]
     (fy, fx), (sy, sx), (dy, dx) = _pair(layer.kernel), _pair(layer.stride), _pair(layer.dilation)

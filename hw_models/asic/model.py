@@ -20,7 +20,15 @@ from ..cost import Bottleneck, Excess, LayerCost, SequentialModel
 from ..device import Device, Number, Numbers, measures
 from ..dtypes import DTYPE_BYTES, Dtype
 from ..workload import Layer, Workload
-from .layers import Job, jobs_of, remedy_of, rule_of, vector_operations
+from .layers import (
+    PASSES,
+    Job,
+    attention_scores,
+    jobs_of,
+    remedy_of,
+    rule_of,
+    vector_operations,
+)
 
 _N = TypeVar("_N", bound="ArrayNumbers")
 
@@ -83,7 +91,7 @@ class ArrayModel(SequentialModel):
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
-        numbers = self._checked(device)
+        numbers = numbers_of(device, self.Numbers)
         self.cycle_ms = 1e3 / numbers.clock.si
         self.precision = numbers.precision
         self.word_bytes = DTYPE_BYTES[numbers.precision]
@@ -150,7 +158,12 @@ class ArrayModel(SequentialModel):
         return self.joined(layer, costs, batch)
 
     def joined(self, layer: Layer, costs: Sequence[ArrayCost], batch: int) -> LayerCost:
-        """Return the cost of a layer from those of its nests of loops."""
+        """Return the cost of a layer from those of its nests of loops.
+
+        Between the two products of attention, the vector unit takes the softmax.
+        """
+        if layer.kind == "attention" and self._vector:
+            costs = [*costs, self._softmax(attention_scores(layer) * batch)]
         energies = [c.energy_pj for c in costs if c.energy_pj is not None]
         return LayerCost(
             name=layer.name,
@@ -161,6 +174,11 @@ class ArrayModel(SequentialModel):
             bytes_moved=sum([c.bytes_moved for c in costs]),
             bottleneck=max(costs, key=lambda c: c.cycles).bottleneck,
         )
+
+    def _softmax(self, scores: int) -> ArrayCost:
+        moved = scores * self.word_bytes
+        cycles = ceil(PASSES["softmax"] * scores / self._vector)
+        return ArrayCost(cycles, self.movement_pj(moved, moved), 2 * moved, "compute")
 
     def _on_vector_unit(self, layer: Layer, batch: int) -> LayerCost:
         cycles = ceil(batch * vector_operations(layer) / self._vector)
@@ -190,9 +208,6 @@ class ArrayModel(SequentialModel):
         if latency_ms <= 0:
             return None
         return macs / (self.macs_per_cycle * latency_ms / self.cycle_ms)
-
-    def _checked(self, device: Device) -> ArrayNumbers:
-        return numbers_of(device, self.Numbers)
 
 
 def numbers_of(device: Device, kind: type[_N]) -> _N:

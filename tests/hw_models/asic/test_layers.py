@@ -129,6 +129,22 @@ def test_the_vector_unit_is_paid_and_moves_its_operands():
     assert (free.latency_ms, free.energy_mj) == (0, 0)
 
 
+def test_the_softmax_of_attention_is_paid_whether_fused_or_not():
+    def apart(x):
+        return (x @ x.mT).softmax(-1) @ x
+
+    def fused(x):
+        return F.scaled_dot_product_attention(x, x, x, scale=1.0)
+
+    works = [trace(Function(f), torch.zeros(1, 2, 24, 40)) for f in (apart, fused)]
+    assert [len(w.layers) for w in works if w.layers[-1].kind == "attention"] == [1]
+    for device in ("tpu_like_32x32", "tpu_v1", "nvdla_256"):
+        model = model_for(device)
+        each, whole = (model.cost(w, batch=3) for w in works)
+        assert whole.latency_ms == pytest.approx(each.latency_ms)
+        assert whole.energy_mj == pytest.approx(each.energy_mj)
+
+
 @pytest.mark.parametrize(
     ("network", "shape", "remedy"),
     [
