@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,12 @@ def test_a_network_file(cli: Any) -> None:
     words = ["estimate", "--network", "n.pt2", "--device", "cpu_generic", "--json"]
     value = json.loads(cli.run(*words).stdout)
     assert (value["network"], value["metrics"]["macs"]) == ("n.pt2", 24)
+
+
+def test_onnx_is_an_extra(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("n.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "netloom[onnx]" in cli.run("estimate", "--network", "n.onnx", code=5).stderr
 
 
 @pytest.mark.parametrize(
