@@ -18,12 +18,13 @@ import numpy.typing as npt
 
 from .design import Column, Design
 from .fit import FEATURES, Coefficients, Correction, Features, Runs
-from .regression import Matrix, Vector, folds, forest, non_negative, ridge, towards
+from .regression import EXACT, Matrix, Vector, folds, forest, non_negative, ridge, towards
 from .work import Work
 
 Extra: TypeAlias = Literal["none", "table", "ridge", "forest"]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 LEARN_FROM = 100  # networks, from which on a learned correction is tried
+_SPARE = 3  # networks more than coefficients, for a perfect fit to be no accident
 _FLOOR = 0.1  # how much a kernel may cost in a table at least, relative to the mean kernel
 
 
@@ -156,10 +157,15 @@ class Fitter:
         """Return the candidate that does best on held-out networks among `rows`.
 
         Of the plain ones that with the smallest error; a richer one in its place only where it is
-        better by more than two standard errors of the difference.
+        better by more than two standard errors of the difference. A plain one that reproduces all
+        measurements to the last digits, with coefficients to spare, is beyond comparison: what was
+        measured is such a sum (a simulator's).
         """
         ways: tuple[Runs, ...] = ("every",) if self.design.all_live else ("every", "live")
         plain = [Candidate(features, runs) for runs in ways for features in FEATURES]
+        for candidate in plain:
+            if self._exact(candidate, rows):
+                return candidate
         error = {c: self.errors(c, rows) for c in plain}
         best = min(plain, key=lambda c: float(error[c].mean()))
         learned: tuple[Extra, ...] = ("ridge", "forest") if rows.sum() >= LEARN_FROM else ()
@@ -169,6 +175,12 @@ class Fitter:
         first = min(richer, key=lambda c: float(error[c].mean()))
         gain = error[best] - error[first]
         return first if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else best
+
+    def _exact(self, candidate: Candidate, rows: Mask) -> bool:
+        fitted = self.fit(candidate, rows)
+        error = np.abs(fitted.predict_us(self.design, rows) / self.values[rows] - 1)
+        used = int((fitted.coefficients > 0).sum()) + (fitted.constant_us > 0)
+        return bool(error.max() < EXACT and rows.sum() - used >= _SPARE)
 
     def errors(self, candidate: Candidate, rows: Mask) -> Vector:
         """Return the absolute relative error on each network of `rows`, held out."""

@@ -35,7 +35,7 @@ def non_negative(columns: Matrix, values: Vector) -> Vector:
     for _ in range(_ROUNDS):
         error = np.abs(scaled @ found - 1)
         spread = 1.4826 * float(np.median(error))
-        if spread < _EXACT:
+        if spread < EXACT:
             return found
         weights = np.sqrt(np.minimum(1.0, 1.345 * spread / np.maximum(error, 1e-300)))
         found = _least_squares(scaled, weights)
@@ -43,7 +43,7 @@ def non_negative(columns: Matrix, values: Vector) -> Vector:
 
 
 _ROUNDS = 5
-_EXACT = 1e-9  # relative errors that are rounding
+EXACT = 1e-9  # relative errors that are rounding
 
 
 def _least_squares(scaled: Matrix, weights: Vector) -> Vector:
