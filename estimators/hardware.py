@@ -46,8 +46,8 @@ class DeviceChoice(BaseModel):
     Args:
         device: Name, or path of a device file.
         batch: Images at once.
-        dtype: Number format (`float32`, `float16`, `bfloat16`, `int8`); the device's own if left
-            out.
+        dtype: Number format (`float32`, `float16`, `bfloat16`, `int16`, `int8`); the device's own
+            if left out.
         resolution: Side, or height and width, of the images; what the space builds if left out.
         runtime: Under which runtime networks run there, where its family knows several: a name or
             a mapping, as a device file writes it; the file's own if left out.
