@@ -25,7 +25,7 @@ space:
   factors:
     ten: nb201
     hundred: nb201
-    chip: {name: accelerator, preset: tiny, costs: "2021"}
+    chip: {name: accelerator, preset: tiny, costs: "2021", dataflows: [dla, shi]}
 estimators:
   - {name: tabular, factor: ten}
   - {name: tabular, factor: hundred, dataset: cifar100}
@@ -48,6 +48,7 @@ def test_factors_are_spaces_by_name_with_what_their_estimators_want():
     assert isinstance(space, ProductSpace)
     assert isinstance(space.factors["chip"], AcceleratorSpace)
     assert space.factors["chip"].options["costs"] == "2021"
+    assert space.factors["chip"].dataflows == ("dla", "shi")
     assert space.factors["ten"].options["classes"] == 10
     assert space.factors["hundred"].options["classes"] == 100
 
