@@ -216,15 +216,12 @@ class _Reader:
                 f"{self._path}: the products of {node.name or op} ({op} {facts.get('equation')}) "
                 "cannot be counted; write it as MatMul"
             )
-        groups = int(facts.get("group", 1)) if op in CONVOLUTIONS else 1
         dimensions = len(self._tensors[sources[0]][0])
         called = torch_name(op, dimensions, self._bounds(node, facts))
         self._layers.append(
             Layer(
                 name=self._name(node),
-                kind="activation"
-                if called == "relu6"
-                else self._kind(op, shapes, groups, read, facts),
+                kind=self._kind(node, called, shapes, facts),
                 op=called,
                 inputs=tuple(sources),
                 outputs=tuple(results),
@@ -236,7 +233,7 @@ class _Reader:
                 input_bytes=sum(self._tensors[i][2] for i in sources),
                 output_bytes=sum(self._tensors[i][2] for i in results),
                 view=view,
-                groups=groups,
+                groups=int(facts.get("group", 1)) if op in CONVOLUTIONS else 1,
                 axes=axes(op, dimensions, facts, self._numbers_of(node, 1)),
                 weight_shapes=tuple(self._facts[w][0] or () for w in sorted(read)),
                 ceil=bool(facts.get("ceil_mode", 0)),
@@ -255,15 +252,19 @@ class _Reader:
             return (facts["min"], facts["max"])
         return (*self._numbers_of(node, 1), *self._numbers_of(node, 2))
 
-    def _kind(
-        self, op: str, shapes: Sequence[Shape], groups: int, read: set[str], facts: dict[str, Any]
-    ) -> Kind:
+    def _kind(self, node: Any, called: str, shapes: Sequence[Shape], facts: dict[str, Any]) -> Kind:
+        op = node.op_type
+        weights = any(self._known.get(name) for name in node.input)
+        if called == "relu6":
+            return "activation"
         if op in CONVOLUTIONS:
-            return conv_kind(op, shapes[1], groups)
+            return conv_kind(op, shapes[1], int(facts.get("group", 1)))
         if op in ("MatMul", "Einsum", "Gemm"):
-            return "linear" if read else "matmul"
-        if op == "Gather" and read and facts.get("axis", 0) == 0:
+            return "linear" if weights else "matmul"
+        if op == "Gather" and weights and facts.get("axis", 0) == 0:
             return "embedding"
+        if op == "Gather" and node.input[1] in self._known:
+            return "reshape"  # rows that the network names, whatever its input
         return OPS[op]
 
     def _new(self, name: str, role: Role, producer: int | None, memory: int | None = None) -> int:

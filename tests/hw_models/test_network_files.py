@@ -264,6 +264,26 @@ def test_operators_are_called_as_those_of_a_trace(convnet, tmp_path):
     assert read_network(path).params == 0
 
 
+def test_positions_that_are_known_move_rows_and_others_look_them_up(tmp_path):
+    nodes = [
+        h.make_node("Gather", ["x", "first"], ["a"], "select", axis=1),
+        h.make_node("Gather", ["table", "ids"], ["b"], "embedding"),
+        h.make_node("Gather", ["x", "ids"], ["c"], "lookup", axis=1),
+    ]
+    value = h.make_tensor_value_info
+    inputs = [value("x", T.FLOAT, (1, 6, 4)), value("ids", T.INT64, (1, 3))]
+    outputs = [value(name, T.FLOAT, None) for name in "abc"]
+    weights = [tensor("table", 10, 4), h.make_tensor("first", T.INT64, (), [0])]
+    graph = h.make_graph(nodes, "g", inputs, outputs, weights)
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 20)]), tmp_path / "g.onnx")
+    work = read_network(tmp_path / "g.onnx")
+    assert [(x.name, x.kind) for x in work.layers] == [
+        ("select", "reshape"), ("embedding", "embedding"), ("lookup", "index"),
+    ]  # fmt: skip
+    assert [x.output_shapes[0] for x in work.layers] == [(1, 4), (1, 3, 4), (1, 1, 3, 4)]
+    assert work.params == 40
+
+
 def test_products_of_weights_and_of_activations(tmp_path):
     nodes = [
         h.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),  # of a weight: no layer
