@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...errors import UnsupportedLayer
+from ...errors import HardwareLimit, UnsupportedLayer
 from ...estimators.hardware import DeviceChoice, Target, chosen_targets
 from ...hw_models import Workload
 from ...hw_models.cost import Cost, Excess, HardwareModel, LayerCost
@@ -54,7 +54,7 @@ def explanation(workload: Workload, name: str, target: Target, *, top: int) -> d
     }
     try:
         cost = target.model.cost(workload, target.batch, dtype=target.dtype, enforce=False)
-    except UnsupportedLayer as error:
+    except HardwareLimit as error:  # there is no cost to speak of
         return {**found, "fits": False, "reasons": [_refusal(error)]}
     totals = {field: getattr(cost, field) for field in target.model.provides}
     return {
@@ -97,8 +97,18 @@ def _reason(excess: Excess, device: str) -> dict[str, Any]:
     return {**asdict(excess), "violation": excess.violation, "text": str(excess.error(device))}
 
 
-def _refusal(error: UnsupportedLayer) -> dict[str, Any]:
-    return {"resource": "layer", "layer": error.layer, "text": str(error)}
+def _refusal(error: HardwareLimit) -> dict[str, Any]:
+    if isinstance(error, UnsupportedLayer):
+        return {"resource": "layer", "layer": error.layer, "text": str(error)}
+    return {
+        "resource": "limit",
+        "needed": error.needed,
+        "limit": error.limit,
+        "unit": error.unit,
+        "layer": error.layer,
+        "violation": error.violation,
+        "text": str(error),
+    }
 
 
 def _shares(cost: Cost) -> dict[str, float]:

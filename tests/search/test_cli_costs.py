@@ -118,6 +118,21 @@ def test_what_does_not_fit_is_an_answer_with_reasons(cli: Any, board: Path) -> N
     assert "choose a smaller network" in text
 
 
+def test_a_layer_that_a_device_cannot_run_is_named(cli: Any) -> None:
+    (cli.folder / f"rnn_{cli.module}.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.LSTM(4, 4)\n", encoding="utf-8"
+    )
+    words = ["estimate", "--network", f"rnn_{cli.module}:net", "--input", "5x1x4"]
+    words += ["--device", "stm32f746"]
+    assert "rnn" in cli.run(*words, code=1).stderr
+    value = json.loads(cli.run(*words, "--explain", "--json").stdout)
+    [device] = value["devices"]
+    assert (device["fits"], "totals" in device) == (False, False)
+    assert device["reasons"][0]["resource"] == "layer"
+    assert "latency_ms@stm32f746" not in value["metrics"]
+    assert "does not fit" in cli.run(*words, "--explain").stdout
+
+
 def test_batch_and_number_format_are_asked_for(cli: Any) -> None:
     words = [*SMALL, "--arch", RESNET, "--device", "cpu_generic"]
     one = json.loads(cli.run(*words, "--json").stdout)["metrics"]
