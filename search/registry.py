@@ -13,6 +13,7 @@ STRATEGIES = Registry(
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
         "pc_darts": "netloom.search.strategies.pc_darts:PcDarts",
         "random": "netloom.search.strategies.random:RandomSearch",
+        "rarts": "netloom.search.strategies.rarts:Rarts",
         "regularized_evolution": (
             "netloom.search.strategies.regularized_evolution:RegularizedEvolution"
         ),

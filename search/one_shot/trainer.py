@@ -161,19 +161,26 @@ class Trainer(ABC):
         self._sums = {}
 
     # ---------------------------------------------------------------- losses
-    def loss(self, batch: Batch, weights: Sequence[Tensor] | None = None) -> Tensor:
+    def loss(
+        self,
+        batch: Batch,
+        weights: Sequence[Tensor] | None = None,
+        network: nn.Module | None = None,
+    ) -> Tensor:
         """Return the mean loss of the super-network as it is set, on a batch.
 
         Args:
             batch: Inputs and targets.
             weights: In place of its own.
+            network: In place of the super-network, a copy of it.
         """
+        network = network or self.supernet
         with self._precision():
             if weights is None:
-                output = self.supernet(batch.x)
+                output = network(batch.x)
             else:
                 values = dict(zip(self._names, weights, strict=True))
-                output = functional_call(self.supernet, values, (batch.x,))
+                output = functional_call(network, values, (batch.x,))
         return loss_of(output, batch.y)
 
     def _precision(self) -> AbstractContextManager[Any]:

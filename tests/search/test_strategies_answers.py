@@ -407,6 +407,15 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
         "print(names, loaded)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    names = ["darts", "local_search", "nsga2", "pc_darts", "random", "regularized_evolution", "tpe"]
+    names = [
+        "darts",
+        "local_search",
+        "nsga2",
+        "pc_darts",
+        "random",
+        "rarts",
+        "regularized_evolution",
+        "tpe",
+    ]
     assert str(names) in out.stdout
     assert out.stdout.rstrip().endswith("set()")
