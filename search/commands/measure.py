@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...spaces import Space
     from ..run.measurements import Table
 
+_BUSY_PERCENT = 15.0  # quartiles further apart tell of other programs, not of networks
 _NAME = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 SpaceOption = Annotated[
@@ -144,7 +146,7 @@ def _measure(space: Space, visits: list[Any], table: Table, runs: int, quiet: bo
     left = [(m, visit) for m, visit in visits if (m.key, visit) not in table.done]
     if len(left) < len(visits):
         note(f"{len(visits) - len(left)} of {len(visits)} are measured already")
-    start = time.monotonic()
+    start, spreads = time.monotonic(), list[float]()
     for done, (member, visit) in enumerate(left, start=1):
         torch.manual_seed(setting.seed)
         found = time_network(
@@ -158,12 +160,19 @@ def _measure(space: Space, visits: list[Any], table: Table, runs: int, quiet: bo
         )
         row = visit_of(space, member, visit, found)
         table.add(row)
+        spreads.append(found.spread_percent)
         if not quiet:
             rest = (time.monotonic() - start) / done * (len(left) - done)
             note(
                 f"[{len(table.done)}/{len(visits)}] {found.median_ms:.4g} ms, quartiles "
                 f"{found.spread_percent:.1f} % apart, {seconds_text(rest)} left: {row.notation}"
             )
+
+    if spreads and (typical := median(spreads)) > _BUSY_PERCENT:
+        note(
+            f"the quartiles of a network are {typical:.0f} % apart, by the median: the machine is "
+            "busy; close other programs and measure again"
+        )
 
 
 def calibrate(

@@ -95,6 +95,16 @@ def test_an_interrupted_measurement_goes_on(
     assert len(rows()) == 4
 
 
+@pytest.mark.parametrize(("q3", "busy"), [(1.05, False), (1.5, True)])
+def test_a_busy_machine_is_told_so(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, q3: float, busy: bool
+) -> None:
+    found = timing.Timing(median_ms=1.0, q1_ms=0.98, q3_ms=q3, runs=3)
+    monkeypatch.setattr(timing, "time_network", lambda *args, **kwargs: found)
+    said = cli.run(*MEASURE, "--n", "3", "--repeats", "0", "--quiet").stderr
+    assert ("the machine is busy" in said) is busy
+
+
 def test_a_table_holds_one_setting(cli: Any, quick: None) -> None:
     cli.run(*MEASURE, "--n", "1", "--repeats", "0", "--quiet")
     said = cli.run(*MEASURE, "--n", "2", "--batch", "2", code=2).stderr
