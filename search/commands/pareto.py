@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -50,6 +51,14 @@ def register(app: typer.Typer) -> None:
 def pareto(
     experiment: ExperimentArgument,
     objective: ObjectiveOption = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constraint",
+            metavar="'METRIC <= N'",
+            help="Only architectures that keep this bound, too; may be repeated.",
+        ),
+    ] = None,
     shape: FormatOption = "table",
     as_json: JsonOption = False,
     store: StoreOption = None,
@@ -61,14 +70,19 @@ def pareto(
     stays out.
     """
     from ...dashboard.rows import open_record
+    from ...dashboard.table import TrialTable
     from ...dashboard.views import front, with_objectives
-    from ..run.rescoring import objectives_of
+    from ..run.rescoring import constraints_of, kept, objectives_of
 
     with open_store(store) as opened:
         record = open_record(opened, experiment)
         objectives = objectives_of(record, objective or ())
-        trials = front(opened, record.id, objectives=objectives)
+        bounds = constraints_of(record, constraint or ())
+        table = kept(TrialTable.read(opened, record), bounds)
+        trials = front(opened, record.id, table=table, objectives=objectives)
+        added = [{"metric": bound.metric} for bound in bounds]
         record = with_objectives(record, objectives)
+        record = replace(record, constraints=(*record.constraints, *added))
     if as_json or shape == "json":
         emit_json(front_json(trials))
     elif shape == "csv":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...dashboard.table import TrialTable
 from ...db.records import CostRecord, ExperimentRecord, MetricRecord
 from ...db.rescored import VIOLATION, rescored_info
 from ...errors import HardwareLimit, SpecError, did_you_mean
@@ -15,6 +16,7 @@ from ...hw_models import device_names
 from ...hw_models.device_folders import add_device_folder
 from ...options import build
 from ...spaces import Architecture, DecisionSpace
+from ..objectives import Constraint
 from .parts import make_importable, make_space
 from .spec import Named
 
@@ -206,6 +208,29 @@ def objectives_of(record: ExperimentRecord, texts: Sequence[str]) -> list[dict[s
                 "networks alike; drop one"
             )
     return list(found.values())
+
+
+def constraints_of(record: ExperimentRecord, texts: Sequence[str]) -> list[Constraint]:
+    """Return the bounds that `--constraint` names.
+
+    Raises:
+        SpecError: If one is no bound, or on no metric of the experiment.
+    """
+    found = [Constraint.parse(text) for text in texts]
+    known = {metric.name: metric.direction for metric in record.metrics}
+    for constraint in found:
+        if constraint.metric not in known:
+            raise SpecError(_unknown(record, constraint.metric, known))
+    return found
+
+
+def kept(table: TrialTable, constraints: Sequence[Constraint]) -> TrialTable:
+    """Return the trials that keep every bound; one without the metric keeps none on it."""
+
+    def keeps(metrics: Mapping[str, float]) -> bool:
+        return all(c.metric in metrics and c.violation(metrics) == 0 for c in constraints)
+
+    return TrialTable(tuple(row for row in table.rows if keeps(row.metrics)))
 
 
 def _unknown(record: ExperimentRecord, name: str, known: Mapping[str, str]) -> str:

@@ -119,6 +119,22 @@ def test_batch_format_and_name_are_free(archive: Any) -> None:
         assert metrics["latency_ms@cpu_b8"] > metrics["latency_ms@cpu_generic"]
 
 
+def test_a_front_is_bounded_afterwards(archive: Any) -> None:
+    archive.json("rescore", "q", "--device", "cpu_generic")
+    words = ("--objective", "valid_accuracy", "--objective", "latency_ms@cpu_generic")
+    front = archive.json("pareto", "q", *words)["front"]
+    middle = front[len(front) // 2]["metrics"]["latency_ms@cpu_generic"]
+    bound = ("--constraint", f"latency_ms@cpu_generic <= {middle}")
+    inside = archive.json("pareto", "q", *words, *bound)["front"]
+    assert inside == [t for t in front if t["metrics"]["latency_ms@cpu_generic"] <= middle]
+    [best] = archive.json("pareto", "q", "--objective", "valid_accuracy", *bound)["front"]
+    assert best == max(inside, key=lambda t: t["metrics"]["valid_accuracy"])
+    shown = archive.stored("pareto", "q", "--objective", "valid_accuracy", *bound).stdout
+    assert "latency_ms@cpu_generic" in shown.splitlines()[0]
+    none = archive.stored("pareto", "q", "--constraint", "latency_ms@cpu_generic <= 1us")
+    assert "no feasible architecture" in none.stderr
+
+
 def test_the_report_shows_the_front_of_a_device(archive: Any) -> None:
     archive.json("rescore", "q", "--device", "cpu_generic")
     words = ("--objective", "valid_accuracy", "--objective", "latency_ms@cpu_generic")
@@ -143,6 +159,8 @@ def test_other_objectives_need_no_rescoring(archive: Any) -> None:
         (["pareto", "q", "--objective", "latency_ms@board"], "rescore q --device board adds it"),
         (["pareto", "q", "--objective", "valid_acuracy"], "did you mean valid_accuracy"),
         (["pareto", "q", "--objective", "most:params"], "maximize:METRIC"),
+        (["pareto", "q", "--constraint", "latency_ms@board <= 3"], "--device board adds it"),
+        (["pareto", "q", "--constraint", "quick"], "a constraint must read"),
         (["pareto", "q", *(["--objective", "latency_ms@fpga"] * 2)], "twice"),
         (["rescore", "q", "--device", "bord"], "did you mean board"),
         (["rescore", "q", "--device", "pixel3"], "use tabular"),
