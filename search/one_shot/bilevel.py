@@ -19,8 +19,10 @@ from .gradients import (
     exact_second_order,
     first_order,
     frozen_statistics,
+    gradients_of,
     second_order,
 )
+from .sampling import set_mixture, temperature
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class BilevelTrainer(Trainer):
 
     def mix(self) -> None:
         """Set the mixture that the logits say."""
-        self.supernet.mix(self.logits.weights())
+        tau = temperature(self.recipe.sampling, self.done / self.steps)
+        set_mixture(self.supernet, self.logits, self.recipe.sampling, tau)
 
     def parts(self) -> dict[str, Any]:
         """Return everything that has a state, by name."""
@@ -76,11 +79,20 @@ class BilevelTrainer(Trainer):
 
         with frozen_statistics(self.supernet):
             gradients = self._gradients(train, valid, loss)
+        if self.recipe.beta_decay:
+            gradients = self._decayed(gradients)
         for alpha, gradient in zip(self.alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_optimizer.step()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return seen[0]
+
+    def _decayed(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Add the gradient of beta-decay: the mean logsumexp of the operations' rows."""
+        rate = self.recipe.beta_decay * self.done / self.steps
+        rows = torch.stack([torch.logsumexp(row, 0) for row in self.logits.masked().values()])
+        decay = gradients_of(rate * rows.mean(), self.alphas)
+        return [g + d for g, d in zip(gradients, decay, strict=True)]
 
     def _gradients(
         self, train: Batch, valid: Batch, loss: Callable[..., Tensor]

@@ -53,8 +53,12 @@ class Logits(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """Return the softmax of each row, gradients flow into it."""
+        return {name: torch.softmax(row, 0) for name, row in self.masked().items()}
+
+    def masked(self) -> dict[str, Tensor]:
+        """Return the rows with -inf where an option is forbidden."""
         return {
-            name: torch.softmax(_masked(row, mask), 0)
+            name: _masked(row, mask)
             for name, row, mask in zip(self.options, self.rows, self._masks, strict=True)
         }
 

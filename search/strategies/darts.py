@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ...errors import SpecError
 from ..one_shot.strategy import GradientSearch, check_options
 from ..strategy import Context
 
@@ -37,6 +38,10 @@ class Darts(GradientSearch):
         epochs: Passes over the weights' half.
         order: 1 or 2.
         hessian: How the second derivative is taken.
+        sampling: Which weights a pass has: `softmax` (the paper's), or those that other methods
+            draw: `snas`, `gdas`, `drnas` (first order only).
+        beta_decay: Weight of mean logsumexp of the rows in the logits' loss at the end of a linear
+            rise (arXiv 2203.01665; 0: none), against logits that grow apart.
         batch_size: Examples of a step, of either half.
         augment: Any of `crop`, `flip`, `cutout`, for both halves.
         train_share: Of the training split that the weights learn from.
@@ -56,6 +61,9 @@ class Darts(GradientSearch):
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
         amp: Mixed precision (bfloat16) on CUDA.
         checkpoint_minutes: Between two checkpoints.
+
+    Raises:
+        SpecError: If options contradict each other.
     """
 
     name: ClassVar[str] = "darts"
@@ -66,6 +74,8 @@ class Darts(GradientSearch):
         epochs: Count = 50,
         order: Literal[1, 2] = 1,
         hessian: Literal["difference", "exact"] = "difference",
+        sampling: Literal["softmax", "snas", "gdas", "drnas"] = "softmax",
+        beta_decay: Annotated[float, Field(ge=0)] = 0.0,
         batch_size: Count = 64,
         augment: list[Literal["crop", "flip", "cutout"]] | None = None,
         train_share: Share = 0.5,
@@ -85,6 +95,7 @@ class Darts(GradientSearch):
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         self.epochs, self.order, self.hessian = epochs, order, hessian
+        self.sampling, self.beta_decay = sampling, beta_decay
         self.batch_size, self.augment = batch_size, tuple(augment or ())
         self.train_share, self.lr, self.lr_min = train_share, lr, lr_min
         self.momentum, self.weight_decay, self.grad_clip = momentum, weight_decay, grad_clip
@@ -93,6 +104,11 @@ class Darts(GradientSearch):
         self.searches, self.propose, self.supernet = searches, propose, dict(supernet or {})
         self.amp, self.checkpoint_minutes = amp, checkpoint_minutes
         check_options(self)
+        if order == 2 and sampling != "softmax":
+            raise SpecError(
+                f"sampling: {sampling} needs order 1, got order 2: each pass that looks ahead would "
+                "draw other weights"
+            )
 
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:
         """Return the search that starts from `seed`."""

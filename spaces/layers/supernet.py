@@ -190,6 +190,21 @@ class ModuleSupernet(Supernet):
         """
         self._weigh(weights, "mix")
 
+    def select(self, options: Mapping[str, Any]) -> None:
+        """Make options of single choices active, also such that no architecture takes.
+
+        A search network may have an option more than its space (`none`).
+
+        Raises:
+            SpecError: If a name is no choice of this module.
+            InvalidArchitecture: If an option is none of the choice, or a mask forbids it.
+        """
+        for name, option in options.items():
+            if name not in self._choices:
+                hint = did_you_mean(name, self._choices)
+                raise SpecError(f"{name!r} is no choice of this super-network{hint}")
+            self._choices[name].activate(option)
+
     def gate(self, weights: Mapping[str, Any]) -> None:
         """Run the active options times their weights: decision name -> weights, None to end it.
 
