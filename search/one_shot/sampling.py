@@ -1,9 +1,9 @@
 """How logits become the weights of one forward pass.
 
-`softmax`: all options, by their softmax (DARTS, arXiv 1806.09055). `snas`: all options, by a softmax
-of logits plus Gumbel noise (SNAS, arXiv 1812.09926). `gdas`: one option, drawn by the same noise, with
-the gradient of the softmax (GDAS, arXiv 1910.04465). `drnas`: all options, by a draw from
-Dirichlet(elu(logits) + 1) (DrNAS, arXiv 2006.10355).
+`softmax`: all options, by their softmax (DARTS, arXiv 1806.09055). `snas`: all options, by a
+softmax of logits plus Gumbel noise (SNAS, arXiv 1812.09926). `gdas`: one option, drawn by the same
+noise, with the gradient of the softmax (GDAS, arXiv 1910.04465). `drnas`: all options, by a draw
+from Dirichlet(elu(logits) + 1) (DrNAS, arXiv 2006.10355).
 
 The temperature of the noise falls linearly over the epochs. Only the sampling is those methods':
 the two-level problem around it stays that of DARTS (SNAS trains everything on one half).

@@ -106,8 +106,8 @@ class Darts(GradientSearch):
         check_options(self)
         if order == 2 and sampling != "softmax":
             raise SpecError(
-                f"sampling: {sampling} needs order 1, got order 2: each pass that looks ahead would "
-                "draw other weights"
+                f"sampling: {sampling} needs order 1, got order 2: each pass that looks ahead "
+                "would draw other weights"
             )
 
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:
