@@ -1,6 +1,7 @@
 """Latency models of GPUs, CPUs and simulated accelerators against measurements made by others.
 
     python benchmarks/hardware.py         # writes benchmarks/results/hardware.json and hardware.md
+    python benchmarks/hardware.py devices     # writes the fitted files of hw_models/devices
 
 Measurements: the tables of the package (`estimators/tables`). Three questions: what data sheets
 alone say (zero-shot), what 10 measured networks add, and what 100 do. Networks that are fitted are
@@ -16,6 +17,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -28,8 +30,8 @@ from machine import RESULTS, machine, sentence
 
 from netloom.estimators.complexity import Workloads
 from netloom.estimators.tables import load_table
-from netloom.hw_models import model_for
-from netloom.hw_models.calibrate import as_fit, describe
+from netloom.hw_models import load_device, model_for
+from netloom.hw_models.calibrate import Measurement, as_fit, calibrate, describe, write_device
 from netloom.hw_models.design import Design
 from netloom.hw_models.fitting import Fitter
 from netloom.hw_models.scores import noise_ceiling, validation
@@ -37,6 +39,7 @@ from netloom.spaces import SPACES, Space
 
 Vector = npt.NDArray[np.float64]
 SEEDS, DRAWS = 5, 50
+DEVICE_FILES = Path(__file__).parents[1] / "hw_models" / "devices"
 HELP = ("gold_6226", "raspi4", "eyeriss", "fpga")
 DEVICES = {  # column without its batch -> the data sheet that calibration starts from
     "1080ti": "gtx1080ti",
@@ -361,8 +364,51 @@ def page(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{sentence(report['machine'])}.\n"
 
 
+FITTED = {  # file -> table, column, what it is
+    "v100_ofa": ("ofa_latency", "v100_1", "NVIDIA Tesla V100, eager, batch 1"),
+    "v100_ofa_b64": ("ofa_latency", "v100_64", "NVIDIA Tesla V100, eager, batch 64"),
+    "rtx2080ti_ofa": ("ofa_latency", "2080ti_1", "NVIDIA GeForce RTX 2080 Ti, eager, batch 1"),
+    "gtx1080ti_fbnet": ("fbnet_latency", "1080ti_1", "NVIDIA GeForce GTX 1080 Ti, eager, batch 1"),
+    "xeon_gold_6226_fbnet": ("fbnet_latency", "gold_6226", "Intel Xeon Gold 6226, eager, batch 1"),
+    "raspberry_pi_4_fbnet": ("fbnet_latency", "raspi4", "Raspberry Pi 4, exported, batch 1"),
+    "pixel_3_fbnet": ("fbnet_latency", "pixel3", "Google Pixel 3, exported, batch 1"),
+}
+
+
+def write_fitted(count: int = 200) -> None:
+    """Write the device files that are fitted to the first networks of the tables."""
+    for name, (table, column, what) in FITTED.items():
+        space = SPACES.get("ofa_mbv3" if table == "ofa_latency" else "fbnet")()
+        data, workloads = load_table(table), Workloads(space)
+        if table == "ofa_latency":
+            texts = [ofa(row) for row in zip(*(data[k][:count].tolist() for k in OFA), strict=True)]
+        else:
+            texts = data["arch"][:count].tolist()
+        values = data[f"latency_ms_{column}"][:count].tolist()
+        measured = [
+            Measurement(workloads.of(space.parse(text)), ms)
+            for text, ms in zip(texts, values, strict=True)
+        ]
+        device, batch = split(column)
+        found = calibrate(
+            load_device(DEVICES[device]),
+            measured,
+            batch=batch,
+            name=name,
+            source=f"the first {count} networks of the table {table}, column {column}: HELP "
+            "(arXiv 2106.08630, MIT)",
+        )
+        title = f"{what}: fitted to {count} networks of the space {space.name}"
+        file = DEVICE_FILES / f"{name}.yaml"
+        write_device(replace(found.device, title=title), file)
+        print(file.name, f"{file.stat().st_size:,} bytes", found.model, found.report, flush=True)
+
+
 def main() -> None:
     """Measure, print and write."""
+    if sys.argv[1:] == ["devices"]:
+        write_fitted()
+        return
     spaces = {"nb201": "nb201", "fbnet": "fbnet_latency", "ofa_mbv3": "ofa_latency"}
     benches = [load(SPACES.get(name)(), table) for name, table in spaces.items()]
     report = {

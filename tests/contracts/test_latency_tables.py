@@ -57,3 +57,29 @@ def test_ten_networks_of_a_server_cpu_order_the_others():
     costs = np.array([model.cost(w, breakdown=False).latency_ms for w in networks[10:]])
     assert spearmanr(costs, values[10:]).statistic > 0.94
     assert np.mean(np.abs(costs / values[10:] - 1)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "batch"),
+    [
+        ("gtx1080ti_fbnet", "1080ti_1", 1),
+        ("xeon_gold_6226_fbnet", "gold_6226", 1),
+        ("raspberry_pi_4_fbnet", "raspi4", 1),
+        ("pixel_3_fbnet", "pixel3", 1),
+    ],
+)
+def test_fitted_files_predict_networks_that_they_were_not_fitted_to(name, column, batch):
+    space, table = SPACES.get("fbnet")(), load_table("fbnet_latency")
+    model, workloads = model_for(name), Workloads(space)
+    rows = range(200, 300)  # the files were fitted to the first 200
+    costs = [
+        model.cost(workloads.of(space.parse(table["arch"][i])), batch, breakdown=False).latency_ms
+        for i in rows
+    ]
+    values = table[f"latency_ms_{column}"][rows.start : rows.stop]
+    report = model.device.validation["latency_ms"]
+    assert model.device.calibrated
+    assert model.device.numbers.fit.n == report.n == 200
+    error = 100 * np.mean(np.abs(np.array(costs) / values - 1))
+    assert error < 1.5 * report.mape_percent
+    assert spearmanr(costs, values).statistic > report.spearman - 0.04
