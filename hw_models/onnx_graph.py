@@ -50,6 +50,7 @@ def read_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Workload:
     """
     try:
         import onnx
+        from onnx import checker, inliner, shape_inference
     except ImportError as error:
         raise MissingDependency(
             "reading an ONNX file needs the package onnx; pip install 'netloom[onnx]'"
@@ -57,7 +58,7 @@ def read_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Workload:
     try:
         model = onnx.load(path, load_external_data=False)
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
     except MemoryError:
         raise
     except Exception as error:  # whatever its parser stumbles over
@@ -68,8 +69,8 @@ def read_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Workload:
     _refuse_unknown(model.graph, path)
     _set_inputs(model.graph, path, shapes)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except (shape_inference.InferenceError, checker.ValidationError) as error:
         raise SpecError(
             f"{path}: the shapes of its tensors contradict each other: {error}; check --input, or "
             "export it again"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto as T
 from onnx import helper as h
+from onnx import numpy_helper
 from torch import nn
 
 from netloom.errors import SpecError, TraceError
@@ -237,6 +238,36 @@ def test_the_open_batch_is_one_and_other_sizes_are_asked_for(convnet, tmp_path):
     with pytest.raises(SpecError, match=r"\(\?x3x\?x\?\) are open"):
         read_network(path)
     assert read_network(path, [(1, 3, 4, 5)]).tensors[-1].shape == (1, 3, 4, 5)
+
+
+def test_weights_beside_the_file_are_not_needed(convnet, tmp_path):
+    whole = totals(read_network(convnet()))
+    model = onnx.load(convnet())
+    for weight in model.graph.initializer:
+        if weight.data_type == T.FLOAT:
+            weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight), weight.name))
+    onnx.save(
+        model, tmp_path / "thin.onnx", save_as_external_data=True, location="w", size_threshold=0
+    )
+    assert totals(read_network(tmp_path / "thin.onnx")) == whole
+    (tmp_path / "w").unlink()
+    assert totals(read_network(tmp_path / "thin.onnx")) == whole
+
+
+def test_functions_of_a_file_are_written_out(tmp_path):
+    opset = [h.make_opsetid("", 20)]
+    body = [h.make_node("Relu", ["a"], ["t"]), h.make_node("Add", ["t", "a"], ["b"])]
+    twice = h.make_function("mine", "Twice", ["a"], ["b"], body, opset)
+    node = h.make_node("Twice", ["x"], ["y"], "n", domain="mine")
+    value = h.make_tensor_value_info
+    shape = (1, 2, 3)
+    inside = [value("x", T.FLOAT, shape)], [value("y", T.FLOAT, shape)]
+    graph = h.make_graph([node], "g", *inside)
+    model = h.make_model(
+        graph, functions=[twice], opset_imports=[*opset, h.make_opsetid("mine", 1)]
+    )
+    onnx.save(model, tmp_path / "f.onnx")
+    assert [layer.op for layer in read_network(tmp_path / "f.onnx").layers] == ["relu", "add"]
 
 
 def test_operators_are_called_as_those_of_a_trace(convnet, tmp_path):
