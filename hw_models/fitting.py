@@ -128,9 +128,9 @@ class Fitter:
         )
         if candidate.extra not in ("ridge", "forest"):
             return plain
-        correction = self._correction(
-            candidate, counts, values / plain.predict_us(self.design, rows)
-        )
+        base = plain.predict_us(self.design, rows)
+        factors = np.divide(values, base, out=np.ones_like(values), where=base > 0)
+        correction = self._correction(candidate, counts, factors)
         return Fitted(**{**vars(plain), "correction": correction})
 
     def _correction(self, candidate: Candidate, counts: Matrix, factors: Vector) -> Correction:

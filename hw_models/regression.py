@@ -92,6 +92,8 @@ def towards(counts: Matrix, prior: Vector, spread: Vector, values: Vector, offse
         values: (rows,) positive.
         offset: What every row costs beside its parts.
     """
+    if not spread.any():  # nothing measured depends on the parts
+        return prior
     scaled = counts * spread / values[:, None]
     rest = 1 - (offset + counts @ prior) / values
     kernel = scaled @ scaled.T

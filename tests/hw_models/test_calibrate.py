@@ -86,6 +86,16 @@ def test_ten_networks_are_enough_for_prices():
         assert model.cost(workload).latency_ms == pytest.approx(counted(workload), rel=1e-6)
 
 
+def test_a_device_that_always_takes_as_long_is_a_constant():
+    rows = networks(12)
+    found = calibrate(CPU, [Measurement(w, 5.0) for w in rows])
+    assert model_for(found.device).cost(networks(1, seed=3)[0]).latency_ms == pytest.approx(5)
+    assert (found.report.spearman, found.report.within_5_percent) == (None, 100)
+    jitter = random.Random(0)
+    noisy = calibrate(CPU, [Measurement(w, jitter.uniform(4.9, 5.1)) for w in rows])
+    assert model_for(noisy.device).cost(rows[0]).latency_ms == pytest.approx(5, rel=0.03)
+
+
 def test_whether_dead_layers_run_is_found_out():
     for kernels in (None, live_kernels):
         price = {w: counted(w, kernels and kernels(w)) for w in networks(30)}
@@ -292,6 +302,8 @@ def test_a_table_keeps_the_prior_of_parts_never_measured():
     found = towards(counts, prior, prior, counts @ truth + 3, 3.0)
     assert found[:4] == pytest.approx(truth[:4], rel=1e-4)
     assert found[4] == 5
+    nothing = np.zeros(5)
+    assert towards(counts, nothing, nothing, np.full(40, 3.0), 3.0).tolist() == [0] * 5
 
 
 def test_folds_never_part_a_group():
