@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..strategy import Context
 from .batches import Batch
+from .curvature import Eigenvalues, epoch_to_return_to, largest_eigenvalue
+from .expected_cost import ExpectedCost
 from .gradients import (
     WeightStep,
     exact_second_order,
@@ -43,6 +45,11 @@ class BilevelTrainer(Trainer):
             betas=recipe.arch_betas,
             weight_decay=recipe.arch_weight_decay,
         )
+        self.cost: ExpectedCost | None = None
+        if recipe.cost:
+            example = self.halves.valid(0).x[:1]
+            self.cost = ExpectedCost(self.supernet, example, recipe.cost)
+        self._eigenvalues = Eigenvalues()
 
     def architecture_parameters(self) -> Sequence[Tensor]:
         """Return what the architecture's optimizer trains."""
@@ -55,7 +62,32 @@ class BilevelTrainer(Trainer):
 
     def parts(self) -> dict[str, Any]:
         """Return everything that has a state, by name."""
-        return {**super().parts(), "arch_optimizer": self.arch_optimizer}
+        own = {"arch_optimizer": self.arch_optimizer, "eigenvalues": self._eigenvalues}
+        return {**super().parts(), **own}
+
+    @torch.no_grad()
+    def points(self, epoch: int) -> dict[str, float]:
+        """Return expected costs relative to uniform logits, and the largest eigenvalue."""
+        found: dict[str, float] = {}
+        if self.cost is not None:
+            costs = self.cost.relative(self.logits.weights())
+            found = {f"expected_{metric}": float(value) for metric, value in costs.items()}
+        if self.recipe.early_stop and epoch >= self.recipe.warmup_epochs:
+            found["max_eigenvalue"] = self._eigenvalue(epoch)
+            self._eigenvalues.values.append(found["max_eigenvalue"])
+        return found
+
+    def stop_at(self) -> int | None:
+        """Return the epoch to go back to, where the curvature says that it is time to stop."""
+        found = epoch_to_return_to(self._eigenvalues.values) if self.recipe.early_stop else None
+        return None if found is None else found + self.recipe.warmup_epochs
+
+    def _eigenvalue(self, epoch: int) -> float:
+        batch = self.halves.valid(self.steps + epoch)  # of no step
+        with torch.enable_grad(), frozen_statistics(self.supernet):
+            self.supernet.mix(self.logits.weights())
+            decay = self.recipe.arch_weight_decay
+            return largest_eigenvalue(self.loss(batch), list(self.logits.rows), decay)
 
     def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
         """Take a step on the architecture (after the warm-up), then on the weights."""
@@ -79,20 +111,21 @@ class BilevelTrainer(Trainer):
 
         with frozen_statistics(self.supernet):
             gradients = self._gradients(train, valid, loss)
-        if self.recipe.beta_decay:
-            gradients = self._decayed(gradients)
+        if self.recipe.beta_decay or self.cost is not None:
+            added = gradients_of(self._added(), self.alphas)
+            gradients = [g + a for g, a in zip(gradients, added, strict=True)]
         for alpha, gradient in zip(self.alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_optimizer.step()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return seen[0]
 
-    def _decayed(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Add the gradient of beta-decay: the mean logsumexp of the operations' rows."""
+    def _added(self) -> Tensor:
+        """Return what is added to the architecture's loss and depends on the logits alone."""
         rate = self.recipe.beta_decay * self.done / self.steps
-        rows = torch.stack([torch.logsumexp(row, 0) for row in self.logits.masked().values()])
-        decay = gradients_of(rate * rows.mean(), self.alphas)
-        return [g + d for g, d in zip(gradients, decay, strict=True)]
+        rows = [torch.logsumexp(row, 0) for row in self.logits.masked().values()]
+        total = rate * torch.stack(rows).mean()
+        return total if self.cost is None else total + self.cost(self.logits.weights())
 
     def _gradients(
         self, train: Batch, valid: Batch, loss: Callable[..., Tensor]

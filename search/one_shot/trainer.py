@@ -100,6 +100,14 @@ class Trainer(ABC):
             left=self.logits.left() if self.supernet.masks else None,
         )
 
+    def stop_at(self) -> int | None:
+        """Return the epoch whose architecture is taken, if the search is to stop early."""
+        return None
+
+    def points(self, epoch: int) -> dict[str, float]:
+        """Return further points of curves after an epoch."""
+        return {}
+
     # ---------------------------------------------------------------- the loop
     @property
     def steps(self) -> int:
@@ -155,9 +163,13 @@ class Trainer(ABC):
         points |= {"lr": self.rate(epoch), "entropy": self.logits.entropy()}
         architecture = self.derived()
         points["skips"] = sum(o in ("skip_connect", "skip") for o in architecture.values())
+        points |= self.points(epoch)
         for name, value in points.items():
             self.context.record(f"{self.name}/{name}", value, epoch + 1)
         self.epochs.append(architecture.to_json())
+        if (place := self.stop_at()) is not None:
+            self.epochs = self.epochs[: place + 1]
+            self.done = self.steps
         self._sums = {}
 
     # ---------------------------------------------------------------- losses

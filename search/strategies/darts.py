@@ -42,6 +42,12 @@ class Darts(GradientSearch):
             draw: `snas`, `gdas`, `drnas` (first order only).
         beta_decay: Weight of mean logsumexp of the rows in the logits' loss at the end of a linear
             rise (arXiv 2203.01665; 0: none), against logits that grow apart.
+        cost: Metric -> weight of its expectation in the logits' loss: `macs`, `params`,
+            `latency_ms@DEVICE`, `energy_mj@DEVICE`; 1 makes "as expensive as uniform logits" count
+            as much as a loss of 1.
+        early_stop: Whether the search stops when the largest eigenvalue of the Hessian over the
+            logits rises (arXiv 1909.09656), and goes back to the epoch before; it takes a backward
+            pass per logit in each epoch.
         batch_size: Examples of a step, of either half.
         augment: Any of `crop`, `flip`, `cutout`, for both halves.
         train_share: Of the training split that the weights learn from.
@@ -76,6 +82,8 @@ class Darts(GradientSearch):
         hessian: Literal["difference", "exact"] = "difference",
         sampling: Literal["softmax", "snas", "gdas", "drnas"] = "softmax",
         beta_decay: Annotated[float, Field(ge=0)] = 0.0,
+        cost: Mapping[str, Positive] | None = None,
+        early_stop: bool = False,
         batch_size: Count = 64,
         augment: list[Literal["crop", "flip", "cutout"]] | None = None,
         train_share: Share = 0.5,
@@ -96,6 +104,7 @@ class Darts(GradientSearch):
     ) -> None:
         self.epochs, self.order, self.hessian = epochs, order, hessian
         self.sampling, self.beta_decay = sampling, beta_decay
+        self.cost, self.early_stop = dict(cost or {}), early_stop
         self.batch_size, self.augment = batch_size, tuple(augment or ())
         self.train_share, self.lr, self.lr_min = train_share, lr, lr_min
         self.momentum, self.weight_decay, self.grad_clip = momentum, weight_decay, grad_clip
