@@ -25,7 +25,7 @@ from .cycles import Cycles, cycles_of, op_cycles
 from .flash import Flash, flash, network_flash
 from .lower import element_bytes, lower
 from .numbers import McuNumbers
-from .pieces import PieceTable, joints, peak_name, piece_table, timing, totals
+from .pieces import PieceTable, joints, op_name, piece_table, totals
 from .plan import MemoryPlan, plan_memory, regions_of
 from .policy import Policy, policy
 from .regions import Regions, slow_traffic
@@ -212,21 +212,20 @@ class McuModel(HardwareModel):
         joined = joints(sources, all_tables)
         if joined is None or not joined.parts:
             return None
-        tables = [
-            self._table(pieces[i][1], batch, given) if any(given) else all_tables[i]
-            for i, given in zip(joined.parts, joined.given, strict=True)
-        ]
-        if not all(t.plain for t in tables):
-            return None
-        when = timing(joined.roots, tables)
+        tables = [all_tables[i] for i in joined.parts]
+        for n, given in joined.changed:
+            tables[n] = self._table(pieces[joined.parts[n]][1], batch, given)
+            if not tables[n].plain:
+                return None
         image = batch * _input_bytes(pieces, sources)
-        found = totals(tables, when, image)
+        found = totals(tables, joined, image)
         peak = found.arena_bytes + self._tail(*found.counts)
         if peak > self.sram_bytes and self.psram_bytes:
             return None
         name = ""
         if peak > self.sram_bytes:
-            name = peak_name(tables, when, image, [pieces[i][0] for i in joined.parts])
+            part, position = found.peak
+            name = op_name(tables[part], position, pieces[joined.parts[part]][0])
         stored = flash(*found.flash, self.policy, self.flash_bytes, self.external_bytes)
         return self._total(Regions(peak, 0, frozenset()), stored, found.latency_ms, name)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import count
 from math import fsum
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ from ..memory.graph import Graph, MemOp
 from ..memory.placement import aligned
 from ..memory.scratch import op_scratch, tail_counts
 from ..workload import Layer, Workload
+from .chain import Link, chain_memory, link
 from .flash import network_flash
+from .head import greedy_head, live_sums
 from .lower import FUSED, Lowerer
 from .policy import Policy
 
-SHIFT = 24  # bits of the position in a key that sorts by size
-MASK = (1 << SHIFT) - 1
 MAX_KNOWN = 20_000  # ways in which parts follow one another that are remembered
 
 
@@ -31,7 +31,6 @@ class PieceTable(NamedTuple):
 
     Args:
         sizes: Of the result of each operator, in bytes.
-        rounded: Likewise, aligned.
         lasts: The last operator that reads each result.
         port_lasts: The last operator that reads each input; 0 for none.
         out: The operator whose result the part returns; 0 where it returns an input.
@@ -43,13 +42,14 @@ class PieceTable(NamedTuple):
         flash: Elements, channels, wide kernels.
         times_ms: Summands of the latency.
         names: Of the operators.
+        link: What it needs where it is a link of a chain; None where it cannot be one.
+        bytes: A number for all its sizes, equal for equal ones.
         joint: A number for how it may meet other parts, equal for equal ways.
         timing: A number for when its tensors live, likewise.
         plain: Whether parts of this kind meet others only through their inputs and results.
     """
 
     sizes: tuple[int, ...]
-    rounded: tuple[int, ...]
     lasts: tuple[int, ...]
     port_lasts: tuple[int, ...]
     out: int
@@ -61,6 +61,8 @@ class PieceTable(NamedTuple):
     flash: tuple[int, int, int]
     times_ms: tuple[float, ...]
     names: tuple[str, ...]
+    link: Link | None
+    bytes: int
     joint: int
     timing: int
     plain: bool
@@ -93,15 +95,17 @@ def piece_table(
     used = tuple(lasts[:ports])
     out, out_port = (result - ports + 1, 0) if result >= ports else (0, max(result, 0))
     heads, tail = _heads(piece, lowerer), _tail(piece, lowerer, result)
+    wanted = tuple([(k + 1, size) for k, size in sorted(scratch.items())])
+    lone = ports == 1 and out > 0 and used[0] > 0
+    image = graph.tensors[0].size_bytes
     plain = result >= 0 and _plain(piece, graph, policy, given)
     return PieceTable(
         sizes=tuple(sizes),
-        rounded=tuple([aligned(size) for size in sizes]),
         lasts=own,
         port_lasts=used,
         out=out,
         out_port=out_port,
-        scratch=tuple([(k + 1, size) for k, size in sorted(scratch.items())]),
+        scratch=wanted,
         heads=heads,
         tail=tail,
         counts=(
@@ -114,6 +118,8 @@ def piece_table(
         times_ms=tuple([ms for op in graph.ops for ms in timer(graph, op)]),
         names=tuple([op.name for op in graph.ops]),
         joint=_number(out > 0, out_port, [bool(u) for u in used], heads, tail, plain, bool(own)),
+        link=link(image, sizes, own, used[0], out, wanted) if lone else None,
+        bytes=_number(sizes, wanted),
         timing=_number(own, used, out),
         plain=plain,
     )
@@ -171,14 +177,17 @@ class Joints(NamedTuple):
 
     Args:
         parts: Positions of those that reach the output and do something.
-        given: For each of these, what its inputs can take in.
+        changed: Of these, position among them and what its inputs can take in, where that is
+            something.
         roots: For each of these and its inputs, the one of them whose result it is; -1: the
             network's input. One more entry is the result of the network.
+        chain: Whether each of these reads the result of the one before it and nothing else.
     """
 
     parts: tuple[int, ...]
-    given: tuple[tuple[int, ...], ...]
+    changed: tuple[tuple[int, tuple[int, ...]], ...]
     roots: tuple[tuple[int, ...], ...]
+    chain: bool
 
 
 Sources = tuple[tuple[int, ...], ...]
@@ -201,16 +210,16 @@ def joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
 
 
 def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
-    count = len(tables)
-    roots: list[int] = []  # the part in whose memory each result lies; `count`: the input's
+    total = len(tables)
+    roots: list[int] = []  # the part in whose memory each result lies; `total`: the input's
     for i, table in enumerate(tables):
         source = i if table.out else sources[i][table.out_port]
-        roots.append(i if table.out else roots[source] if source >= 0 else count)
-    alive = [False] * count
+        roots.append(i if table.out else roots[source] if source >= 0 else total)
+    alive = [False] * total
     alive[-1] = True
-    readers = [0] * (count + 1)
+    readers = [0] * (total + 1)
     readers[roots[-1]] = 1
-    for i in range(count - 1, -1, -1):
+    for i in range(total - 1, -1, -1):
         if not alive[i]:
             continue
         table = tables[i]
@@ -220,8 +229,8 @@ def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
             reads = table.port_lasts[port] > 0
             if source >= 0 and (reads or (not table.out and table.out_port == port)):
                 alive[source] = True
-            readers[roots[source] if source >= 0 else count] += reads
-    position = {count: -1}
+            readers[roots[source] if source >= 0 else total] += reads
+    position = {total: -1}
     parts: list[int] = []
     for i, table in enumerate(tables):
         if alive[i] and table.sizes:
@@ -229,7 +238,7 @@ def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
             parts.append(i)
     given, places = [], []
     for i in parts:
-        read = [roots[s] if s >= 0 else count for s in sources[i]]
+        read = [roots[s] if s >= 0 else total for s in sources[i]]
         places.append(tuple([position.get(root, -1) for root in read]))
         given.append(
             tuple(
@@ -240,7 +249,9 @@ def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
             )
         )
     places.append((position[roots[-1]],))
-    return Joints(tuple(parts), tuple(given), tuple(places))
+    chain = all(read == (i - 1,) for i, read in enumerate(places))
+    changed = tuple([(n, states) for n, states in enumerate(given) if any(states)])
+    return Joints(tuple(parts), changed, tuple(places), chain)
 
 
 def _state(tables: Sequence[PieceTable], readers: Sequence[int], root: int, head: int) -> int:
@@ -259,14 +270,17 @@ class Timing(NamedTuple):
         lasts: Last time of each tensor.
         offsets: For each part, how many operators run before it.
         ops: How many operators there are.
+        number: Of this record.
     """
 
     firsts: tuple[int, ...]
     lasts: tuple[int, ...]
     offsets: tuple[int, ...]
     ops: int
+    number: int
 
 
+_COUNTER = count()
 _TIMINGS: dict[tuple[Sources, tuple[int, ...]], Timing] = {}
 
 
@@ -302,7 +316,7 @@ def _timing(roots: Sources, tables: Sequence[PieceTable]) -> Timing:
         ops += len(table.sizes)
     (result,) = roots[-1]
     lasts[place[result] if result >= 0 else 0] = ops
-    return Timing(tuple(firsts), tuple(lasts), tuple(offsets), ops)
+    return Timing(tuple(firsts), tuple(lasts), tuple(offsets), ops, next(_COUNTER))
 
 
 class Totals(NamedTuple):
@@ -310,159 +324,75 @@ class Totals(NamedTuple):
 
     Args:
         arena_bytes: Under greedy placement.
+        peak: Part, among those that count, and its operator at which the most bytes are alive.
         counts: Arguments of `tail_bytes`, summed.
         flash: Elements, channels, whether a kernel is wide.
         latency_ms: Sum of all times.
     """
 
     arena_bytes: int
+    peak: tuple[int, int]
     counts: tuple[int, int, int, int]
     flash: tuple[int, int, int]
     latency_ms: float
 
 
-def totals(tables: Sequence[PieceTable], when: Timing, input_bytes: int) -> Totals:
-    """Return what the tables of a network add up to, its memory placed greedily."""
-    sizes = [aligned(input_bytes)]
-    for table in tables:
-        sizes += table.rounded
-    firsts, lasts, scratch = _with_scratch(tables, when)
-    sizes += [aligned(size) for size in scratch]
+def totals(tables: Sequence[PieceTable], joined: Joints, input_bytes: int) -> Totals:
+    """Return what the tables of a network add up to, its memory placed greedily.
+
+    Args:
+        tables: Of the parts that `joined` names.
+        joined: How they follow one another.
+        input_bytes: Of the network's input.
+    """
     channels, tensors, ops, convolutions = map(sum, zip(*[t.counts for t in tables], strict=True))
     elements, outputs, wide = zip(*[t.flash for t in tables], strict=True)
+    head, peak = _memory(tables, joined, input_bytes)
     return Totals(
-        arena_bytes=greedy_head(sizes, firsts, lasts, when.ops),
+        arena_bytes=head,
+        peak=peak,
         counts=(channels, tensors + 1, ops, convolutions),
         flash=(sum(elements), sum(outputs), max(wide)),
         latency_ms=fsum([ms for table in tables for ms in table.times_ms]),
     )
 
 
-def _with_scratch(
-    tables: Sequence[PieceTable], when: Timing
-) -> tuple[list[int], list[int], list[int]]:
-    """Return first and last times of all buffers, and the bytes of those that are scratch."""
+Memory = tuple[int, tuple[int, int]]  # the arena, and where the most bytes are alive
+_MEMORIES: dict[tuple[int, int, tuple[int, ...]], Memory] = {}
+
+
+def _memory(tables: Sequence[PieceTable], joined: Joints, input_bytes: int) -> Memory:
+    if joined.chain:
+        links = [t.link for t in tables if t.link is not None]
+        if len(links) == len(tables) and (found := chain_memory(links, input_bytes)):
+            return found
+    when = timing(joined.roots, tables)
+    key = (when.number, input_bytes, tuple([t.bytes for t in tables]))
+    known = _MEMORIES.get(key)
+    if known is None:
+        if len(_MEMORIES) >= MAX_KNOWN:
+            _MEMORIES.clear()
+        known = _MEMORIES[key] = _whole_memory(tables, when, input_bytes)
+    return known
+
+
+def _whole_memory(tables: Sequence[PieceTable], when: Timing, input_bytes: int) -> Memory:
+    """Return the memory from all buffers."""
     times, scratch = [], []
     for table, offset in zip(tables, when.offsets, strict=True):
         for k, size in table.scratch:
             times.append(offset + k)
             scratch.append(size)
-    return [*when.firsts, *times], [*when.lasts, *times], scratch
-
-
-def peak_name(
-    tables: Sequence[PieceTable], when: Timing, input_bytes: int, labels: Sequence[str]
-) -> str:
-    """Return the operator at which the most bytes are alive, as the whole graph calls it.
-
-    Args:
-        tables: Of the parts.
-        when: Their times.
-        input_bytes: Of the network's input.
-        labels: Of the parts.
-    """
-    firsts, lasts, scratch = _with_scratch(tables, when)
+    firsts, lasts = [*when.firsts, *times], [*when.lasts, *times]
     sizes = [input_bytes, *[size for table in tables for size in table.sizes], *scratch]
-    live = _live(sizes, firsts, lasts, when.ops)
+    live = live_sums(sizes, firsts, lasts, when.ops)
+    head = greedy_head([aligned(size) for size in sizes], firsts, lasts, when.ops)
     position = max(live.index(max(live)) - 1, 0)
     part = bisect_right(when.offsets, position) - 1
-    name, label = tables[part].names[position - when.offsets[part]], labels[part]
+    return head, (part, position - when.offsets[part])
+
+
+def op_name(table: PieceTable, position: int, label: str) -> str:
+    """Return what the whole graph calls an operator of a part."""
+    name = table.names[position]
     return f"{label}.{name}" if label and name and name[0] != "." else f"{label}{name}"
-
-
-def _live(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> list[int]:
-    """Return the bytes alive at each time from 0 to `ops`."""
-    change = [0] * (ops + 2)
-    for size, first, last in zip(sizes, firsts, lasts, strict=True):
-        change[first] += size
-        change[last + 1] -= size
-    change.pop()
-    return list(accumulate(change))
-
-
-def greedy_head(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> int:
-    """Return where the highest buffer of `greedy16` ends, from aligned sizes.
-
-    The head is never below the bytes alive at once. A buffer that would end below that even on top
-    of all larger ones beside it decides nothing; only the others are placed, with all that they
-    depend on.
-    """
-    head = max(_live(sizes, firsts, lasts, ops))
-    keys = [size << SHIFT | i for i, size in enumerate(sizes)]
-    keys.sort(reverse=True)
-    order = [key & MASK for key in keys]
-    top = [0] * (ops + 1)
-    high = []
-    for rank, i in enumerate(order):
-        first, last = firsts[i], lasts[i]
-        if last == first + 1:
-            a, b = top[first], top[last]
-            end = (a if a > b else b) + sizes[i]
-            top[first] = top[last] = end
-        else:
-            end = max(top[first : last + 1]) + sizes[i]
-            top[first : last + 1] = [end] * (last + 1 - first)
-        if end > head:
-            high.append(rank)
-    if not high:
-        return head
-    if 3 * len(high) > high[-1]:  # most of the larger ones are needed: do not ask which
-        needed = order[: high[-1] + 1]
-    else:
-        needed = _needed(high, firsts, lasts, order, ops)
-    return max(head, _placed_head(sizes, firsts, lasts, needed, ops))
-
-
-def _needed(
-    high: Sequence[int],
-    firsts: Sequence[int],
-    lasts: Sequence[int],
-    order: Sequence[int],
-    ops: int,
-) -> list[int]:
-    """Return the buffers of these ranks and the larger ones beside them, theirs, and so on."""
-    beside: list[list[int]] = [[] for _ in range(ops + 1)]  # ranks at a time, ascending
-    for rank, i in enumerate(order[: high[-1]]):
-        for time in range(firsts[i], lasts[i] + 1):
-            beside[time].append(rank)
-    found, stack = set(high), list(high)
-    while stack:
-        rank = stack.pop()
-        i = order[rank]
-        for time in range(firsts[i], lasts[i] + 1):
-            for other in beside[time]:
-                if other >= rank:
-                    break
-                if other not in found:
-                    found.add(other)
-                    stack.append(other)
-    return [order[rank] for rank in sorted(found)]
-
-
-def _placed_head(
-    sizes: Sequence[int],
-    firsts: Sequence[int],
-    lasts: Sequence[int],
-    order: Sequence[int],
-    ops: int,
-) -> int:
-    """Return where the highest of these buffers ends, placed in this order."""
-    beside: list[list[tuple[int, int]]] = [[] for _ in range(ops + 1)]  # (offset, end) at a time
-    head = 0
-    for i in order:
-        first, last, size = firsts[i], lasts[i], sizes[i]
-        taken = beside[first].copy()
-        for time in range(first + 1, last + 1):
-            taken += beside[time]
-        taken.sort()
-        low = 0
-        for offset, end in taken:
-            if offset - low >= size:
-                break
-            if end > low:
-                low = end
-        here = (low, low + size)
-        head = max(head, low + size)
-        for time in range(first, last + 1):
-            beside[time].append(here)
-    return head

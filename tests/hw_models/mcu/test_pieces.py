@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netloom.hw_models import PartCache, load_device, trace
 from netloom.hw_models.mcu import McuModel
-from netloom.hw_models.mcu.pieces import greedy_head
+from netloom.hw_models.mcu.head import greedy_head
 from netloom.hw_models.memory import Buffer, greedy16
 from netloom.hw_models.memory.placement import aligned
 from netloom.spaces import SPACES
