@@ -72,6 +72,7 @@ bench: install-bench
 	$(BIN)/python benchmarks/hardware.py
 	$(BIN)/python benchmarks/fpga.py
 	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/supernets.py
 	$(BIN)/python benchmarks/machinery.py
 	$(BIN)/python benchmarks/search_quality.py run

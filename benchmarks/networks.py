@@ -1,7 +1,8 @@
-"""Three well-known network sizes in plain torch, for benchmarks: nothing to download or install.
+"""Four well-known network sizes in plain torch, for benchmarks: nothing to download or install.
 
-`mobilenet_v3_large` (arXiv 1905.02244, table 1), `resnet50` (arXiv 1512.03385, stride in the 3x3
-convolution) and `vit_small` (arXiv 2010.11929; DeiT-S sizes, arXiv 2012.12877).
+`mobilenet_v2` (arXiv 1801.04381, table 2), `mobilenet_v3_large` (arXiv 1905.02244, table 1),
+`resnet50` (arXiv 1512.03385, stride in the 3x3 convolution) and `vit_small` (arXiv 2010.11929;
+DeiT-S sizes, arXiv 2012.12877).
 """
 
 from __future__ import annotations
@@ -50,10 +51,16 @@ class InvertedResidual(nn.Module):
     """Expand, depthwise, optional squeeze-excite, project."""
 
     def __init__(
-        self, inputs: int, hidden: int, outputs: int, kernel: int, stride: int, se: bool, hs: bool
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        kernel: int,
+        stride: int,
+        se: bool,
+        act: type[nn.Module],
     ) -> None:
         super().__init__()
-        act = nn.Hardswish if hs else nn.ReLU
         self.residual = stride == 1 and inputs == outputs
         layers: list[nn.Module] = []
         if hidden != inputs:
@@ -66,6 +73,37 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
         return x + self.layers(x) if self.residual else self.layers(x)
+
+
+# expansion, out, blocks, stride of the first
+_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobilenet_v2(classes: int = 1000) -> nn.Module:
+    """Return MobileNetV2 1.0 (3,504,872 parameters)."""
+    channels = 32
+    layers: list[nn.Module] = [conv_norm(3, channels, 3, 2, act=nn.ReLU6)]
+    for ratio, outputs, blocks, stride in _V2:
+        for block in range(blocks):
+            step, hidden = 1 if block else stride, ratio * channels
+            layers.append(InvertedResidual(channels, hidden, outputs, 3, step, False, nn.ReLU6))
+            channels = outputs
+    return nn.Sequential(
+        *layers,
+        conv_norm(channels, 1280, act=nn.ReLU6),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(1280, classes),
+    )
 
 
 # kernel, hidden, out, squeeze-excite, hard-swish, stride
@@ -93,7 +131,8 @@ def mobilenet_v3_large(classes: int = 1000) -> nn.Module:
     channels = 16
     layers: list[nn.Module] = [conv_norm(3, channels, 3, 2, act=nn.Hardswish)]
     for kernel, hidden, outputs, se, hs, stride in _V3_LARGE:
-        layers.append(InvertedResidual(channels, hidden, outputs, kernel, stride, se, hs))
+        act = nn.Hardswish if hs else nn.ReLU
+        layers.append(InvertedResidual(channels, hidden, outputs, kernel, stride, se, act))
         channels = outputs
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(960, 1280), nn.Hardswish()]
     return nn.Sequential(
@@ -190,4 +229,9 @@ def vit_small(classes: int = 1000) -> nn.Module:
     return VisionTransformer(384, 12, 6, classes)
 
 
-NETWORKS = {"mobilenet_v3_large": mobilenet_v3_large, "resnet50": resnet50, "vit_small": vit_small}
+NETWORKS = {
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3_large": mobilenet_v3_large,
+    "resnet50": resnet50,
+    "vit_small": vit_small,
+}

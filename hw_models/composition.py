@@ -104,8 +104,10 @@ def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> Compo
         raise TraceError("a network needs at least one part, got none")
     sources: list[tuple[int, ...]] = []
     for position, (part, workload) in enumerate(zip(parts, workloads, strict=True)):
-        read = tuple([i.source for i in part.inputs])
-        if workload.arity != (len(read), 1):
+        inputs = part.inputs
+        count = len(inputs)
+        read = (inputs[0].source,) if count == 1 else tuple([i.source for i in inputs])
+        if workload.arity != (count, 1):
             raise TraceError(
                 f"part {part.label!r} must take {len(read)} tensors and return one; its workload "
                 f"has {len(workload.inputs)} and {len(workload.outputs)}"
@@ -129,7 +131,7 @@ class ComposedWorkload(Workload):
         self._labels, self._workloads, self._sources = labels, workloads, sources
         self.params = sum([w.params for w in workloads])
         self.weight_bytes = sum([w.weight_bytes for w in workloads])
-        self._casts: dict[str, Workload] = {}
+        self.casts: dict[str, Workload] = {}
         self._scaled: tuple[ComposedWorkload, int, int] | None = None  # cast from, bytes now, then
 
     @cached_property
@@ -138,9 +140,9 @@ class ComposedWorkload(Workload):
         return self._workloads[0].dtype
 
     def _cast(self, dtype: Dtype) -> ComposedWorkload:
-        parts = [w.cast(dtype) for w in self._workloads]
+        parts = [w.casts.get(dtype) or w.cast(dtype) for w in self._workloads]
         found = ComposedWorkload(self._labels, parts, self._sources)
-        if all(w.only_floats for w in self._workloads):  # every byte scales alike
+        if False not in [w.only_floats for w in self._workloads]:  # every byte scales alike
             found._scaled = (self, DTYPE_BYTES[dtype], FLOAT_BYTES[self.dtype])
         return found
 
@@ -289,9 +291,13 @@ def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> 
     needed = [*range(count), -1]  # the last part that needs each memory
     for i, profile in enumerate(profiles):
         read = sources[i]
-        for source, last in zip(read, profile.last):  # noqa: B905 - composing checked the lengths
-            if last:
-                needed[memory[source]] = i
+        if len(read) == 1:
+            if profile.first_last:
+                needed[memory[read[0]]] = i
+        else:
+            for source, last in zip(read, profile.last, strict=True):
+                if last:
+                    needed[memory[source]] = i
         if profile.alias is not None:
             memory[i] = memory[read[profile.alias]]
     needed[memory[count - 1]] = count  # what the network returns stays
@@ -300,8 +306,8 @@ def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> 
     for i, profile in enumerate(profiles):
         read, top = sources[i], profile.top
         if len(read) == 1:
-            (last,), place = profile.last, memory[read[0]]
-            if last and needed[place] == i:
+            place = memory[read[0]]
+            if needed[place] == i and profile.first_last:
                 ends = size[place]
                 live -= ends
                 top = profile.peaks.get(ends) or profile.peak_with(ends)
@@ -344,9 +350,13 @@ def _profiles(
         work, read = workloads[i], sources[i]
         profile = work.profile if kept[i] else work.profile_unread
         profiles.append(profile)
-        for source, last in zip(read, profile.last):  # noqa: B905 - composing checked the lengths
-            if last:
-                kept[source] = True
+        if len(read) == 1:
+            if profile.first_last:
+                kept[read[0]] = True
+        else:
+            for source, last in zip(read, profile.last, strict=True):
+                if last:
+                    kept[source] = True
         if profile.alias is not None and kept[i]:
             kept[read[profile.alias]] = True
     profiles.reverse()

@@ -46,23 +46,22 @@ class Recorder:
         self.modules = modules
         self._paths = {id(m): (path, not m._modules) for path, m in modules}
         self.params = self.weight_bytes = 0
+        known = self._weights
         for _, m in modules:
             for parameter in m._parameters.values():
-                if parameter is not None and id(parameter) not in self._weights:
-                    self._add_weight(parameter, True)
+                if parameter is not None and id(parameter) not in known:
+                    self.params += self._add_weight(parameter)
             for buffer in m._buffers.values():
-                if buffer is not None and id(buffer) not in self._weights:
-                    self._add_weight(buffer, False)
+                if buffer is not None and id(buffer) not in known:
+                    self._add_weight(buffer, parameter=False)
 
-    def _add_weight(self, tensor: torch.Tensor, parameter: bool) -> None:
-        shape = tuple(tensor.shape)
-        elements = math.prod(shape)
-        size_bytes = elements * tensor.dtype.itemsize
-        if parameter:
-            self.params += elements
-        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, shape)
+    def _add_weight(self, tensor: torch.Tensor, parameter: bool = True) -> int:
+        elements = tensor.numel()
+        size_bytes = elements * _format(tensor.dtype)[1]
+        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, tuple(tensor.shape))
         self.weight_bytes += size_bytes
         self._alive.append(tensor)
+        return elements
 
     def enter(self, module: nn.Module) -> None:
         """Note that `module` starts running."""
@@ -180,22 +179,43 @@ class Recorder:
             else self._result(t, operands, sources, here)
             for t in outputs
         ]
-        written = [table[i] for i in results]
-        # in the order of the fields: by name it takes twice as long
-        fields = (
-            *(self._name(op), kind, op, tuple(sources), tuple(results), tuple(shapes)),
-            *(tuple([entry[0] for entry in written]), macs, params, weight_bytes, read),
-            *(sum([entry[2] for entry in written]), view, kernel, stride, padding, dilation),
-            *(groups, axes, tuple(weight_shapes), ceil),
+        if len(results) == 1:
+            entry = table[results[0]]
+            output_shapes: tuple[Shape, ...] = (entry[0],)
+            written = entry[2]
+        else:
+            output_shapes = tuple([table[i][0] for i in results])
+            written = sum([table[i][2] for i in results])
+        fields = (  # in the order of the fields: by name it takes twice as long
+            self._name(op),
+            kind,
+            op,
+            tuple(sources),
+            tuple(results),
+            tuple(shapes),
+            output_shapes,
+            macs,
+            params,
+            weight_bytes,
+            read,
+            written,
+            view,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            axes,
+            tuple(weight_shapes),
+            ceil,
         )
-        self.layers.append(Layer._make(fields))
+        self.layers.append(tuple.__new__(Layer, fields))
 
     def _add_view(self, tensor: torch.Tensor, parameter: bool) -> None:
-        elements = tensor.numel()
-        size_bytes = elements * tensor.dtype.itemsize
-        shape = tuple(tensor.shape)
-        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, shape)
-        self._alive.append(tensor)
+        """Note a view of a weight, which is a weight; its bytes have been counted."""
+        before = self.weight_bytes
+        self._add_weight(tensor, parameter)
+        self.weight_bytes = before
 
     def finish(self, outputs: Any) -> Workload:
         """Return what was recorded as a `Workload`.

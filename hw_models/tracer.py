@@ -258,9 +258,8 @@ def _arguments(example: Any, twin: Callable[[torch.Tensor], torch.Tensor]) -> tu
 
 
 def _refuse_opaque(modules: Sequence[tuple[str, nn.Module]]) -> None:
-    states: set[type] = set()
-    for _, m in modules:
-        states.update(map(type, m._parameters.values()), map(type, m._buffers.values()))
+    states: set[type] = {type(tensor) for _, m in modules for tensor in m._parameters.values()}
+    states |= {type(tensor) for _, m in modules for tensor in m._buffers.values()}
     scripts = {c for c in {type(m) for _, m in modules} if issubclass(c, torch.jit.ScriptModule)}
     lazy = {c for c in states if issubclass(c, _LAZY)}
     if not scripts and not lazy:

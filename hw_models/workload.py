@@ -153,7 +153,8 @@ class Workload:
         self._layers, self._tensors = tuple(layers), tuple(tensors)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self.params, self.weight_bytes = params, weight_bytes
-        self._casts: dict[str, Workload] = {}
+        #: by number format, those that `cast` has made
+        self.casts: dict[str, Workload] = {}
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -235,9 +236,9 @@ class Workload:
         """
         if dtype == self.dtype:
             return self
-        known = self._casts.get(dtype)
+        known = self.casts.get(dtype)
         if known is None:
-            known = self._casts[dtype] = self._cast(dtype)
+            known = self.casts[dtype] = self._cast(dtype)
         return known
 
     def at_resolution(self, height: int, width: int) -> Workload:
@@ -397,6 +398,8 @@ class MemoryProfile:
             else:
                 change[first] += tensors[storage].size_bytes
                 change[last + 1] -= tensors[storage].size_bytes
+        #: that of the first input
+        self.first_last = self.last[0] if self.last else 0
         self._own = tuple(accumulate(change[:-1]))
         #: most bytes alive at once, inputs left out
         self.top = max(self._own)

@@ -76,15 +76,32 @@ class PartGraph:
 
         Args:
             label: Goes before the labels of the other graph.
-            other: At least one part.
+            other: At least one part; it must not grow afterwards.
             source: A tensor of the shape that the other graph was begun with.
         """
-        known, first = self._inputs, len(self.parts) + 1
-        place = [known[source + 1]]  # the other graph's tensors as inputs here
-        append = self.parts.append
-        for position, (part, made) in enumerate(zip(other.parts, other._inputs[1:], strict=True)):
-            inputs = tuple([place[read.source + 1] for read in part.inputs])
-            append(Part(part.key, label + part.label, part.build, inputs))
-            place.append(Input(first + position - 1, made.shape))
-        known += place[1:]
+        first = len(self.parts)
+        place = [self._inputs[source + 1]]  # the other graph's tensors as inputs here
+        for position, (key, name, module, reads, shape) in enumerate(other._rows, start=first):
+            if len(reads) == 1:
+                inputs: tuple[Input, ...] = (place[reads[0]],)
+            else:
+                inputs = tuple([place[read] for read in reads])
+            self.parts.append(Part(key, label + name, module, inputs))
+            place.append(Input(position, shape))
+        self._inputs += place[1:]
         return len(self.parts) - 1
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, str, Any, tuple[int, ...], tuple[int, ...]]]:
+        """Key, label, module, inputs (0: the graph's own, 1: part 0) and shape of each part."""
+        made = zip(self.parts, self._inputs[1:], strict=True)
+        return [
+            (
+                part.key,
+                part.label,
+                part.build,
+                tuple([i.source + 1 for i in part.inputs]),
+                out.shape,
+            )
+            for part, out in made
+        ]

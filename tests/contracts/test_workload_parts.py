@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -76,3 +77,36 @@ def test_labels_are_unique_and_shapes_are_right(name):
             assert read.shape == shapes[read.source], part.label
         workload = cache.workload(part)
         shapes[position] = workload.tensors[workload.outputs[0]].shape
+
+
+DEVICES = ("stm32h743", "stm32u575", "nvdla_256", "eyeriss_168", "titan_rtx", "zcu102")
+
+
+@pytest.mark.parametrize("name", ["nb201", "ofa_mbv3"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_composed_costs_equal_those_of_a_cold_trace(device, name):
+    assert_equal_costs(SPACES.get(name)(), device, seed=4, members=3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["nb201", "ofa_mbv3", "fbnet", "ofa_resnet50", "nas_bench_macro"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_composed_costs_equal_those_of_a_cold_trace_for_many(device, name):
+    assert_equal_costs(SPACES.get(name)(), device, seed=5, members=60)
+
+
+def assert_equal_costs(space: Space, device: str, seed: int, members: int) -> None:
+    """Every number, to the last digit, and every limit that is broken."""
+    cache, rng = PartCache(), Random(seed)
+    warm, cold = model_for(device), model_for(device)
+    for _ in range(members):
+        architecture = space.sample(rng)
+        composed = cache.compose(space.parts(architecture))
+        build = partial(space.build, architecture)
+        traced = trace_built(build, space.example_input(architecture))
+        found = [
+            m.cost(w, breakdown=False, enforce=False) for m, w in ((warm, composed), (cold, traced))
+        ]
+        assert replace(found[0], excesses=()) == replace(found[1], excesses=())
+        broken = [[(e.resource, e.needed, e.limit) for e in c.excesses] for c in found]
+        assert broken[0] == broken[1], space.format(architecture)
