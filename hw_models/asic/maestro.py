@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import SpecError
-from ..cost import Cost, Excess, LayerCost
+from ..cost import Cost, Excess, LayerCost, PieceMemo
 from ..device import Device, Number, measures
 from ..dtypes import Dtype
 from ..workload import Layer, Workload
@@ -114,7 +114,7 @@ class MaestroModel(ArrayModel):
         self._flows: dict[Job, tuple[Flow, ...]] = {}
         self._options: dict[tuple[Any, ...], Options] = {}
         self._chains: WeakKeyDictionary[Workload, dict[int, Paid]] = WeakKeyDictionary()
-        self._needed: WeakKeyDictionary[Workload, dict[int, Needs]] = WeakKeyDictionary()
+        self._needed: dict[int, PieceMemo[Needs]] = {}  # by batch
 
     @property
     def macs_per_cycle(self) -> int:
@@ -252,7 +252,7 @@ class MaestroModel(ArrayModel):
 
     def area_mm2(self, workload: Workload, batch: int = 1) -> float:
         """Return the silicon of all accelerators, with buffers for this network."""
-        needs = [self._needs(p, batch) for p in {piece for _, piece in workload.pieces}]
+        needs = self._needs(workload, batch)
         areas = [
             area_um2(
                 self.table,
@@ -269,20 +269,23 @@ class MaestroModel(ArrayModel):
     def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return the peak of main memory; also a limit: buffers that hold no step of a layer."""
         needed, excesses = super().memory(workload, batch)
+        pieces = self._needs(workload, batch)
+        if not any(piece.excess for piece in pieces):
+            return needed, excesses
         found = [
             replace(excess, layer=f"{label}.{excess.layer}" if label else excess.layer)
-            for label, piece in workload.pieces
-            if (excess := self._needs(piece, batch).excess) is not None
+            for (label, _), piece in zip(workload.pieces, pieces, strict=True)
+            if (excess := piece.excess) is not None
         ]
         worst = max(found, key=lambda e: e.violation, default=None)
         return needed, excesses if worst is None else (*excesses, worst)
 
-    def _needs(self, piece: Workload, batch: int) -> Needs:
-        batches = self._needed.setdefault(piece, {})
-        known = batches.get(batch)
+    def _needs(self, workload: Workload, batch: int) -> list[Needs]:
+        """Return what each piece needs of the buffers."""
+        known = self._needed.get(batch)
         if known is None:
-            known = batches[batch] = self._collect(piece, batch)
-        return known
+            known = self._needed[batch] = PieceMemo(lambda piece: self._collect(piece, batch))
+        return known.of(workload)
 
     def _collect(self, piece: Workload, batch: int) -> Needs:
         """Return what the layers of a piece need of each accelerator's buffers."""
