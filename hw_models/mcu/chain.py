@@ -14,7 +14,6 @@ from typing import NamedTuple
 from ..memory.placement import aligned
 from .head import bounded_head, live_sums
 
-REACH = 3  # parts on either side of one that may reach the bound, which are taken whole
 Times = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -171,12 +170,8 @@ def chain_memory(links: Sequence[Link], image: int) -> tuple[int, tuple[int, int
     offset = 0
     beyond = [x.port_last for x in links[1:]]
     beyond.append(0)
-    near: set[int] = set()  # parts whose tensors may reach the bound, and those that lean on them
-    for i, part in enumerate(links):
-        if part.ceiling > bound:
-            near.update(range(i - REACH, i + REACH + 1))
-    for i, (part, last) in enumerate(zip(links, beyond, strict=True)):
-        held = part.whole if i in near else part.large
+    for part, last in zip(links, beyond, strict=True):
+        held = part.whole if part.ceiling > bound else part.large
         sizes += held.rounded
         first, end = held.times(offset, last)
         firsts += first
