@@ -52,6 +52,8 @@ class Example:
         values = {"budget.trials": trials or self.trials}
         if "population" in self.spec["strategy"]:
             values["strategy.population"] = 2 if self.trains else 8
+        if "epochs" in self.spec["strategy"]:
+            values["strategy.epochs"] = 3
         for i, estimator in enumerate(self.spec["estimators"]):
             if "epochs" in estimator:
                 values[f"estimators.{i}.epochs"] = 2 if self.ray else 1
