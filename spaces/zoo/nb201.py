@@ -115,6 +115,10 @@ class NB201(Space):
         connected = sum(map(_connected, self.enumerate()))
         return {"architectures": self.size, "networks": len(networks), "connected": connected}
 
+    def connected(self, architecture: Architecture) -> bool:
+        """Return whether a path without `none` leads from the input to the output of the cell."""
+        return _connected(architecture)
+
     def parts(self, architecture: Architecture) -> list[Part]:
         """Return one part per stem, operation, sum, reduction and head."""
         genotype = _genotype(architecture)
