@@ -66,6 +66,24 @@ def test_the_validation_of_the_device_file(network):
     assert (found.n, found.mape_percent) == (2, pytest.approx(sum(errors) / 2, abs=0.05))
 
 
+# the same table under CMSIS-NN, KiB
+SRAM = {"in0": 161, "in1": 219, "in2": 469, "in3": 493, "vww1": 220}
+FLASH = {"in0": 1090, "in1": 956, "in2": 1102, "in3": 1106, "vww1": 736}
+
+
+@pytest.mark.parametrize(
+    ("field", "published"), [("peak_memory_bytes", SRAM), ("flash_bytes", FLASH)]
+)
+def test_the_validation_of_memories(network, field, published):
+    model = McuModel(load_device("stm32h743"))
+    errors = []
+    for name, kib in published.items():
+        cost = model.cost(network(name), enforce=False)
+        errors.append(abs(getattr(cost, field) / 1024 / kib - 1) * 100)
+    found = model.provenance(field).validation
+    assert (found.n, found.mape_percent) == (5, pytest.approx(sum(errors) / 5, abs=0.05))
+
+
 @pytest.mark.parametrize("kernels", H743)
 def test_the_ranking_of_networks(network, kernels):
     names = list(H743[kernels])
