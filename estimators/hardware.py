@@ -195,14 +195,26 @@ class Hardware(Estimator):
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         """Return, for each device, the cost with its breakdown by layer.
 
-        Of a device that was decided also what it is, and where and when each layer runs there.
+        Of a device that was decided also what it is, and where and when each layer runs there; of
+        a microcontroller where each tensor lies while the network runs.
         """
         found: dict[str, Any] = {}
         for target in self.targets:
             found[target] = self.cost(architecture, target).to_dict()
             if target in self._chips:
                 found[target] |= self._chip_details(architecture, target)
+            else:
+                found[target] |= self._memory_details(architecture, target)
         return found
+
+    def _memory_details(self, architecture: Architecture, target: str) -> dict[str, Any]:
+        """Return the memory plan of a model that makes one, for one network."""
+        asked = self.targets[target]
+        plan = getattr(asked.model, "memory_plan", None)
+        networks = asked.at_resolution(self._networks.of(architecture))
+        if plan is None or len(networks) != 1:
+            return {}
+        return {"memory": plan(networks[0], asked.batch).to_dict()}
 
     def _asked(self, architecture: Architecture, target: str) -> Target:
         """Return the device; that which an architecture of a product holds, if it decides one."""

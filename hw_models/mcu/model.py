@@ -152,7 +152,7 @@ class McuModel(HardwareModel):
         """
         return lower(workload, self.policy.lowering, batch)
 
-    def plan(self, workload: Workload, batch: int = 1) -> MemoryPlan:
+    def memory_plan(self, workload: Workload, batch: int = 1) -> MemoryPlan:
         """Return where each tensor lies while the network runs, kept with the workload."""
         key = (*self._key, batch)
         known = workload.memo.get(key)
@@ -164,7 +164,7 @@ class McuModel(HardwareModel):
     def report(self, workload: Workload, batch: int = 1) -> McuReport:
         """Return the cost with the memory plan, the parts of Flash and the operators' costs."""
         self.settled(batch, None)
-        graph, plan = self.graph(workload, batch), self.plan(workload, batch)
+        graph, plan = self.graph(workload, batch), self.memory_plan(workload, batch)
         regions = self._regions(graph, plan)
         operators = self._operators(graph, plan, regions)
         stored = flash(*network_flash(graph), self.policy, self.flash_bytes, self.external_bytes)

@@ -212,6 +212,14 @@ def traced(name: str) -> Workload:
         return trace(build(), torch.empty(shape))
 
 
+@pytest.fixture
+def person_detection() -> Workload:
+    """MobileNetV1 x0.25 on grey images of 96 x 96, as vendors ship it."""
+    module = visual_wake_words()
+    module[1] = nn.Conv2d(1, 8, 3, 2, bias=False)
+    return trace(module, torch.zeros(1, 1, 96, 96))
+
+
 @pytest.fixture(scope="session")
 def network():
     """A function from the name of a reference network to its workload."""

@@ -169,6 +169,12 @@ def test_measured_kernels_of_single_layers():
         assert table.pw + table.output / 64 == pytest.approx(many, rel=0.01)
 
 
+def test_person_detection_on_an_esp32_s3(person_detection):
+    """The vendor reports 47 ms from internal memory."""
+    cost = McuModel(load_device("esp32s3")).cost(person_detection)
+    assert cost.latency_ms == pytest.approx(47, rel=0.1)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 8, 15, 16, 17, 32, 64])
 @pytest.mark.parametrize("kernels", ["tflm_ref", "cmsis_nn", "x_cube_ai", "tinyengine"])
 def test_more_multiply_adds_take_longer(channels, kernels):

@@ -217,6 +217,10 @@ def test_a_runtime_per_use(network):
     found = estimator.evaluate(space.parse("8:16:32:48:64"))
     peaks = [found[f"peak_memory_bytes@{name}"] for name in ("stm32f746", "te", "p")]
     assert peaks[0] != peaks[1] >= peaks[2]
+    details = estimator.details(space.parse("8:16:32:48:64"))
+    assert details["te"]["memory"]["peak_bytes"] == peaks[1]
+    assert details["te"]["memory"]["timeline"][0]["blocks"][0]["offset"] == 0
+    assert len(details["te"]["layers"]) == len(details["stm32f746"]["layers"])
     with pytest.raises(SpecError, match="eyeriss run networks in one way, got runtime 'fast'"):
         with_runtime(load_device("eyeriss_168"), "fast")
     with pytest.raises(SpecError, match="did you mean tinyengine"):
@@ -296,7 +300,7 @@ def test_another_family_is_refused():
 
 
 def test_the_plan_is_plain_data(network):
-    plan = model_for("stm32f746").plan(network("kws"))
+    plan = model_for("stm32f746").memory_plan(network("kws"))
     data = plan.to_dict()
     assert data["peak_bytes"] == plan.peak_bytes
     assert len(data["timeline"]) == len(plan.timeline)

@@ -116,9 +116,9 @@ def test_vww1_in_tiles(network):
     tile share memory that our rules keep apart."""
     device = load_device("stm32h743")
     stage = {"preset": "tinyengine", "patch": {"n": 2, "split": 5}}
-    assert McuModel(device, stage).plan(network("vww1")).peak_bytes == 65_880
+    assert McuModel(device, stage).memory_plan(network("vww1")).peak_bytes == 65_880
     streamed = McuModel(device, {**stage, "input_resident": False})
-    assert streamed.plan(network("vww1")).peak_bytes == 49_552
+    assert streamed.memory_plan(network("vww1")).peak_bytes == 49_552
     whole = McuModel(device, "tinyengine").cost(network("vww1"))
     cost = streamed.cost(network("vww1"))
     assert whole.peak_memory_bytes == 93_992
