@@ -13,5 +13,6 @@ DATASETS = Registry(
         "digits": "netloom.estimators.data.digits:Digits",
         "image_folder": "netloom.estimators.data.image_folder:ImageFolder",
         "npz": "netloom.estimators.data.npz:Npz",
+        "shapes": "netloom.estimators.data.shapes:Shapes",
     },
 )
