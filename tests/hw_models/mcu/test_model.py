@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from netloom.errors import HardwareLimit, SpecError, UnknownName, UnsupportedLayer
@@ -280,6 +281,41 @@ def test_flash_outside_the_chip(network):
     report = model_for("rp2040").report(network("vww1"))
     assert report.flash.on_chip == 0
     assert report.flash.external == report.flash.total == report.cost.flash_bytes
+
+
+class Shapes(nn.Module):
+    """A group norm, two resolutions, a resize, a concatenation, a maximum over positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.GroupNorm(2, 8), nn.SiLU())
+        self.coarse = nn.Conv2d(8, 16, 3, 2, 1)
+        self.head = nn.Conv2d(24, 4, 1)
+
+    def forward(self, x):
+        fine = self.fine(x)
+        coarse = self.coarse(F.max_pool2d(fine, 3, 2, 1))
+        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
+        return self.head(torch.cat([fine, coarse], 1)).amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), (1, 16, 32)),
+        (Shapes, (1, 3, 32, 32)),
+        (lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.PReLU(4)), (1, 2, 16)),
+    ],
+)
+def test_other_networks(build, shape):
+    """Whatever the runtime, totals are those of the breakdown and patches never need more."""
+    workload = trace(build().eval(), torch.zeros(shape))
+    for runtime in ("tflm_ref", "tflm_cmsis", "tinyengine", "ideal", "mcunet_act"):
+        model = McuModel(load_device("stm32h743"), runtime)
+        whole, total = (model.cost(workload, breakdown=b) for b in (True, False))
+        assert vars(total) == {**vars(whole), "layers": ()}
+        patched = McuModel(model.device, {"preset": runtime, "patch": "auto"})
+        assert patched.cost(workload).peak_memory_bytes <= whole.peak_memory_bytes
 
 
 def test_layers_that_no_microcontroller_runs_are_named():
