@@ -23,8 +23,9 @@ from ...spaces.layers import ModuleSupernet, OneOf
 COUNTS: dict[str, Callable[[Workload], float]] = {
     "macs": lambda work: float(work.macs),
     "params": lambda work: float(work.params),
+    "peak_activation_bytes": lambda work: float(work.peak_activation_bytes),
 }
-ADDITIVE = ("latency_ms", "energy_mj")  # fields of a device's cost that add up over layers
+ADDITIVE = ("macs", "params", "latency_ms", "energy_mj")  # add up over layers
 
 
 class ExpectedCost:
@@ -44,7 +45,9 @@ class ExpectedCost:
         self, supernet: ModuleSupernet, example: Tensor, weights: Mapping[str, float]
     ) -> None:
         self._weights = dict(weights)
-        measures = {metric: _measure(metric) for metric in weights}
+        for metric in weights:
+            check_additive(metric)
+        measures = {metric: measure_of(metric) for metric in weights}
         workloads = _workloads(supernet, example)
         self.tables = {
             metric: {
@@ -80,22 +83,40 @@ class ExpectedCost:
         return torch.stack(terms).sum()
 
 
-def _measure(metric: str) -> Callable[[Workload], float]:
-    if metric in COUNTS:
-        return COUNTS[metric]
+def measure_of(metric: str) -> Callable[[Workload], float]:
+    """Return what a metric makes of a workload: a count, or a field of a device's cost.
+
+    Raises:
+        SpecError: If it is neither.
+        UnknownName: If there is no such device.
+    """
     field, _, device = metric.partition("@")
-    if field not in ADDITIVE or not device:
-        known = [*COUNTS, *(f"{field}@DEVICE" for field in ADDITIVE)]
+    if not device and field in COUNTS:
+        return COUNTS[field]
+    if not device:
         raise SpecError(
-            f"cost: a term must add up over the options, one of {', '.join(known)}; got "
-            f"{metric!r}: make it a constraint or an objective instead"
+            f"{metric!r} does not follow from a network's layers; choose one of "
+            f"{', '.join(COUNTS)}, or a metric of a device (latency_ms@DEVICE)"
         )
     model = model_for(device)
     if field not in model.provides:
         raise SpecError(
-            f"cost: {device} gives {', '.join(model.provides)}, got {metric!r}; choose one of these"
+            f"{device} gives {', '.join(model.provides)}, got {metric!r}; choose one of these"
         )
     return lambda work: float(getattr(model.cost(work, breakdown=False, enforce=False), field))
+
+
+def check_additive(metric: str) -> None:
+    """Refuse a metric that is no sum over the layers.
+
+    Raises:
+        SpecError: Says which are.
+    """
+    if metric.partition("@")[0] not in ADDITIVE:
+        raise SpecError(
+            f"cost: a term must add up over the layers, as {', '.join(ADDITIVE)} do; got "
+            f"{metric!r}: make it a constraint, an objective or one of `limits` instead"
+        )
 
 
 def _workloads(supernet: ModuleSupernet, example: Tensor) -> dict[str, list[list[Workload]]]:

@@ -5,7 +5,7 @@ Source: arXiv 1907.05737; yuhuixu1993/PC-DARTS: model_search.py, train_search.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from ...seeds import derive_seed
-from ...spaces import Architecture
 from ..strategy import Context
 from .bilevel import BilevelTrainer
-from .derivation import derive
 from .logits import Logits
 from .trainer import supernet_of
 
@@ -63,12 +61,6 @@ class PartialTrainer(BilevelTrainer):
         own = {} if self.edges is None else {"edges": self.edges}
         return {**super().parts(), **own}
 
-    def derived(self) -> Architecture:
-        """Return the architecture of the heaviest products of both softmaxes."""
-        return derive(
-            self.context.space,
-            self.logits.options,
-            self.logits.weights(),
-            nodes=None if self.edges is None else self.edges.weights(),
-            left=self.logits.left() if self.supernet.masks else None,
-        )
+    def edge_weights(self) -> Mapping[str, Tensor] | None:
+        """Return the softmax over the edges into each node."""
+        return None if self.edges is None else self.edges.weights()

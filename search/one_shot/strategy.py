@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import SpecError
@@ -39,6 +40,8 @@ class GradientSearch(Strategy):
     searches: int
     propose: Literal["final", "epochs"]
     supernet: Mapping[str, Any]
+    max_skips: int | None = None
+    limits: Mapping[str, float] = MappingProxyType({})
     amp: bool
     checkpoint_minutes: float
     batch = 64  # everything that was derived is asked for at once

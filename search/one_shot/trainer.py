@@ -7,7 +7,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from ...errors import EvaluationError, SpecError
 from ...estimators.loop import pick_device, prepared, quiet_settings
 from ...estimators.network import seeded
 from ...seeds import derive_seed
-from ...spaces import Architecture
+from ...spaces import Architecture, Space
 from ..strategy import Context
 from .batches import Batch, Halves
 from .derivation import CellSpace, derive
+from .limits import Limits
 from .logits import Logits
 
 if TYPE_CHECKING:
@@ -70,6 +72,13 @@ class Trainer(ABC):
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
+        self._limits = Limits(
+            cast(Space, context.space),
+            self.supernet,
+            self.halves.valid(0).x[:1],
+            max_skips=recipe.max_skips,
+            limits=recipe.limits,
+        )
         self.done = 0  # steps
         self.epochs: list[str] = []  # what was derived after each, as JSON
         self._sums: dict[str, float] = {}
@@ -92,13 +101,24 @@ class Trainer(ABC):
         }
 
     def derived(self) -> Architecture:
-        """Return the architecture of the heaviest weights."""
-        return derive(
+        """Return the architecture of the heaviest weights that the limits allow.
+
+        Raises:
+            SpecError: If none does.
+        """
+        weights: Mapping[str, Tensor] = self.logits.weights()
+        derive_from = partial(
+            derive,
             self.context.space,
             self.logits.options,
-            self.logits.weights(),
+            nodes=self.edge_weights(),
             left=self.logits.left() if self.supernet.masks else None,
         )
+        return self._limits.derived(weights, derive_from)
+
+    def edge_weights(self) -> Mapping[str, Tensor] | None:
+        """Return the weights of the edges into each node, where the method has some."""
+        return None
 
     def stop_at(self) -> int | None:
         """Return the epoch whose architecture is taken, if the search is to stop early."""

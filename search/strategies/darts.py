@@ -64,6 +64,10 @@ class Darts(GradientSearch):
             estimators say which is best.
         propose: `final`: what each search ends with; `epochs`: also what it would have ended with
             after earlier epochs, the latest first.
+        max_skips: Skip connections allowed when an architecture is derived (of `darts`: in the
+            normal cell); the lightest go first (arXiv 1904.12760). None: any number.
+        limits: Metric -> most that a derived architecture may cost: `macs`, `params`,
+            `peak_activation_bytes`, or a metric of a device (`latency_ms@v100`).
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
         amp: Mixed precision (bfloat16) on CUDA.
         checkpoint_minutes: Between two checkpoints.
@@ -98,6 +102,8 @@ class Darts(GradientSearch):
         warmup_epochs: Annotated[int, Field(ge=0)] = 0,
         searches: Count = 1,
         propose: Literal["final", "epochs"] = "final",
+        max_skips: Annotated[int, Field(ge=0)] | None = None,
+        limits: Mapping[str, Positive] | None = None,
         supernet: Mapping[str, Any] | None = None,
         amp: bool = False,
         checkpoint_minutes: Positive = 5.0,
@@ -111,6 +117,7 @@ class Darts(GradientSearch):
         self.arch_lr, self.arch_betas = arch_lr, arch_betas
         self.arch_weight_decay, self.warmup_epochs = arch_weight_decay, warmup_epochs
         self.searches, self.propose, self.supernet = searches, propose, dict(supernet or {})
+        self.max_skips, self.limits = max_skips, dict(limits or {})
         self.amp, self.checkpoint_minutes = amp, checkpoint_minutes
         check_options(self)
         if order == 2 and sampling != "softmax":

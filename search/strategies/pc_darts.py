@@ -48,6 +48,10 @@ class PcDarts(Darts):
         searches: Searches from different seeds; each proposes its own architecture.
         propose: `final`: what each search ends with; `epochs`: also what it would have ended with
             after earlier epochs, the latest first.
+        max_skips: Skip connections allowed when an architecture is derived (of `darts`: in the
+            normal cell); the lightest go first (arXiv 1904.12760). None: any number.
+        limits: Metric -> most that a derived architecture may cost: `macs`, `params`,
+            `peak_activation_bytes`, or a metric of a device (`latency_ms@v100`).
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
         amp: Mixed precision (bfloat16) on CUDA.
         checkpoint_minutes: Between two checkpoints.
@@ -76,6 +80,8 @@ class PcDarts(Darts):
         warmup_epochs: Annotated[int, Field(ge=0)] = 15,
         searches: Count = 1,
         propose: Literal["final", "epochs"] = "final",
+        max_skips: Annotated[int, Field(ge=0)] | None = None,
+        limits: Mapping[str, Positive] | None = None,
         supernet: Mapping[str, Any] | None = None,
         amp: bool = False,
         checkpoint_minutes: Positive = 5.0,
@@ -97,6 +103,8 @@ class PcDarts(Darts):
             warmup_epochs=warmup_epochs,
             searches=searches,
             propose=propose,
+            max_skips=max_skips,
+            limits=limits,
             supernet=supernet,
             amp=amp,
             checkpoint_minutes=checkpoint_minutes,

@@ -97,8 +97,8 @@ def test_partial_channels_cost_their_part():
 @pytest.mark.parametrize(
     ("metric", "error", "match"),
     [
-        ("peak_memory_bytes@cpu_generic", SpecError, "must add up over the options"),
-        ("valid_accuracy", SpecError, "must add up over the options"),
+        ("peak_memory_bytes@cpu_generic", SpecError, "must add up over the layers"),
+        ("valid_accuracy", SpecError, "must add up over the layers"),
         ("energy_mj@cpu_generic", SpecError, "cpu_generic gives latency_ms"),
         ("latency_ms@cpu_generik", UnknownName, "did you mean cpu_generic"),
     ],
