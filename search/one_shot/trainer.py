@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ...errors import EvaluationError, SpecError
+from ...estimators.complexity import Workloads
 from ...estimators.loop import pick_device, prepared, quiet_settings
 from ...estimators.network import seeded
 from ...seeds import derive_seed
@@ -72,6 +73,7 @@ class Trainer(ABC):
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
+        self._workloads = Workloads(context.space)
         self._limits = Limits(
             cast(Space, context.space),
             self.supernet,
@@ -182,6 +184,7 @@ class Trainer(ABC):
         points = {name: total / self.halves.steps for name, total in self._sums.items()}
         points |= {"lr": self.rate(epoch), "entropy": self.logits.entropy()}
         architecture = self.derived()
+        points["macs"] = float(self._workloads.of(architecture).macs)
         points["skips"] = sum(o in ("skip_connect", "skip") for o in architecture.values())
         points |= self.points(epoch)
         for name, value in points.items():

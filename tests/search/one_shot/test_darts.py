@@ -120,7 +120,7 @@ def test_it_proposes_what_each_search_ended_with(context):
     assert strategy.ask(9) == []
     assert len(numbers) == len({c.architecture for c in asked})
     assert set(context.published) == {"search0", "search1"}
-    for name in ("train_loss", "valid_loss", "entropy", "skips"):
+    for name in ("train_loss", "valid_loss", "entropy", "skips", "macs"):
         steps = [step for step, _ in context.curves[f"search1/{name}"]]
         assert steps == [1, 2]
 
