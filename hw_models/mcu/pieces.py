@@ -40,7 +40,7 @@ class PieceTable(NamedTuple):
         tail: What the result of the part can take in, likewise.
         counts: Arguments of `tail_bytes`, its own inputs left out of the tensors.
         flash: Elements, channels, wide kernels.
-        times_ms: Summands of the latency.
+        times_ms: Summands of the latency that are not 0.
         names: Of the operators.
         link: What it needs where it is a link of a chain; None where it cannot be one.
         bytes: A number for all its sizes, equal for equal ones.
@@ -115,7 +115,7 @@ def piece_table(
             counts["convolutions"],
         ),
         flash=network_flash(graph),
-        times_ms=tuple([ms for op in graph.ops for ms in timer(graph, op)]),
+        times_ms=tuple([ms for op in graph.ops for ms in timer(graph, op) if ms]),
         names=tuple([op.name for op in graph.ops]),
         joint=_number(out > 0, out_port, [bool(u) for u in used], heads, tail, plain, bool(own)),
         link=link(image, sizes, own, used[0], out, wanted) if lone else None,
