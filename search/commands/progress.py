@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..run.events import Event, Listener
 
 _LINE_EVERY_S = 1.0  # cheap trials come by the thousand: a line each would only slow them down
+_PHASE_EVERY_S = 10.0  # steps of a training that precedes the trials
 _SPENT = ("done", "pruned", "failed")
 
 
@@ -200,10 +201,14 @@ class Progress:
 
 
 class Lines:
-    """Writes one plain line to stderr per trial, at most one a second."""
+    """Writes one plain line to stderr per trial, at most one a second.
+
+    While something is trained before, one every ten seconds.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._last, self._said = progress, 0.0, ""
+        self._phase = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -215,6 +220,11 @@ class Lines:
             if now - self._last >= _LINE_EVERY_S:
                 self._last = now
                 self._say()
+        elif event.kind == "progress":
+            now = time.monotonic()
+            if now - self._phase >= _PHASE_EVERY_S:
+                self._phase = now
+                note(f"{self._progress.phase}, time {self._progress.facts()['time']}")
         elif event.kind == "finished":
             self._say()
 

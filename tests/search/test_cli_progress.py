@@ -107,6 +107,21 @@ def test_lines_come_at_most_once_a_second(
     assert [line.split(",")[0] for line in said] == ["trials 1/4", "trials 3/4", "a message"]
 
 
+def test_a_training_before_the_trials_says_a_line_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    lines = Lines(Progress(GOAL))
+    for step in range(1, 26):
+        clock[0] += 1.0
+        lines(Event("progress", None, {"text": "search: steps", "done": step, "total": 40}))
+    assert capsys.readouterr().err.splitlines() == [
+        "search: steps 10/40, time 10 s",
+        "search: steps 20/40, time 20 s",
+    ]
+
+
 def test_the_table_draws(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(GOAL)
     for event in (
