@@ -125,12 +125,13 @@ def piece_table(
     )
 
 
+_COUNTER = count()
 _NUMBERS: dict[str, int] = {}
 
 
 def _number(*facts: object) -> int:
     """Return the same number for equal facts, and different ones for different facts."""
-    return _NUMBERS.setdefault(repr(facts), len(_NUMBERS))
+    return _NUMBERS.setdefault(repr(facts), next(_COUNTER))
 
 
 def _tail(piece: Workload, lowerer: Lowerer, result: int) -> int:
@@ -192,6 +193,7 @@ class Joints(NamedTuple):
 
 Sources = tuple[tuple[int, ...], ...]
 _JOINTS: dict[tuple[Sources, tuple[int, ...]], Joints | None] = {}
+_UNKNOWN = Joints((), (), (), False)  # an object that no lookup finds
 
 
 def joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
@@ -202,11 +204,12 @@ def joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
         tables: Of all parts, as if nothing could be taken in.
     """
     key = (sources, tuple([t.joint for t in tables]))
-    if key not in _JOINTS:
+    known = _JOINTS.get(key, _UNKNOWN)
+    if known is _UNKNOWN:
         if len(_JOINTS) >= MAX_KNOWN:
             _JOINTS.clear()
-        _JOINTS[key] = _joints(sources, tables)
-    return _JOINTS[key]
+        known = _JOINTS[key] = _joints(sources, tables)
+    return known
 
 
 def _joints(sources: Sources, tables: Sequence[PieceTable]) -> Joints | None:
@@ -280,7 +283,6 @@ class Timing(NamedTuple):
     number: int
 
 
-_COUNTER = count()
 _TIMINGS: dict[tuple[Sources, tuple[int, ...]], Timing] = {}
 
 
