@@ -57,7 +57,7 @@ class Recorder:
 
     def _add_weight(self, tensor: torch.Tensor, parameter: bool = True) -> int:
         elements = tensor.numel()
-        size_bytes = elements * _format(tensor.dtype)[1]
+        size_bytes = elements * (_FORMATS.get(tensor.dtype) or _format(tensor.dtype))[1]
         self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, tuple(tensor.shape))
         self.weight_bytes += size_bytes
         self._alive.append(tensor)
@@ -130,7 +130,7 @@ class Recorder:
         self,
         kind: Kind,
         op: str,
-        inputs: Iterable[torch.Tensor],
+        inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
         *,
         macs: int = 0,
@@ -149,7 +149,6 @@ class Recorder:
         in the memory of that input. A view of a weight is a weight, and no layer.
         """
         weights, index, table = self._weights, self._index, self._tensors
-        operands: list[torch.Tensor] = []
         sources: list[int] = []
         shapes: list[Shape] = []
         weight_shapes: list[Shape] = []
@@ -164,11 +163,10 @@ class Recorder:
             if (source := index.get(key)) is None:
                 source = self._tensor_of(tensor)
             entry = table[source]
-            operands.append(tensor)
             sources.append(source)
             shapes.append(entry[0])
             read += entry[2]
-        if view and not operands:
+        if view and not sources:
             for tensor in outputs:
                 self._add_view(tensor, params > 0)
             return
@@ -176,7 +174,7 @@ class Recorder:
         results = [
             self._written(t, fresh, here)
             if (fresh := self._fresh.pop(id(t), None))
-            else self._result(t, operands, sources, here)
+            else self._result(t, inputs, sources, here)
             for t in outputs
         ]
         if len(results) == 1:
@@ -271,8 +269,9 @@ class Recorder:
         return self._new_tensor(tensor, "constant")
 
     def _result(
-        self, tensor: torch.Tensor, operands: list[torch.Tensor], sources: list[int], here: int
+        self, tensor: torch.Tensor, inputs: Sequence[torch.Tensor], sources: list[int], here: int
     ) -> int:
+        operands = [t for t in inputs if id(t) not in self._weights]
         storage = None
         memory = tensor.untyped_storage()._cdata
         for operand, source in zip(operands, sources, strict=True):

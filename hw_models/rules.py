@@ -28,7 +28,7 @@ def conv_kind(kernel: Sequence[int], groups: int, in_channels: int) -> Kind:
     """Return the kind of a convolution that is not transposed."""
     if groups > 1:
         return "depthwise_conv" if groups == in_channels else "grouped_conv"
-    return "pointwise_conv" if all(k == 1 for k in kernel) else "conv"
+    return "pointwise_conv" if max(kernel, default=1) == 1 else "conv"
 
 
 def record_conv(
@@ -81,10 +81,12 @@ def _conv(
     n = len(w) - 2
     if isinstance(padding, str) or len(shape) != n + 2 or shape[1] != w[1] * groups:
         return NotImplemented
-    stride, padding, dilation = _tuple(stride, n), _tuple(padding, n), _tuple(dilation, n)
+    tuples = type(stride) is type(padding) is type(dilation) is tuple
+    if not tuples or not len(stride) == len(padding) == len(dilation) == n:  # not a module's
+        stride, padding, dilation = _tuple(stride, n), _tuple(padding, n), _tuple(dilation, n)
     size = [
-        (h + 2 * p - d * (k - 1) - 1) // s + 1
-        for h, k, s, p, d in zip(shape[2:], w[2:], stride, padding, dilation, strict=True)
+        (shape[i + 2] + 2 * padding[i] - dilation[i] * (w[i + 2] - 1) - 1) // stride[i] + 1
+        for i in range(n)
     ]
     if min(size, default=1) < 1 or input.dtype != weight.dtype or w[0] % groups:
         return NotImplemented
@@ -204,8 +206,11 @@ def _norm(kind_of_shape: str) -> Rule:
         else:  # the trailing dimensions
             size = tuple(args[0] if args else kwargs["normalized_shape"])
             known = shape[len(shape) - len(size) :] == size
-        if not known or any(t.shape != size for t in weights):
+        if not known:
             return NotImplemented
+        for tensor in weights:
+            if tensor.shape != size:
+                return NotImplemented
         if func is F.group_norm and input.shape[1] % (args[0] if args else kwargs["num_groups"]):
             return NotImplemented
         out = _same_shape(rec, input)

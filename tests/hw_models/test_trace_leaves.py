@@ -130,3 +130,12 @@ def test_errors_are_those_of_torch():
         trace(nn.ReLU(), {"inputs": torch.zeros(2)})
     with pytest.raises(TraceError, match="positional argument"):
         trace(nn.Sequential(nn.ReLU()), (torch.zeros(2), torch.zeros(2)))
+
+
+def test_a_stride_of_one_number_holds_for_every_dimension():
+    class Functions(nn.Module):
+        def forward(self, x):
+            weight = torch.zeros(4, 4, 1, 1, device=x.device)
+            return torch.nn.functional.conv2d(x, weight, stride=(2,), padding=[1], dilation=1)
+
+    assert trace(Functions(), torch.zeros(MAPS)).layers[-1].output_shapes == ((2, 4, 6, 5),)
