@@ -114,7 +114,8 @@ def _unit(raw: Array) -> Floats:
 def _bell(raw: Array) -> Floats:
     """Return 64 random bits as a number near the normal distribution: the sum of eight bytes."""
     total = raw.view(np.uint8).reshape(*raw.shape, 8).sum(-1, dtype=np.int64)
-    return (total - 1020) / 209.0
+    bell: Floats = (total - 1020) / 209.0
+    return bell
 
 
 def _between(u: Floats, low: float, high: float) -> Floats:

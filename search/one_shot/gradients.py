@@ -150,19 +150,24 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     The original code moves them in every pass of the architecture's step, with batches that the
     weights are not trained on and, in second order, with weights that are thrown away.
     """
-    norms: list[Any] = [
-        m for m in module.modules() if isinstance(getattr(m, "num_batches_tracked", None), Tensor)
-    ]
+    norms: list[Any] = [m for m in module.modules() if _counts(m)]
     momenta = [m.momentum for m in norms]
-    seen = [m.num_batches_tracked.clone() for m in norms]
+    counts = [m.num_batches_tracked for m in norms]
+    seen = torch.stack(counts).unbind() if counts else ()  # a copy, in one step
     try:
         for m in norms:
             m.momentum = 0.0
         yield
     finally:
-        for m, momentum, count in zip(norms, momenta, seen, strict=True):
+        for m, momentum in zip(norms, momenta, strict=True):
             m.momentum = momentum
-            m.num_batches_tracked.copy_(count)
+        if counts:
+            torch._foreach_copy_(counts, seen)
+
+
+def _counts(module: nn.Module) -> bool:
+    """Return whether a module keeps running statistics."""
+    return isinstance(module._buffers.get("num_batches_tracked"), Tensor)
 
 
 @torch.no_grad()

@@ -113,6 +113,7 @@ class RelaxedTrainer(Trainer):
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            foreach=True,
         )
         self.alphas = list(self.logits.rows)
         self.arch_optimizer = torch.optim.Adam(
@@ -170,7 +171,7 @@ class RelaxedTrainer(Trainer):
         for tensor, gradient in zip(tensors, gradients, strict=True):
             tensor.grad = gradient
         if clip and self.recipe.grad_clip:
-            nn.utils.clip_grad_norm_(tensors, self.recipe.grad_clip)
+            nn.utils.clip_grad_norm_(tensors, self.recipe.grad_clip, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -72,6 +72,7 @@ class Trainer(ABC):
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            foreach=True,
         )
         self._workloads = Workloads(context.space)
         self._limits = Limits(
@@ -228,7 +229,7 @@ class Trainer(ABC):
         self.weight_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=self.weights)
         if self.recipe.grad_clip:
-            nn.utils.clip_grad_norm_(self.weights, self.recipe.grad_clip)
+            nn.utils.clip_grad_norm_(self.weights, self.recipe.grad_clip, foreach=True)
         self.weight_optimizer.step()
 
     # ---------------------------------------------------------------- state
