@@ -41,7 +41,7 @@ class Example:
 
     @property
     def trials(self) -> int:
-        return 6 if self.trains else 40
+        return min(6 if self.trains else 40, self.spec["budget"]["trials"])
 
     @property
     def objectives(self) -> set[str]:
