@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from ..errors import TraceError
 from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
 from .graph import in_place
-from .workload import Layer, MemoryProfile, Shape, Tensor, Workload
+from .liveness import MemoryProfile
+from .workload import Layer, Shape, Tensor, Workload
 
 NETWORK_INPUT = -1
 
