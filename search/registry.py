@@ -9,6 +9,7 @@ STRATEGIES = Registry(
     "netloom.strategies",
     {
         "darts": "netloom.search.strategies.darts:Darts",
+        "gm_fewshot": "netloom.search.strategies.gm_fewshot:GmFewshot",
         "local_search": "netloom.search.strategies.local_search:LocalSearch",
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
         "pc_darts": "netloom.search.strategies.pc_darts:PcDarts",

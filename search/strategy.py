@@ -113,6 +113,9 @@ class Context(Protocol):
     def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:
         """Keep a trained super-network as an artifact that the `supernet` estimator can load."""
 
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep JSON values under a name for those who read the store; replaces the earlier ones."""
+
     def progress(self, text: str, done: int, total: int) -> None:
         """Show how far a long piece of work is."""
 

@@ -67,6 +67,7 @@ class MemoryContext:
         self.told: dict[int, Result] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.published: dict[str, tuple[Any, Mapping[str, Any] | None]] = {}
+        self.notes: dict[str, Any] = {}
         self._known: set[str] = set()
         self._tensors: dict[str, Mapping[str, Any]] = {}
 
@@ -102,6 +103,10 @@ class MemoryContext:
     def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:
         """Keep a super-network in `published`."""
         self.published[name] = (supernet, mask)
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep JSON values in `notes`."""
+        self.notes[name] = json.loads(json.dumps(value, allow_nan=False))
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show nothing."""

@@ -13,6 +13,7 @@ Source: arXiv 2203.15207; skhu101/GM-NAS: WS-GM/nasbench201/utils.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ class Path:
         """Let one option take the probed decision; on a path every weight is 1."""
         option = supernet.mixtures[decision][position]
         supernet.mix(dict.fromkeys(supernet.mixtures))
-        supernet.activate({**self.architecture, decision: option})
+        supernet.activate(self.architecture)
+        supernet.select({decision: option})  # also `none`, where no architecture takes it
 
 
 State: TypeAlias = Mixed | Path
@@ -108,7 +110,7 @@ class Matching:
         n = len(self.batches)
         if n < 2:
             return torch.full_like(self.batches[0], float("nan"))
-        return self.batches.std(0) / n**0.5
+        return self.batches.std(0) / math.sqrt(n)
 
 
 def gradient_distance(gradients: Tensor) -> Tensor:

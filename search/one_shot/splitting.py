@@ -111,7 +111,7 @@ class SplitTree:
                 f"a split needs a decision that {name!r} has whole, one of {sorted(rows)}; got "
                 f"{decision!r}"
             )
-        found = [as_options(group) for group in groups]
+        found = [as_options(tuple(group)) for group in groups]
         wanted = sorted(map(repr, rows[decision]))
         if len(found) < 2 or sorted(repr(o) for group in found for o in group) != wanted:
             raise SpecError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -128,7 +129,7 @@ class RunContext:
 
     def checkpoint(self, name: str, tensors: Mapping[str, Any]) -> None:
         """Store tensors under a name; replaces the earlier ones when it is durable."""
-        self._keep("checkpoint", name, dict(tensors), {})
+        self._keep("checkpoint", name, pack_tensors(tensors), {})
 
     def restore(self, name: str) -> Mapping[str, Any] | None:
         """Return the tensors stored under a name, or None."""
@@ -142,7 +143,13 @@ class RunContext:
 
     def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:
         """Keep a trained super-network as an artifact that the `supernet` estimator can load."""
-        self._keep("supernet", name, dict(supernet.state_dict()), {"mask": dict(mask or {})})
+        data = pack_tensors(dict(supernet.state_dict()))
+        self._keep("supernet", name, data, {"mask": dict(mask or {})})
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep JSON values under a name for those who read the store; replaces the earlier ones."""
+        text = json.dumps(value, allow_nan=False, sort_keys=True)
+        self._keep("note", name, text.encode(), json.loads(text))
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show how far a long piece of work is."""
@@ -232,10 +239,7 @@ class RunContext:
                 self.write(transaction)
         self.written()
 
-    def _keep(
-        self, kind: str, name: str, tensors: Mapping[str, Any], meta: Mapping[str, Any]
-    ) -> None:
-        data = pack_tensors(tensors)
+    def _keep(self, kind: str, name: str, data: bytes, meta: Mapping[str, Any]) -> None:
         sha256, size = self._store.put_file(data)
         self._artifacts.append(_Artifact(kind, name, sha256, size, meta, time.time()))
         if kind == "checkpoint":

@@ -409,6 +409,7 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = [
         "darts",
+        "gm_fewshot",
         "local_search",
         "nsga2",
         "pc_darts",

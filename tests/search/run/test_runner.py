@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -230,6 +231,13 @@ def test_replaced_checkpoints_are_off_the_disk(plan: Plans, store: Store) -> Non
     state = torch.load(store.artifact_path(kept), weights_only=True)
     assert int(state["told"]) == 12
     assert [path.name for path in store.files.folder.glob("??/*")] == [kept.sha256]
+
+
+def test_notes_are_kept_as_values_and_as_a_file(plan: Plans, store: Store) -> None:
+    summary = Runner(plan(strategy="toys:Noting", budget={"trials": 12}), store).run()
+    (kept,) = store.artifacts(summary.experiment.id, kind="note")
+    assert (kept.name, kept.meta) == ("memory", {"told": 12, "by": ["four"]})
+    assert json.loads(store.artifact_path(kept).read_text()) == kept.meta
 
 
 def test_details_are_kept(plan: Plans, store: Store) -> None:

@@ -221,3 +221,17 @@ class Remembering(RandomSearch):
         for _ in results:
             self._told += 1
             self.context.checkpoint("memory", {"told": torch.tensor(self._told)})
+
+
+class Noting(RandomSearch):
+    """Random search that notes how much it was told."""
+
+    name: ClassVar[str] = "noting"
+
+    def __init__(self) -> None:
+        super().__init__(batch=4)
+        self._told = 0
+
+    def tell(self, results: Any) -> None:
+        self._told += len(results)
+        self.context.note("memory", {"told": self._told, "by": ["four"]})

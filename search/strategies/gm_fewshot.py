@@ -1,0 +1,247 @@
+"""Few-shot search with gradient matching: one super-network is split into several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ...errors import SpecError
+from ..one_shot.splitting import ROOT, Schedule
+from ..one_shot.strategy import GradientSearch, check_options
+from ..strategy import Context
+from .darts import Count, Darts, Positive, Share
+
+if TYPE_CHECKING:
+    from ..one_shot.few_shot import FewShotSearch
+    from ..one_shot.trainer import Trainer
+
+
+class GmFewshot(GradientSearch):
+    """Splits a super-network where its options disagree about the shared weights.
+
+    A super-network of everything is trained for a while; then one decision is split: its options
+    are put into groups, and each group gets a super-network of its own. The groups are a balanced
+    minimum cut of the options, whose similarity is the cosine of the gradients that they give the
+    shared weights; the decision whose groups are least alike, per pair, is split. The parts go on
+    and are split again; the leaves are searched by a method of one super-network. What each leaf
+    ends with is proposed, ordered by its accuracy on the validation split with batch-norm
+    statistics of its own.
+
+    The defaults are the paper's for NAS-Bench-201. Gradients take `match_batches` passes for each
+    option of each decision that is whole: 3000 on the first level there.
+
+    Deviations: pairs with a gradient of 0 are left out (`zero_gradients: counted` is the paper's
+    distance of 1); all shared parameters are compared (`scope: edges` leaves out stem, head and
+    what lies between the cells, as the reference does on NAS-Bench-201 and DARTS); the decision is
+    chosen by the mean similarity of crossing pairs, not by the sum; batch norms keep running
+    statistics, and epochs hold each example once; logits start equal, also those of SNAS.
+
+    Source: Hu et al., arXiv:2203.15207; skhu101/GM-NAS: WS-GM/nasbench201/train_search.py.
+
+    Args:
+        base: What searches a leaf: `darts_1st`, `darts_2nd`; `snas`: DARTS' loop with a sample of
+            Gumbel-softmax per step, temperature from 1 to 0.1; `rsps`: random sampling with path
+            evaluation.
+        split_epochs: Epochs after which nodes are split.
+        groups: Of each of these splits.
+        epochs: Of a leaf.
+        restart: `final`: leaves start from new weights; `none`: they go on from their parents.
+        cosine: Of leaves that start anew: `whole`: the learning rate falls as if all epochs were
+            still to come; `leaf`: within the epochs of a leaf.
+        rule: `gradients`; `random`: any balanced groups of any decision, to compare with.
+        decisions: Names of decisions that may be split; None: all.
+        match_batches: On how many the gradients are compared.
+        scope: `all` shared parameters, or those of the other `edges` only.
+        probing: `hard`: a probed option runs alone; `soft`: with the weight that it has.
+        zero_gradients: Whether pairs with a gradient of 0 are `left_out` or `counted`.
+        paths: Random paths of a leaf that are evaluated at its end (`rsps`).
+        calibration_batches: For the batch-norm statistics of what is evaluated.
+        batch_size: Examples of a step, of either half.
+        augment: Any of `crop`, `flip`, `cutout`, for both halves.
+        train_share: Of the training split that the weights learn from.
+        lr: Learning rate of the weights at the start; see `cosine`.
+        lr_min: At the end of the half cosine.
+        momentum: Of the weights.
+        nesterov: Whether it is Nesterov's.
+        weight_decay: Of the weights; the paper has 1e-4 with `rsps`.
+        grad_clip: Largest norm of the weights' gradient; None: no limit.
+        arch_lr: Learning rate of the logits.
+        arch_betas: Of their Adam.
+        arch_weight_decay: Of the logits.
+        searches: Searches from different seeds.
+        supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
+        amp: Mixed precision (bfloat16) on CUDA.
+        checkpoint_minutes: Between two checkpoints.
+
+    Raises:
+        SpecError: If options contradict each other.
+    """
+
+    name: ClassVar[str] = "gm_fewshot"
+
+    def __init__(
+        self,
+        *,
+        base: Literal["darts_1st", "darts_2nd", "snas", "rsps"] = "darts_2nd",
+        split_epochs: list[Annotated[int, Field(ge=0)]] | None = None,
+        groups: list[Annotated[int, Field(ge=2)]] | None = None,
+        epochs: Count = 30,
+        restart: Literal["final", "none"] = "final",
+        cosine: Literal["whole", "leaf"] = "whole",
+        rule: Literal["gradients", "random"] = "gradients",
+        decisions: list[str] | None = None,
+        match_batches: Count = 100,
+        scope: Literal["all", "edges"] = "all",
+        probing: Literal["hard", "soft"] = "hard",
+        zero_gradients: Literal["left_out", "counted"] = "left_out",
+        paths: Count = 200,
+        calibration_batches: Count = 8,
+        batch_size: Count = 48,
+        augment: list[Literal["crop", "flip", "cutout"]] | None = None,
+        train_share: Share = 0.5,
+        lr: Positive = 0.025,
+        lr_min: Annotated[float, Field(ge=0)] = 0.001,
+        momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+        nesterov: bool = True,
+        weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
+        grad_clip: Positive | None = 5.0,
+        arch_lr: Positive = 3e-4,
+        arch_betas: tuple[Share, Share] = (0.5, 0.999),
+        arch_weight_decay: Annotated[float, Field(ge=0)] = 1e-3,
+        searches: Count = 1,
+        supernet: Mapping[str, Any] | None = None,
+        amp: bool = False,
+        checkpoint_minutes: Positive = 5.0,
+    ) -> None:
+        self.base, self.epochs, self.restart, self.cosine = base, epochs, restart, cosine
+        self.split_epochs = (15, 30) if split_epochs is None else tuple(split_epochs)
+        self.groups = (2,) * len(self.split_epochs) if groups is None else tuple(groups)
+        self.rule, self.decisions = rule, decisions
+        self.match_batches, self.scope, self.probing = match_batches, scope, probing
+        self.zero_gradients, self.paths = zero_gradients, paths
+        self.calibration_batches = calibration_batches
+        self.batch_size, self.augment = batch_size, tuple(augment or ())
+        self._augment = augment
+        self.train_share, self.lr, self.lr_min = train_share, lr, lr_min
+        self.momentum, self.nesterov = momentum, nesterov
+        self.weight_decay, self.grad_clip = weight_decay, grad_clip
+        self.arch_lr, self.arch_betas = arch_lr, arch_betas
+        self.arch_weight_decay, self.searches = arch_weight_decay, searches
+        self.supernet, self.amp = dict(supernet or {}), amp
+        self.checkpoint_minutes = checkpoint_minutes
+        check_options(self)
+        self._check()
+
+    def _check(self) -> None:
+        _ = self._schedule
+        if len(self.groups) != len(self.split_epochs):
+            raise SpecError(
+                f"groups must have one number for each of the {len(self.split_epochs)} splits, got "
+                f"{list(self.groups)}"
+            )
+        if self.nesterov and not self.momentum:
+            raise SpecError("nesterov needs momentum, got 0; set nesterov: false")
+
+    @property
+    def _schedule(self) -> Schedule:
+        return Schedule(self.split_epochs, self.epochs, self.restart, self.cosine)
+
+    def trainer(self, context: Context, seed: int, name: str) -> Trainer:
+        """Return the trainer of the whole super-network, the root of the tree."""
+        search = self.few_shot(context, seed, name)
+        return search.work.trainer(search.work.context(), search.tree.nodes[ROOT])
+
+    def few_shot(self, context: Context, seed: int, name: str) -> FewShotSearch:
+        """Return the search that starts from `seed`, or goes on from its checkpoints.
+
+        Raises:
+            SpecError: If space, data and options do not fit, or a checkpoint is another search's.
+        """
+        from ..one_shot.few_shot import FewShotSearch, Work
+        from ..one_shot.trainer import supernet_of
+
+        work = Work(
+            space=context.space,
+            data=context.data,
+            device=context.device,
+            seed=seed,
+            name=name,
+            recipe=self._recipe(),
+            paths=self.base == "rsps",
+            nesterov=self.nesterov,
+            schedule=self._schedule,
+            batches=self.match_batches,
+            scope=self.scope,
+            probing=self.probing,
+            candidates=self.paths,
+            calibration=self.calibration_batches,
+        )
+        options = supernet_of(context.space, self.supernet).mixtures
+        if unknown := [d for d in self.decisions or () if d not in options]:
+            raise SpecError(f"decisions must be of {sorted(options)}, got {unknown[0]!r}")
+        return FewShotSearch(
+            work,
+            context,
+            self.identity(context, seed),
+            options,
+            groups=self.groups,
+            rule=self.rule,
+            decisions=self.decisions,
+            zeros=self.zero_gradients,
+            checkpoint_minutes=self.checkpoint_minutes,
+        )
+
+    def prepare(self, context: Context) -> None:
+        """Train, split and search; go on where an earlier process stopped.
+
+        Raises:
+            SpecError: If a checkpoint is that of another search, or nothing is left to split.
+            EvaluationError: If training diverges.
+        """
+        self._ranked: list[tuple[float, str, dict[str, Any]]] = []
+        super().prepare(context)
+
+    def _search(self, number: int) -> bool:
+        from ...seeds import derive_seed
+
+        name = "search" if self.searches == 1 else f"search{number}"
+        search = self.few_shot(self.context, derive_seed(self.context.seed, "search", number), name)
+        finished = search.run()
+        if finished:
+            self._ranked += [
+                (
+                    chosen.held_out,
+                    chosen.architecture,
+                    {"search": number, "leaf": leaf, "held_out": round(chosen.held_out, 4)},
+                )
+                for leaf, chosen in search.ranking
+            ]
+        return finished
+
+    def _proposals(self) -> list[tuple[str, dict[str, Any]]]:
+        ranked = sorted(self._ranked, key=lambda found: -found[0])
+        return [(architecture, tags) for _, architecture, tags in ranked]
+
+    def _recipe(self) -> Darts:
+        """Return the search of a leaf with the options of this one."""
+        return Darts(
+            epochs=self.epochs,
+            order=2 if self.base == "darts_2nd" else 1,
+            sampling="snas" if self.base == "snas" else "softmax",
+            batch_size=self.batch_size,
+            augment=self._augment,
+            train_share=self.train_share,
+            lr=self.lr,
+            lr_min=self.lr_min,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            grad_clip=self.grad_clip,
+            arch_lr=self.arch_lr,
+            arch_betas=self.arch_betas,
+            arch_weight_decay=self.arch_weight_decay,
+            supernet=self.supernet,
+            amp=self.amp,
+            checkpoint_minutes=self.checkpoint_minutes,
+        )
