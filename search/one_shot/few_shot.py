@@ -13,169 +13,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
-
-import torch
-from torch import nn
+from typing import Any, Literal
 
 from ...errors import SpecError
-from ...estimators.loop import Prepared, quiet_settings
-from ...spaces import DecisionSpace
 from ...spaces.decision import Option
 from ..run.tensors import pack_tensors, unpack_tensors
 from ..strategy import Context
-from ..testing import MemoryContext
-from .matching import Matching, Probing, Scope
-from .nodes import NodeTrainer, PathTrainer
-from .partition import MOST, Cut, balanced_labels, best_split, minimum_cut
-from .splitting import Node, Schedule, SplitTree
-
-if TYPE_CHECKING:
-    from ..strategies.darts import Darts
+from .judging import Judgement, Zeros, judge
+from .partition import MOST, balanced_labels, best_split
+from .splitting import ROOT, Node, SplitTree
+from .work import Chosen, Job, Trained, Work, advance, choose, compare
 
 TREE_VERSION = 1
-_EVAL_BATCH = 256
 TRIES = 1000  # random splits after which a possible one is given up
-
-Zeros: TypeAlias = Literal["left_out", "counted"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a worker needs to know of a search.
-
-    Args:
-        space: What is searched.
-        data: What is trained on.
-        device: Where.
-        seed: Of the tree.
-        name: Of the search; checkpoints and curves of nodes are named after it.
-        recipe: Options of the base search.
-        paths: Whether the base search is random sampling with path evaluation.
-        nesterov: Of the weights' SGD.
-        schedule: When nodes are split, and what they train.
-        batches: On how many gradients are compared.
-        scope: Of the gradients.
-        probing: Whether a probed option runs alone.
-        candidates: Paths that are compared at the end of a leaf.
-        calibration: Batches for the batch-norm statistics of what is compared.
-    """
-
-    space: DecisionSpace
-    data: Any
-    device: str
-    seed: int
-    name: str
-    recipe: Darts
-    paths: bool
-    nesterov: bool
-    schedule: Schedule
-    batches: int
-    scope: Scope
-    probing: Probing
-    candidates: int
-    calibration: int
-
-    def context(self) -> MemoryContext:
-        """Return a context for one piece of work."""
-        return MemoryContext(self.space, (), seed=self.seed, device=self.device, data=self.data)
-
-    def trainer(self, context: Context, node: Node, state: bytes | None = None) -> NodeTrainer:
-        """Return the trainer of a node, in a state of its own."""
-        kind = PathTrainer if self.paths else NodeTrainer
-        trainer = kind(
-            self.recipe,
-            context,
-            self.seed,
-            f"{self.name}/{node.name}",
-            masks=node.masks,
-            segment=self.schedule.segment(node.level),
-            nesterov=self.nesterov,
-        )
-        if state is not None:
-            trainer.load(unpack_tensors(state))
-        return trainer
-
-
-class Job(NamedTuple):
-    """A node to be trained up to an epoch, from its own state, its parent's, or anew."""
-
-    node: Node
-    until: int
-    state: bytes | None
-    parent: bytes | None
-
-
-class Trained(NamedTuple):
-    """The state of a node after some epochs, and the points of its curves meanwhile."""
-
-    state: bytes
-    curves: dict[str, list[tuple[int, float]]]
-
-
-class Chosen(NamedTuple):
-    """The best architecture of a leaf.
-
-    Args:
-        architecture: As JSON.
-        held_out: Accuracy in % on the validation split (r2 of targets).
-        among: How many were compared.
-    """
-
-    architecture: str
-    held_out: float
-    among: int
-
-
-def advance(work: Work, job: Job) -> Trained:
-    """Train a node up to an epoch."""
-    context = work.context()
-    trainer = work.trainer(context, job.node, job.state)
-    if job.state is None and job.parent is not None:
-        trainer.inherit(unpack_tensors(job.parent))
-    trainer.until = job.until
-    trainer.run()
-    return Trained(pack_tensors(context.restore(trainer.name) or {}), context.curves)
-
-
-def compare(work: Work, item: tuple[Node, bytes, str]) -> Matching:
-    """Return the gradient distances of the options of one decision."""
-    node, state, decision = item
-    trainer = work.trainer(work.context(), node, state)
-    with quiet_settings(trainer.device, None):
-        return trainer.distances(decision, work.batches, work.scope, work.probing)
-
-
-def choose(work: Work, item: tuple[Node, bytes]) -> Chosen:
-    """Return the best of a leaf by held-out accuracy, with batch-norm statistics of its own."""
-    node, state = item
-    trainer = work.trainer(work.context(), node, state)
-    inputs = [
-        trainer.halves.train(0, i).x for i in range(min(work.calibration, trainer.halves.steps))
-    ]
-    found = []
-    with quiet_settings(trainer.device, None):
-        for architecture in trainer.candidates(work.candidates):
-            network = trainer.supernet.calibrated(architecture, inputs)
-            found.append((held_out(network, trainer.data), architecture))
-    best, architecture = max(found, key=lambda pair: pair[0])  # the first of equal ones
-    return Chosen(architecture.to_json(), best, len(found))
-
-
-@torch.no_grad()
-def held_out(network: nn.Module, data: Prepared) -> float:
-    """Return the accuracy in % on the validation split; of targets r2, for them all together."""
-    examples = data.split("valid")
-    network.eval()
-    outputs = [network(data.inputs.apply(x)).double() for x in torch.split(examples.x, _EVAL_BATCH)]
-    predicted = torch.cat(outputs)
-    if data.targets is None:
-        return 100.0 * float((predicted.argmax(1) == examples.y).double().mean())
-    wanted = examples.y.double().reshape(predicted.shape)
-    spread = (wanted - wanted.mean(0)).square().sum()
-    return float(1 - (predicted - wanted).square().sum() / spread)
 
 
 class FewShotSearch:
@@ -213,7 +64,8 @@ class FewShotSearch:
         self.scores: dict[str, dict[str, Any]] = {}  # node -> what its split was decided by
         self.chosen: dict[str, Chosen] = {}  # leaf -> what it ends with
         self._states: dict[str, bytes] = {}
-        self._epochs: dict[str, int] = {}  # node -> epochs done
+        self._epochs: dict[str, float] = {}  # node -> epochs done
+        self._round: int | None = None  # steps of a job; None: an epoch
         self._stale: set[str] = set()  # nodes whose state is not stored yet
         self._saved = time.monotonic()
         if (stored := context.restore(f"{work.name}/tree")) is not None:
@@ -228,6 +80,7 @@ class FewShotSearch:
             SpecError: If nothing is left to be split.
             EvaluationError: If training diverges.
         """
+        self._check_enough()
         for level in range(len(self._groups)):
             waiting = [node for node in self.tree.level(level) if node.split is None]
             if not self._train(waiting):
@@ -241,43 +94,45 @@ class FewShotSearch:
 
     # ---------------------------------------------------------------- training
     def _train(self, nodes: Sequence[Node]) -> bool:
-        """Train nodes side by side, an epoch at a time; return whether they came to the end."""
+        """Train nodes side by side, in short rounds; return whether they came to the end."""
         while waiting := [node for node in nodes if not self._done(node)]:
             if self.context.stopping():
                 self._save_nodes()
                 return False
-            trained = self.context.map(partial(advance, self.work), list(map(self._job, waiting)))
-            for node, (state, curves) in zip(waiting, trained, strict=True):
-                self._states[node.name] = state
-                self._epochs[node.name] = self._job_end(node)
-                self._stale.add(node.name)
-                for name, points in curves.items():
-                    for step, value in points:
-                        self.context.record(name, value, step)
+            began = time.monotonic()
+            jobs = [self._job(node) for node in waiting]
+            trained = self.context.map(partial(advance, self.work), jobs)
+            for node, found in zip(waiting, trained, strict=True):
+                self._take(node, found)
             self._show_progress()
+            if time.monotonic() - began > 60 * self._minutes:  # a stop would have to wait
+                self._round = max(1, max(found.steps for found in trained) // 2)
             if time.monotonic() - self._saved > 60 * self._minutes:
                 self._save_nodes()
         self._save_nodes()
         return True
+
+    def _take(self, node: Node, found: Trained) -> None:
+        self._states[node.name], self._epochs[node.name] = found.state, found.epoch
+        self._stale.add(node.name)
+        for name, points in found.curves.items():
+            for step, value in points:
+                self.context.record(name, value, step)
 
     def _job(self, node: Node) -> Job:
         state, parent = self._state(node), None
         fresh = self.work.schedule.segment(node.level).fresh
         if state is None and not fresh and node.parent is not None:
             parent = self._state(self.tree.nodes[node.parent])
-        return Job(node, self._job_end(node), state, parent)
-
-    def _job_end(self, node: Node) -> int:
-        segment = self.work.schedule.segment(node.level)
-        return min(segment.last, self._epochs.get(node.name, segment.first) + 1)
+        return Job(node, self._round, state, parent)
 
     def _show_progress(self) -> None:
         nodes = self.tree.nodes.values()
-        done = sum(self._reached(n) - self.work.schedule.segment(n.level).first for n in nodes)
+        done = int(sum(self._reached(n) - self.work.schedule.segment(n.level).first for n in nodes))
         total = self.work.schedule.cost(self._groups)
         self.context.progress(f"{self.work.name}: epochs of super-networks", done, total)
 
-    def _reached(self, node: Node) -> int:
+    def _reached(self, node: Node) -> float:
         """Return the epoch that a node has come to."""
         segment = self.work.schedule.segment(node.level)
         if node.split is not None or node.name in self.chosen:
@@ -299,18 +154,27 @@ class FewShotSearch:
         return self._states[node.name]
 
     # ---------------------------------------------------------------- splitting
-    def _split(self, node: Node, groups: int) -> None:
-        rows = {
+    def _open(self, node: Node, groups: int) -> dict[str, tuple[Option, ...]]:
+        """Return the decisions by which a node may be split."""
+        return {
             name: row
             for name, row in self.tree.whole(node.name).items()
             if groups <= len(row) <= MOST and (self._decisions is None or name in self._decisions)
         }
-        if not rows:
-            raise SpecError(
-                f"a split into {groups} groups needs a decision of {groups} to {MOST} options that "
-                f"may be split and is not yet, {node.name!r} has none left; take fewer "
-                "split_epochs, or a space with fewer options"
-            )
+
+    def _check_enough(self) -> None:
+        root = self.tree.nodes[ROOT]
+        for groups in set(self._groups):
+            found, splits = len(self._open(root, groups)), self._groups.count(groups)
+            if found < splits:
+                raise SpecError(
+                    f"each split needs a decision of its own with {groups} to {MOST} options (all "
+                    f"partitions are tried), got {found} for {splits} splits into {groups} groups; "
+                    "take fewer split_epochs, or a space with fewer options of each decision"
+                )
+
+    def _split(self, node: Node, groups: int) -> None:
+        rows = self._open(node, groups)
         split = self._by_chance if self._rule == "random" else self._by_gradients
         decision, parts = split(node, rows, groups)
         self.tree.split(node.name, decision, parts)
@@ -322,22 +186,20 @@ class FewShotSearch:
         state = self._state(node)
         items = [(node, state, decision) for decision in rows]
         matchings = self.context.map(partial(compare, self.work), items)
-        cuts: dict[str, Cut] = {}
+        judged: dict[str, Judgement] = {}
         scores: dict[str, Any] = {}
         for matching in matchings:
-            distances = matching.heard if self._zeros == "left_out" else matching.distances
-            cut = minimum_cut(1 - distances, groups)
-            parts = _named(rows[matching.decision], cut)
-            scores[matching.decision] = _scored(matching, cut, parts)
+            judgement = judge(matching, groups, self._zeros)
+            scores[matching.decision] = judgement.to_json()
             try:
-                self.tree.children(node.name, matching.decision, parts)
+                self.tree.children(node.name, matching.decision, judgement.groups)
             except SpecError as error:  # a part without a network: another decision is split
                 scores[matching.decision]["refused"] = str(error)
                 continue
-            cuts[matching.decision] = cut
+            judged[matching.decision] = judgement
         self.scores[node.name] = scores
-        decision = best_split(cuts)
-        return decision, _named(rows[decision], cuts[decision])
+        decision = best_split({name: j.cut for name, j in judged.items()})
+        return decision, judged[decision].groups
 
     def _by_chance(
         self, node: Node, rows: Mapping[str, tuple[Option, ...]], groups: int
@@ -420,23 +282,3 @@ class FewShotSearch:
         self.tree.load(found["nodes"])
         self.scores = found["scores"]
         self.chosen = {name: Chosen(*values) for name, values in found["chosen"].items()}
-
-
-def _named(row: Sequence[Option], cut: Cut) -> list[list[Option]]:
-    return [[row[i] for i in group] for group in cut.groups]
-
-
-def _scored(matching: Matching, cut: Cut, parts: Sequence[Sequence[Option]]) -> dict[str, Any]:
-    """Return what a decision was judged by, as JSON values."""
-    errors = matching.error.tolist()
-    return {
-        "options": list(matching.options),
-        "groups": [list(part) for part in parts],
-        "cut": cut.cost,
-        "pairs": cut.pairs,
-        "score": cut.score,
-        "batches": len(matching.batches),
-        "distances": matching.distances.tolist(),
-        "errors": None if len(matching.batches) < 2 else errors,
-        "silent": matching.silent.sum(0).tolist(),
-    }

@@ -66,8 +66,8 @@ class NodeTrainer(BilevelTrainer):
                 row.zero_()  # equal
         for group in self.weight_optimizer.param_groups:
             group["nesterov"] = nesterov
-        self.until = segment.last
         self.done = segment.first * self.halves.steps
+        self._until = segment.last * self.halves.steps
 
     def make_supernet(self) -> ModuleSupernet:
         """Return the super-network with the node's masks."""
@@ -78,13 +78,19 @@ class NodeTrainer(BilevelTrainer):
     # ---------------------------------------------------------------- what it trains
     @property
     def steps(self) -> int:
-        """Steps after which this call of `run` is over, counted from epoch 0."""
-        return self.until * self.halves.steps
+        """Steps after which `run` is over, counted from epoch 0."""
+        return self._until
 
     @property
-    def finished(self) -> bool:
-        """Whether the node has trained all of its epochs."""
-        return self.done >= self.segment.last * self.halves.steps
+    def epoch(self) -> float:
+        """Epochs done, counted from 0."""
+        return self.done / self.halves.steps
+
+    def pause_after(self, steps: int | None) -> None:
+        """Let `run` end after some steps, or (None) with the epoch that it is in."""
+        rest = self.halves.steps - self.done % self.halves.steps
+        whole = self.segment.last * self.halves.steps
+        self._until = min(whole, self.done + (rest if steps is None else steps))
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate: a half cosine over the period of the segment."""

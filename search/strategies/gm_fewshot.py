@@ -159,8 +159,9 @@ class GmFewshot(GradientSearch):
         Raises:
             SpecError: If space, data and options do not fit, or a checkpoint is another search's.
         """
-        from ..one_shot.few_shot import FewShotSearch, Work
+        from ..one_shot.few_shot import FewShotSearch
         from ..one_shot.trainer import supernet_of
+        from ..one_shot.work import Work
 
         work = Work(
             space=context.space,

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from netloom.errors import SpecError
-from netloom.search.one_shot.few_shot import Job, advance, choose, held_out
 from netloom.search.one_shot.matching import match
 from netloom.search.one_shot.partition import minimum_cut
 from netloom.search.one_shot.splitting import ROOT, connects
+from netloom.search.one_shot.work import Job, advance, choose, held_out
 from netloom.search.strategies.gm_fewshot import GmFewshot
 from netloom.spaces import SPACES, Architecture
 
@@ -30,7 +30,7 @@ def started(context, **options):
     strategy = GmFewshot(**{"split_epochs": [1], "epochs": 2, **SMALL, **options})
     search = strategy.few_shot(context, 7, "search")
     root = search.tree.nodes[ROOT]
-    trained = advance(search.work, Job(root, 1, None, None))
+    trained = advance(search.work, Job(root, None, None, None))
     return search, root, trained.state
 
 
@@ -81,9 +81,9 @@ def test_children_share_no_storage(context):
     search, _, trained = started(context, restart="none")
     a, b = search.tree.split(ROOT, EDGE, [HALF, ("none", "skip_connect", "avg_pool_3x3")])
     before = bytes(trained)
-    results = [advance(search.work, Job(node, 2, None, trained)).state for node in (a, b)]
+    results = [advance(search.work, Job(node, None, None, trained)).state for node in (a, b)]
     assert trained == before
-    again = advance(search.work, Job(a, 2, None, trained)).state
+    again = advance(search.work, Job(a, None, None, trained)).state
     assert same(state(opened(search, a, again)), state(opened(search, a, results[0])))
     first, second = (state(opened(search, n, s)) for n, s in zip((a, b), results, strict=True))
     assert not same(first, second)
@@ -104,7 +104,7 @@ def test_logits_are_frozen_until_the_last_split(context):
     search, root, trained = started(context)
     assert all(not row.any() for row in opened(search, root, trained).logits.rows)
     leaf = child_of(search)
-    after = opened(search, leaf, advance(search.work, Job(leaf, 1, None, None)).state)
+    after = opened(search, leaf, advance(search.work, Job(leaf, None, None, None)).state)
     assert all(bool(row.any()) for row in after.logits.rows)
 
 
@@ -113,12 +113,12 @@ def test_masked_operations_learn_nothing(context):
     leaf = child_of(search)
     node = search.tree.nodes[leaf.name]
     fresh = opened(search, node)
-    after = opened(search, node, advance(search.work, Job(node, 1, None, None)).state)
+    after = opened(search, node, advance(search.work, Job(node, None, None, None)).state)
     index = list(after.logits.options).index(EDGE)
     row = after.logits.rows[index].tolist()
     assert [x == 0 for x in row] == [True, True, False, False, True]
     other = search.tree.nodes["1"]
-    trained = opened(search, other, advance(search.work, Job(other, 1, None, None)).state)
+    trained = opened(search, other, advance(search.work, Job(other, None, None, None)).state)
     for (name, a), (_, b) in zip(
         fresh.supernet.named_parameters(), trained.supernet.named_parameters(), strict=True
     ):
@@ -302,6 +302,26 @@ def test_a_stopped_search_goes_on_bit_for_bit(base):
     }
 
 
+def test_short_rounds_come_to_the_same():
+    """Where an epoch takes longer than checkpoints may be apart, rounds get shorter."""
+    options = {"base": "darts_1st", "split_epochs": [1], "epochs": 1, **SMALL}
+    contexts = make_context(), make_context()
+    rounds: list[list[int | None]] = [[], []]
+    for context, steps, minutes in zip(contexts, rounds, (5.0, 1e-9), strict=True):
+
+        def watched(function, items, steps=steps):
+            steps += [item.steps for item in items if isinstance(item, Job)]
+            return [function(item) for item in items]
+
+        context.map = watched
+        GmFewshot(**options, checkpoint_minutes=minutes).prepare(context)
+    assert rounds[0] == [None] * 3
+    assert rounds[1][0] is None
+    assert set(rounds[1][1:]) == {1}
+    assert contexts[0].notes == contexts[1].notes
+    assert contexts[0].curves == contexts[1].curves
+
+
 def test_random_splits_look_at_no_gradient(context):
     strategy = GmFewshot(base="rsps", rule="random", split_epochs=[1], epochs=1, **SMALL)
     strategy.prepare(context)
@@ -345,7 +365,7 @@ def test_unknown_decisions_and_nothing_left_to_split(context):
     strategy = GmFewshot(
         base="rsps", split_epochs=[0, 1], epochs=1, decisions=[EDGE], rule="random", **SMALL
     )
-    with pytest.raises(SpecError, match="has none left"):
+    with pytest.raises(SpecError, match="got 1 for 2 splits into 2 groups"):
         strategy.prepare(make_context())
 
 
@@ -382,5 +402,5 @@ def test_cells_that_keep_two_edges_of_a_node(base):
 def test_decisions_of_more_options_than_are_enumerated():
     context = make_context("fbnet", 12)
     strategy = GmFewshot(split_epochs=[0], epochs=1, **{**SMALL, "batch_size": 4})
-    with pytest.raises(SpecError, match=r"2 to 8 options.*fewer options"):
+    with pytest.raises(SpecError, match=r"2 to 8 options.*got 0 for 1 splits"):
         strategy.prepare(context)

@@ -1,0 +1,173 @@
+"""Pieces of work of a few-shot search that may run in other processes.
+
+States of super-networks travel as bytes: no two of them ever share storage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ...estimators.loop import Prepared, quiet_settings
+from ...spaces import DecisionSpace
+from ..run.tensors import pack_tensors, unpack_tensors
+from ..strategy import Context
+from ..testing import MemoryContext
+from .matching import Matching, Probing, Scope
+from .nodes import NodeTrainer, PathTrainer
+from .splitting import Node, Schedule
+
+if TYPE_CHECKING:
+    from ..strategies.darts import Darts
+
+_EVAL_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to know of a search.
+
+    Args:
+        space: What is searched.
+        data: What is trained on.
+        device: Where.
+        seed: Of the tree.
+        name: Of the search; checkpoints and curves of nodes are named after it.
+        recipe: Options of the base search.
+        paths: Whether the base search is random sampling with path evaluation.
+        nesterov: Of the weights' SGD.
+        schedule: When nodes are split, and what they train.
+        batches: On how many gradients are compared.
+        scope: Of the gradients.
+        probing: Whether a probed option runs alone.
+        candidates: Paths that are compared at the end of a leaf.
+        calibration: Batches for the batch-norm statistics of what is compared.
+    """
+
+    space: DecisionSpace
+    data: Any
+    device: str
+    seed: int
+    name: str
+    recipe: Darts
+    paths: bool
+    nesterov: bool
+    schedule: Schedule
+    batches: int
+    scope: Scope
+    probing: Probing
+    candidates: int
+    calibration: int
+
+    def context(self) -> MemoryContext:
+        """Return a context for one piece of work."""
+        return MemoryContext(self.space, (), seed=self.seed, device=self.device, data=self.data)
+
+    def trainer(self, context: Context, node: Node, state: bytes | None = None) -> NodeTrainer:
+        """Return the trainer of a node, in a state of its own."""
+        kind = PathTrainer if self.paths else NodeTrainer
+        trainer = kind(
+            self.recipe,
+            context,
+            self.seed,
+            f"{self.name}/{node.name}",
+            masks=node.masks,
+            segment=self.schedule.segment(node.level),
+            nesterov=self.nesterov,
+        )
+        if state is not None:
+            trainer.load(unpack_tensors(state))
+        return trainer
+
+
+class Job(NamedTuple):
+    """A node to be trained, from its own state, its parent's, or anew.
+
+    Args:
+        node: Which.
+        steps: How many; None: to the end of the epoch that it is in.
+        state: What it saved.
+        parent: What its parent saved.
+    """
+
+    node: Node
+    steps: int | None
+    state: bytes | None
+    parent: bytes | None
+
+
+class Trained(NamedTuple):
+    """The state of a node after a job, its epoch, the steps of the job, and points of curves."""
+
+    state: bytes
+    epoch: float
+    steps: int
+    curves: dict[str, list[tuple[int, float]]]
+
+
+class Chosen(NamedTuple):
+    """The best architecture of a leaf.
+
+    Args:
+        architecture: As JSON.
+        held_out: Accuracy in % on the validation split (r2 of targets).
+        among: How many were compared.
+    """
+
+    architecture: str
+    held_out: float
+    among: int
+
+
+def advance(work: Work, job: Job) -> Trained:
+    """Train a node for a while."""
+    context = work.context()
+    trainer = work.trainer(context, job.node, job.state)
+    if job.state is None and job.parent is not None:
+        trainer.inherit(unpack_tensors(job.parent))
+    before = trainer.done
+    trainer.pause_after(job.steps)
+    trainer.run()
+    state = pack_tensors(context.restore(trainer.name) or {})
+    return Trained(state, trainer.epoch, trainer.done - before, context.curves)
+
+
+def compare(work: Work, item: tuple[Node, bytes, str]) -> Matching:
+    """Return the gradient distances of the options of one decision."""
+    node, state, decision = item
+    trainer = work.trainer(work.context(), node, state)
+    with quiet_settings(trainer.device, None):
+        return trainer.distances(decision, work.batches, work.scope, work.probing)
+
+
+def choose(work: Work, item: tuple[Node, bytes]) -> Chosen:
+    """Return the best of a leaf by held-out accuracy, with batch-norm statistics of its own."""
+    node, state = item
+    trainer = work.trainer(work.context(), node, state)
+    inputs = [
+        trainer.halves.train(0, i).x for i in range(min(work.calibration, trainer.halves.steps))
+    ]
+    found = []
+    with quiet_settings(trainer.device, None):
+        for architecture in trainer.candidates(work.candidates):
+            network = trainer.supernet.calibrated(architecture, inputs)
+            found.append((held_out(network, trainer.data), architecture))
+    best, architecture = max(found, key=lambda pair: pair[0])  # the first of equal ones
+    return Chosen(architecture.to_json(), best, len(found))
+
+
+@torch.no_grad()
+def held_out(network: nn.Module, data: Prepared) -> float:
+    """Return the accuracy in % on the validation split; of targets r2, for them all together."""
+    examples = data.split("valid")
+    network.eval()
+    outputs = [network(data.inputs.apply(x)).double() for x in torch.split(examples.x, _EVAL_BATCH)]
+    predicted = torch.cat(outputs)
+    if data.targets is None:
+        return 100.0 * float((predicted.argmax(1) == examples.y).double().mean())
+    wanted = examples.y.double().reshape(predicted.shape)
+    spread = (wanted - wanted.mean(0)).square().sum()
+    return float(1 - (predicted - wanted).square().sum() / spread)
