@@ -7,9 +7,9 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Protocol, cast
 
 from ..errors import TraceError
 from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
@@ -46,6 +46,20 @@ class PartLike(Protocol):
     def inputs(self) -> Sequence[InputLike]: ...  # noqa: D102
 
 
+class KeyedParts(Protocol):
+    """Parts in execution order, as `netloom.spaces.graph.Parts` are some."""
+
+    @property
+    def keys(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def sources(self) -> Sequence[tuple[int, ...]]: ...  # noqa: D102
+
+    def labels(self) -> Sequence[str]: ...  # noqa: D102
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class PartCache:
     """Workloads of parts by key: each distinct part of any network is built and traced once.
 
@@ -71,9 +85,18 @@ class PartCache:
         return known
 
     def compose(self, parts: Sequence[PartLike]) -> ComposedWorkload:
-        """Return the workload of the network that `parts` make up."""
+        """Return the workload of the network that `parts` make up.
+
+        Parts that give their keys and sources as lists (`KeyedParts`) are not looked at one by one.
+        """
         known = self._workloads
-        return _composed(parts, [known.get(p.key) or self.workload(p) for p in parts])
+        if not hasattr(parts, "sources"):
+            return _composed(parts, [known.get(p.key) or self.workload(p) for p in parts])
+        keyed = cast(KeyedParts, parts)
+        found = list(map(known.get, keyed.keys))
+        if None in found:
+            found = [self.workload(part) for part in parts]
+        return _keyed(keyed, cast("list[Workload]", found))
 
     def _trace(self, part: PartLike) -> Workload:
         import torch
@@ -117,7 +140,15 @@ def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> Compo
             if not NETWORK_INPUT <= source < position:
                 raise TraceError(f"part {part.label!r} must read from parts before it, got {read}")
         sources.append(read)
-    return ComposedWorkload([part.label for part in parts], workloads, sources)
+    return ComposedWorkload(partial(list, [part.label for part in parts]), workloads, sources)
+
+
+def _keyed(parts: KeyedParts, workloads: Sequence[Workload]) -> ComposedWorkload:
+    """Return what `_composed` does; the parts are known to read from parts before them."""
+    sources = parts.sources
+    if not workloads or [w.arity for w in workloads] != [(len(s), 1) for s in sources]:
+        return _composed(list(parts), workloads)  # says what is wrong
+    return ComposedWorkload(parts.labels, workloads, sources)
 
 
 class ComposedWorkload(Workload):
@@ -125,15 +156,19 @@ class ComposedWorkload(Workload):
 
     def __init__(
         self,
-        labels: Sequence[str],
+        labels: Callable[[], Sequence[str]],
         workloads: Sequence[Workload],
         sources: Sequence[tuple[int, ...]],
     ) -> None:
-        self._labels, self._workloads, self._sources = labels, workloads, sources
+        self._name, self._workloads, self._sources = labels, workloads, sources
         self.params = sum([w.params for w in workloads])
         self.weight_bytes = sum([w.weight_bytes for w in workloads])
         self.casts: dict[str, Workload] = {}
         self._scaled: tuple[ComposedWorkload, int, int] | None = None  # cast from, bytes now, then
+
+    @cached_property
+    def _labels(self) -> Sequence[str]:
+        return self._name()
 
     @cached_property
     def dtype(self) -> str:
@@ -142,7 +177,7 @@ class ComposedWorkload(Workload):
 
     def _cast(self, dtype: Dtype) -> ComposedWorkload:
         parts = [w.casts.get(dtype) or w.cast(dtype) for w in self._workloads]
-        found = ComposedWorkload(self._labels, parts, self._sources)
+        found = ComposedWorkload(self._name, parts, self._sources)
         if False not in [w.only_floats for w in self._workloads]:  # every byte scales alike
             found._scaled = (self, DTYPE_BYTES[dtype], FLOAT_BYTES[self.dtype])
         return found
@@ -173,14 +208,14 @@ class ComposedWorkload(Workload):
                 name = f"{label}.{refused.layer}" if refused.layer else label
                 raise refusal(name, refused, height, width) from refused
             shapes.append(found[-1].tensors[found[-1].outputs[0]].shape)
-        return ComposedWorkload(self._labels, found, self._sources)
+        return ComposedWorkload(self._name, found, self._sources)
 
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of all convolutions, linear layers and matrix products."""
         return sum([w.macs for w in self._workloads])
 
-    @property
+    @cached_property
     def pieces(self) -> tuple[tuple[str, Workload], ...]:
         """The labelled workloads of the parts, in execution order."""
         return tuple(zip(self._labels, self._workloads, strict=True))

@@ -21,7 +21,7 @@ def every_kernel(workload: Workload) -> tuple[Kernel, ...]:
 
 def live_kernels(workload: Workload) -> tuple[Kernel, ...]:
     """Return those of `every_kernel` that an exported network runs."""
-    pieces = [piece for _, piece in workload.pieces]
+    pieces = list(workload.parts)
     wanted = [False] * len(pieces)
     wanted[-1] = True
     found: list[tuple[Kernel, ...]] = []

@@ -61,7 +61,7 @@ def kernels(workload: Workload, runtime: Runtime) -> tuple[Kernel, ...]:
     """
     _check(runtime)
     if runtime == "eager":
-        return tuple([k for _, piece in workload.pieces for k in _singles(piece)])
+        return tuple([k for piece in workload.parts for k in _singles(piece)])
     pieces, chains = _fused(workload, runtime)
     return tuple([_kernel(pieces, chain) for chain in chains])
 
@@ -86,7 +86,7 @@ Chain = list[tuple[int, Group]]
 
 def _fused(workload: Workload, runtime: Runtime) -> tuple[list[Piece], list[Chain]]:
     """Return the pieces of a network and the kernels that it runs as."""
-    pieces = [_piece(work, runtime) for _, work in workload.pieces]
+    pieces = [_piece(work, runtime) for work in workload.parts]
     sources = workload.sources
     if len(pieces) > 1 and any(piece.writes_inputs for piece in pieces):
         # what a piece reads may change before it runs: only the joined graph tells

@@ -140,7 +140,7 @@ class RooflineModel(HardwareModel):
             found = kernels(workload, self.runtime)
             return fsum([self._time(k, batch, dtype).ms for k in found])
         key = self._key(batch, dtype)
-        return fsum([ms for _, p in workload.pieces for ms in p.memo.get(key) or self._new(p, key)])
+        return fsum([ms for p in workload.parts for ms in p.memo.get(key) or self._new(p, key)])
 
     def _key(self, batch: int, dtype: Dtype) -> tuple[str, int, Dtype]:
         """Return what the times of the kernels of a piece are remembered under."""

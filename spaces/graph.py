@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
-from .part import NETWORK_INPUT, Input, Part
+from .part import Input, Part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,17 +59,19 @@ class PartGraph:
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
-        self.parts: list[Part] = []
-        self._inputs = [Input(NETWORK_INPUT, tuple(shape))]  # each tensor as an input of others
+        self.keys: list[str] = []
+        self.sources: list[tuple[int, ...]] = []  # for each part, the tensors that it reads
+        self.shapes: list[tuple[int, ...]] = [tuple(shape)]  # the input's, then of each part
+        self._pieces: list[_Single | _Repeat] = []
 
     def add(self, label: str, module: Module, *sources: int, shape: Sequence[int]) -> int:
         """Append a part that reads `sources` and makes a tensor of `shape`; return its position."""
-        known, position = self._inputs, len(self.parts)
-        inputs = tuple([known[source + 1] for source in sources])
-        key = module.key(tuple([given.shape for given in inputs]))
-        self.parts.append(Part(key, label, module, inputs))
-        known.append(Input(position, tuple(shape)))
-        return position
+        shapes = self.shapes
+        self.keys.append(module.key(tuple([shapes[source + 1] for source in sources])))
+        self.sources.append(sources)
+        shapes.append(tuple(shape))
+        self._pieces.append(_Single(label, module))
+        return len(self.keys) - 1
 
     def extend(self, label: str, other: PartGraph, source: int) -> int:
         """Append the parts of another graph, whose input is `source`; return the last position.
@@ -79,30 +81,95 @@ class PartGraph:
             other: At least one part; it must not grow afterwards.
             source: A tensor of the shape that the other graph was begun with.
         """
-        first = len(self.parts)
-        place = [self._inputs[source + 1]]  # the other graph's tensors as inputs here
-        for position, (key, name, module, reads, shape) in enumerate(other._rows, start=first):
-            if len(reads) == 1:
-                inputs: tuple[Input, ...] = (place[reads[0]],)
-            else:
-                inputs = tuple([place[read] for read in reads])
-            # past the constructors, which take half of the time
-            self.parts.append(tuple.__new__(Part, (key, label + name, module, inputs)))
-            place.append(tuple.__new__(Input, (position, shape)))
-        self._inputs += place[1:]
-        return len(self.parts) - 1
-
-    @cached_property
-    def _rows(self) -> list[tuple[str, str, Any, tuple[int, ...], tuple[int, ...]]]:
-        """Key, label, module, inputs (0: the graph's own, 1: part 0) and shape of each part."""
-        made = zip(self.parts, self._inputs[1:], strict=True)
-        return [
-            (
-                part.key,
-                part.label,
-                part.build,
-                tuple([i.source + 1 for i in part.inputs]),
-                out.shape,
-            )
-            for part, out in made
+        first = len(self.keys)
+        place = [*range(first, first + len(other.keys)), source]  # -1, the last: its input
+        self.keys += other.keys
+        self.sources += [
+            (place[reads[0]],) if len(reads) == 1 else tuple([place[read] for read in reads])
+            for reads in other.sources
         ]
+        self.shapes += other.shapes[1:]
+        self._pieces.append(_Repeat(label, other))
+        return len(self.keys) - 1
+
+    @property
+    def parts(self) -> Parts:
+        """The parts so far."""
+        return Parts(self)
+
+    def labels(self) -> list[str]:
+        """Return the label of each part."""
+        return [label for label, _ in self._modules()]
+
+    def written(self) -> list[Part]:
+        """Return each part written out."""
+        made = zip(self.keys, self._modules(), self.sources, strict=True)
+        return [
+            Part(key, label, module, tuple([Input(s, self.shapes[s + 1]) for s in sources]))
+            for key, (label, module), sources in made
+        ]
+
+    def _modules(self) -> Iterator[tuple[str, Module]]:
+        for piece in self._pieces:
+            if isinstance(piece, _Single):
+                yield piece
+            else:
+                for label, module in piece.graph._modules():
+                    yield piece.label + label, module
+
+
+class Parts(Sequence[Part]):
+    """The parts of a network: their keys and sources at hand, each written out when looked at.
+
+    Composing workloads needs no more than the former, for networks of known parts.
+
+    Args:
+        graph: It must not grow afterwards.
+    """
+
+    def __init__(self, graph: PartGraph) -> None:
+        self._graph = graph
+        self._written: list[Part] | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """The key of each part."""
+        return self._graph.keys
+
+    @property
+    def sources(self) -> list[tuple[int, ...]]:
+        """For each part, the positions of those that it reads; -1 is the network's input."""
+        return self._graph.sources
+
+    def labels(self) -> list[str]:
+        """Return the label of each part."""
+        return self._graph.labels()
+
+    def __len__(self) -> int:
+        return len(self._graph.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Part]: ...
+    def __getitem__(self, index: int | slice) -> Part | list[Part]:
+        return self._parts[index]
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._parts)
+
+    @property
+    def _parts(self) -> list[Part]:
+        if self._written is None:
+            self._written = self._graph.written()
+        return self._written
+
+
+class _Single(NamedTuple):
+    label: str
+    module: Module
+
+
+class _Repeat(NamedTuple):
+    label: str
+    graph: PartGraph

@@ -416,7 +416,7 @@ class Space(DecisionSpace):
         """Return the names of the network's outputs; empty for a network of one task."""
         return ()
 
-    def parts(self, architecture: Architecture) -> list[Part] | None:
+    def parts(self, architecture: Architecture) -> Sequence[Part] | None:
         """Return the network as a graph of keyed parts, or None where the space has none."""
         return None
 

@@ -209,7 +209,7 @@ class MaestroModel(ArrayModel):
     def _chain(self, workload: Workload, batch: int) -> list[tuple[int, Options]]:
         """Return the layers of a network that cost something, with their positions."""
         chain, position = [], 0
-        for _, piece in workload.pieces:
+        for piece in workload.parts:
             known = self._paid(piece, batch)
             chain += [(position + i, options) for i, options in known]
             position += len(piece.layers)

@@ -206,15 +206,15 @@ class McuModel(HardwareModel):
         sources = workload.sources
         if not self._composable or len(workload.inputs) != 1:
             return None
-        pieces = workload.pieces
+        pieces = workload.parts
         slot = (self._slot, batch)
-        all_tables = [piece.memo.get(slot) or self._table(piece, batch) for _, piece in pieces]
+        all_tables = [piece.memo.get(slot) or self._table(piece, batch) for piece in pieces]
         joined = joints(sources, all_tables)
         if joined is None or not joined.parts:
             return None
         tables = [all_tables[i] for i in joined.parts]
         for n, given in joined.changed:
-            tables[n] = self._table(pieces[joined.parts[n]][1], batch, given)
+            tables[n] = self._table(pieces[joined.parts[n]], batch, given)
             if not tables[n].plain:
                 return None
         image = batch * _input_bytes(pieces, sources)
@@ -225,7 +225,7 @@ class McuModel(HardwareModel):
         name = ""
         if peak > self.sram_bytes:
             part, position = found.peak
-            name = op_name(tables[part], position, pieces[joined.parts[part]][0])
+            name = op_name(tables[part], position, workload.pieces[joined.parts[part]][0])
         stored = flash(*found.flash, self.policy, self.flash_bytes, self.external_bytes)
         return self._total(Regions(peak, 0, frozenset()), stored, found.latency_ms, name)
 
@@ -355,9 +355,9 @@ class McuModel(HardwareModel):
         return LayerCost(name, kind, latency, self.watts * latency, macs, moved, bottleneck)
 
 
-def _input_bytes(pieces: Sequence[tuple[str, Workload]], sources: Sequence[tuple[int, ...]]) -> int:
+def _input_bytes(pieces: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
     """Return the bytes of the network's input on the device, at batch 1."""
-    for (_, piece), read in zip(pieces, sources, strict=True):
+    for piece, read in zip(pieces, sources, strict=True):
         if -1 in read:
             tensor = piece.tensors[piece.inputs[read.index(-1)]]
             return math.prod(tensor.shape) * element_bytes(tensor.dtype)

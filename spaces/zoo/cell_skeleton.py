@@ -19,7 +19,7 @@ def cell_network_parts(
     in_channels: int,
     classes: int,
     resolution: int,
-) -> list[Part]:
+) -> Sequence[Part]:
     """Return the parts of the network that `CellNetwork` builds from the same arguments."""
     width, side = widths[0], resolution
     operations = tuple(map(tuple, genotype))

@@ -128,7 +128,7 @@ class FBNet(Space):
         network = FBNetwork(self._stem, list(self._layers(chosen)), self._head)
         return ModuleSupernet(self, network)
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, layer that is no identity, and head."""
         in_channels, width, stride = self._stem
         side = self._resolution

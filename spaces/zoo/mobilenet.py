@@ -141,7 +141,7 @@ class MobileNet(Space):
         }
         return ModuleSupernet(self, self._network(places))
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, block that is not `zero`, convolution and classifier."""
         side = self._resolution
         graph = PartGraph((1, self._in, side, side))

@@ -98,7 +98,7 @@ class NasBenchMacro(Space):
         networks = {self.canonical(a) for a in self.enumerate()}
         return {"architectures": self.size, "networks": len(networks)}
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, layer that is no identity, and head."""
         side = self._resolution
         graph = PartGraph((1, self._stem[0], side, side))

@@ -122,7 +122,7 @@ class NatsSSS(Space):
         network = CellNetwork(GENOTYPE, widths, self._reductions, *self._image, norm=norm)
         return ModuleSupernet(self, network)
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, operation, sum, reduction and head."""
         widths = self._widths(architecture)
         return cell_network_parts(GENOTYPE, widths, self._reductions, *self._image)

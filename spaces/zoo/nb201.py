@@ -119,7 +119,7 @@ class NB201(Space):
         """Return whether a path without `none` leads from the input to the output of the cell."""
         return _connected(architecture)
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, operation, sum, reduction and head."""
         genotype = _genotype(architecture)
         return cell_network_parts(genotype, self._widths, self._reductions, *self._image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...graph import Module, PartGraph
 from ...networks.darts.plan import CellPlan, Plan, half
@@ -14,7 +14,7 @@ _OPERATIONS = "netloom.spaces.networks.darts.operations"
 _SUM = Module("netloom.spaces.networks.cells:Sum")
 
 
-def network_parts(plan: Plan, cells: Mapping[str, Cell]) -> list[Part]:
+def network_parts(plan: Plan, cells: Mapping[str, Cell]) -> Sequence[Part]:
     """Return the parts of the final network; the auxiliary classifier is none of them."""
     graph = PartGraph((1, plan.in_channels, plan.resolution, plan.resolution))
     s0, s1 = _stem(graph, plan)

@@ -162,7 +162,7 @@ class Darts(Space):
         network = search_network(skeleton, self._searched, self._concat, partial)
         return ModuleSupernet(self, network)
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per layer of the stem, operation, sum, concatenation and head.
 
         The auxiliary classifier is no part: it does not belong to what is deployed.

@@ -203,7 +203,7 @@ class OfaMobile(OfaSpace):
             found.append((1 if stage.depth is None else chosen[stage.depth], blocks))
         return found
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, block, last convolution and classifier."""
         side: Any = architecture[RESOLUTION]
         stem, first, last, classifier = self._ends()

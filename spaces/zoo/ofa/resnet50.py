@@ -180,7 +180,7 @@ class OfaResNet50(OfaSpace):
             stages.append((depth, blocks))
         return (*stem, self._stem_pool), stages, (width, self._classes, None, "relu", self._dropout)
 
-    def parts(self, architecture: Architecture) -> list[Part]:
+    def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per convolution of the stem, pool, block and classifier."""
         side: Any = architecture[RESOLUTION]
         stem, stages, classifier = self._arguments(architecture)
