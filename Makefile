@@ -74,6 +74,7 @@ bench: install-bench
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/supernets.py
+	$(BIN)/python benchmarks/one_shot.py
 	$(BIN)/python benchmarks/machinery.py
 	$(BIN)/python benchmarks/search_quality.py run
 	$(BIN)/python benchmarks/search_quality.py report
