@@ -86,7 +86,7 @@ class Matching:
     @property
     def distances(self) -> Tensor:
         """The mean over batches, (n, n)."""
-        return self.batches.mean(0)
+        return _symmetric(self.batches.mean(0))
 
     @property
     def heard(self) -> Tensor:
@@ -102,7 +102,7 @@ class Matching:
         mean = (self.batches * both).sum(0) / count.clamp(min=1)
         pairs = known & ~torch.eye(len(known), dtype=torch.bool)
         typical = float(mean[pairs].mean()) if bool(pairs.any()) else 1.0
-        return torch.where(known, mean, torch.full_like(mean, typical))
+        return _symmetric(torch.where(known, mean, torch.full_like(mean, typical)))
 
     @property
     def error(self) -> Tensor:
@@ -111,6 +111,11 @@ class Matching:
         if n < 2:
             return torch.full_like(self.batches[0], float("nan"))
         return self.batches.std(0) / math.sqrt(n)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    """Return the matrix without what rounding adds to one side only: sums differ by their place."""
+    return (matrix + matrix.T) / 2
 
 
 def gradient_distance(gradients: Tensor) -> Tensor:
@@ -125,7 +130,7 @@ def gradient_distance(gradients: Tensor) -> Tensor:
     rows = gradients.double()
     products = rows @ rows.T
     norms = products.diagonal().sqrt()
-    cosines: Tensor = (products + products.T) / 2 / (norms[:, None] * norms[None, :] + EPSILON)
+    cosines: Tensor = _symmetric(products) / (norms[:, None] * norms[None, :] + EPSILON)
     return 1 - cosines
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from netloom.errors import SpecError
 from netloom.search.one_shot.matching import (
+    Matching,
     Mixed,
     Path,
     gradient_distance,
@@ -147,6 +148,18 @@ def test_the_mean_of_cosines_is_not_the_cosine_of_the_mean():
     x, y = (torch.cat(pair) for pair in zip(toy_batch(0), toy_batch(1), strict=True))
     joint = match(supernet, "edge1", [((x, y), state)], loss_on(supernet))
     assert not torch.allclose(joint.distances, both.distances, atol=1e-3)
+
+
+@pytest.mark.parametrize("batches", range(1, 12))
+def test_means_are_symmetric_to_the_last_bit(batches):
+    """Sums over batches are rounded in another order at another place."""
+    draws = torch.Generator().manual_seed(batches)
+    vectors = torch.randn(batches, 5, 40, generator=draws)
+    silent = torch.rand(batches, 5, generator=draws) < 0.2
+    found = Matching("a", (0, 1, 2, 3, 4), torch.stack([*map(gradient_distance, vectors)]), silent)
+    for matrix in (found.distances, found.heard):
+        assert torch.equal(matrix, matrix.T)
+        minimum_cut(1 - matrix, 2)
 
 
 def test_soft_probing_changes_what_runs():
