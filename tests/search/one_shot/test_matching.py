@@ -135,6 +135,34 @@ def test_scopes_of_the_toy():
     assert sum(p.numel() for p in edges.values()) == 2 * 2 * 16
 
 
+SEVEN = ["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5"]
+SEVEN += ["dil_conv_3x3", "dil_conv_5x5"]
+
+
+def count(parameters):
+    return sum(p.numel() for p in parameters)
+
+
+def test_how_much_is_shared_in_the_networks_of_the_paper():
+    """The convolutions of the reference have no bias, and it counts the reductions as shared."""
+    supernet = SPACES.get("nb201")().supernet(affine=False)
+    edges = [m for m in supernet.modules() if isinstance(m, OneOf)]
+    convolutions = [c for m in edges for c in m.modules() if isinstance(c, nn.Conv2d)]
+    biases = count(c.bias for c in convolutions)
+    assert count(supernet.parameters()) - biases == 1_686_106
+    shared = shared_parameters(supernet, "node1.from0", "edges")
+    reductions = count(p for n, p in supernet.named_parameters() if n.split(".")[2] in ("5", "11"))
+    assert count(shared.values()) - biases * 5 // 6 + reductions == 1_416_064
+
+    cells = SPACES.get("darts")(operations=SEVEN)
+    supernet = cells.supernet()
+    assert count(supernet.parameters()) == 1_930_618
+    shared = shared_parameters(supernet, "normal.node2.from0", "edges")
+    own = [m for m in supernet.modules() if isinstance(m, OneOf)]
+    own = [m for m in own if m.choice.name == "normal.node2.from0"]
+    assert count(shared.values()) + count(p for m in own for p in m.parameters()) == 1_831_168
+
+
 def test_the_mean_of_cosines_is_not_the_cosine_of_the_mean():
     supernet = toy_supernet()
     state = uniform(supernet)
@@ -248,6 +276,24 @@ def test_parameters_that_a_path_does_not_read_count_as_zero(chain):
         by_hand.append(torch.cat([g.flatten() for g in parts]).double())
     cosine = F.cosine_similarity(by_hand[1], by_hand[2], dim=0)
     assert float(found.distances[1, 2]) == pytest.approx(1 - float(cosine), abs=1e-4)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("probing", ["hard", "soft"])
+def test_untrained_cells_set_operations_without_weights_apart(probing):
+    """The reference's network of this size: pools, identity and one convolution in one group."""
+    torch.manual_seed(1)
+    cells = SPACES.get("darts")(operations=SEVEN)
+    supernet = cells.supernet(channels=4, layers=5)
+    rows = {n: torch.full((7,), 1 / 7) for n in supernet.mixtures}
+    rounds = [
+        ((torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,))), Mixed(rows)) for _ in range(2)
+    ]
+    found = match(
+        supernet, "normal.node3.from0", rounds, loss_on(supernet), scope="edges", probing=probing
+    )
+    first = minimum_cut(1 - found.distances, 2).groups[0]
+    assert {"max_pool_3x3", "avg_pool_3x3", "skip_connect"} <= {found.options[i] for i in first}
 
 
 # ---------------------------------------------------------------- no side effects
