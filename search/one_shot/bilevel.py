@@ -131,7 +131,7 @@ class BilevelTrainer(Trainer):
         self, train: Batch, valid: Batch, loss: Callable[..., Tensor]
     ) -> Sequence[Tensor]:
         if self.recipe.order == 1:
-            return first_order(partial(loss, valid), self.alphas)
+            return first_order(partial(loss, valid), self.alphas, self.weights)
         ahead = WeightStep.of(self.weight_optimizer, self.weights)
         method = exact_second_order if self.recipe.hessian == "exact" else second_order
         return method(partial(loss, train), partial(loss, valid), self.weights, self.alphas, ahead)

@@ -58,12 +58,20 @@ class WeightStep:
         return moved
 
 
-def first_order(valid: Loss, alphas: Sequence[Tensor]) -> list[Tensor]:
+def first_order(
+    valid: Loss, alphas: Sequence[Tensor], weights: Sequence[Tensor] = ()
+) -> list[Tensor]:
     """Return d L_val(w, alpha) / d alpha: the weights are taken to be those of alpha already.
 
     One forward and backward pass.
+
+    Args:
+        valid: L_val on a batch.
+        alphas: alpha.
+        weights: w, for which nothing is recorded.
     """
-    return gradients_of(valid(), alphas)
+    with unrecorded(weights):
+        return gradients_of(valid(), alphas)
 
 
 def second_order(
@@ -105,7 +113,8 @@ def second_order(
         sides = []
         for sign in (1.0, -1.0):
             _set(weights, [w + sign * eps * v for w, v in zip(kept, vector, strict=True)])
-            sides.append(gradients_of(train(), alphas))
+            with unrecorded(weights):
+                sides.append(gradients_of(train(), alphas))
     finally:
         _set(weights, kept)
     return [
@@ -140,7 +149,26 @@ def exact_second_order(
 
 def gradients_of(loss: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return d loss / d tensor, zeros where the loss does not depend on it."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(tensor) for tensor in tensors]
     return list(torch.autograd.grad(loss, tensors, allow_unused=True, materialize_grads=True))
+
+
+@contextmanager
+def unrecorded(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Record nothing for weights in a pass of which the architecture's gradient alone is wanted.
+
+    Asking for that gradient alone is not enough: what a layer would need for the gradient of its
+    weights is kept all the same, and layers with a backward pass of their own compute it.
+    """
+    before = [weight.requires_grad for weight in weights]
+    try:
+        for weight in weights:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight, recorded in zip(weights, before, strict=True):
+            weight.requires_grad_(recorded)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..strategy import Context
 from .batches import Batch
-from .gradients import Loss, frozen_statistics, gradients_of
+from .gradients import Loss, frozen_statistics, gradients_of, unrecorded
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ class Relaxed:
         own, second = both[: len(self.y)], both[len(self.y) :]
         move_y(self._pulled(own, self.y, self.w))
         if self.mode == "strict":
-            first = gradients_of(self.train_weight * train(), self.alphas)
-            second = gradients_of(valid(), self.alphas)
+            with unrecorded([*self.w, *self.y]):
+                first = gradients_of(self.train_weight * train(), self.alphas)
+                second = gradients_of(valid(), self.alphas)
         move_alpha([a + b for a, b in zip(first, second, strict=True)])
         return train_loss.detach(), valid_loss.detach()
 

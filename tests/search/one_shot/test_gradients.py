@@ -17,6 +17,7 @@ from netloom.search.one_shot.gradients import (
     frozen_statistics,
     gradients_of,
     second_order,
+    unrecorded,
 )
 
 
@@ -168,6 +169,27 @@ def test_without_a_step_the_second_order_is_the_first(problem):
     still = WeightStep(0.0, step.momentum, step.weight_decay, step.buffers)
     found = second_order(train, valid, weights, alphas, still)
     assert all(torch.equal(a, b) for a, b in zip(found, first_order(valid, alphas), strict=True))
+
+
+def test_nothing_is_recorded_for_weights_whose_gradient_is_not_wanted(problem):
+    _, valid, weights, alphas, _ = problem
+    recorded = []
+
+    def watched():
+        recorded.append([w.requires_grad for w in weights])
+        return valid()
+
+    found = first_order(watched, alphas, weights)
+    assert not any(recorded[0])
+    assert all(w.requires_grad for w in weights)
+    assert all(torch.equal(a, b) for a, b in zip(found, first_order(valid, alphas), strict=True))
+    weights[0].requires_grad_(False)
+    with pytest.raises(RuntimeError, match="out of memory"), unrecorded(weights):
+        raise RuntimeError("out of memory")
+    assert [w.requires_grad for w in weights] == [False] + [True] * (len(weights) - 1)
+    assert [g.tolist() for g in gradients_of(torch.ones(()), alphas)] == [
+        torch.zeros_like(a).tolist() for a in alphas
+    ]
 
 
 def test_a_training_loss_without_the_architecture_has_no_implicit_part(problem):
