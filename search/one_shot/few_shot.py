@@ -175,6 +175,11 @@ class FewShotSearch:
 
     def _split(self, node: Node, groups: int) -> None:
         rows = self._open(node, groups)
+        if not rows:
+            raise SpecError(
+                f"a split into {groups} groups needs a decision of {groups} to {MOST} options that "
+                f"{node.name!r} has whole, got none; take fewer split_epochs or other groups"
+            )
         split = self._by_chance if self._rule == "random" else self._by_gradients
         decision, parts = split(node, rows, groups)
         self.tree.split(node.name, decision, parts)

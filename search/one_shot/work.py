@@ -113,7 +113,7 @@ class Chosen(NamedTuple):
 
     Args:
         architecture: As JSON.
-        held_out: Accuracy in % on the validation split (r2 of targets).
+        held_out: See `held_out`.
         among: How many were compared.
     """
 
@@ -161,7 +161,11 @@ def choose(work: Work, item: tuple[Node, bytes]) -> Chosen:
 
 @torch.no_grad()
 def held_out(network: nn.Module, data: Prepared) -> float:
-    """Return the accuracy in % on the validation split; of targets r2, for them all together."""
+    """Return how good a network is on the validation split: more is better.
+
+    The accuracy in %; of targets minus the root of the mean square error, in the standard
+    deviations of the training split.
+    """
     examples = data.split("valid")
     network.eval()
     outputs = [network(data.inputs.apply(x)).double() for x in torch.split(examples.x, _EVAL_BATCH)]
@@ -169,5 +173,4 @@ def held_out(network: nn.Module, data: Prepared) -> float:
     if data.targets is None:
         return 100.0 * float((predicted.argmax(1) == examples.y).double().mean())
     wanted = examples.y.double().reshape(predicted.shape)
-    spread = (wanted - wanted.mean(0)).square().sum()
-    return float(1 - (predicted - wanted).square().sum() / spread)
+    return -float((predicted - wanted).square().mean().sqrt())

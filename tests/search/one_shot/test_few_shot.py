@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -204,6 +205,18 @@ def test_held_out_accuracy(context):
     assert held_out(Always(), data) == pytest.approx(share)
 
 
+def test_held_out_error_of_targets():
+    """Three columns, each one or two off."""
+    x = torch.arange(5.0)[:, None].expand(5, 3)
+    off = torch.tensor([1.0, -1.0, 2.0])
+    data = SimpleNamespace(
+        split=lambda name: SimpleNamespace(x=x, y={"valid": x + off}[name]),
+        inputs=SimpleNamespace(apply=lambda rows: rows),
+        targets="scaled",
+    )
+    assert held_out(nn.Identity(), data) == pytest.approx(-(2**0.5))
+
+
 def test_the_best_of_a_leaf_is_chosen_with_statistics_of_its_own(context):
     search, root, trained = started(context, base="rsps")
     chosen = choose(search.work, (root, trained))
@@ -366,6 +379,21 @@ def test_unknown_decisions_and_nothing_left_to_split(context):
         base="rsps", split_epochs=[0, 1], epochs=1, decisions=[EDGE], rule="random", **SMALL
     )
     with pytest.raises(SpecError, match="got 1 for 2 splits into 2 groups"):
+        strategy.prepare(make_context())
+
+
+def test_splits_that_take_away_what_later_ones_need():
+    """Two decisions for two groups, the same ones for five: the third split finds neither whole."""
+    strategy = GmFewshot(
+        base="rsps",
+        split_epochs=[0, 1, 2],
+        groups=[2, 2, 5],
+        epochs=1,
+        decisions=[EDGE, "node2.from0"],
+        rule="random",
+        **SMALL,
+    )
+    with pytest.raises(SpecError, match="a split into 5 groups needs a decision"):
         strategy.prepare(make_context())
 
 
