@@ -1,7 +1,7 @@
 """Searching by gradients: the cost of an iteration of each method, and the memory of a pass.
 
     python benchmarks/one_shot.py                 # writes benchmarks/results/one_shot.json and .md
-    python benchmarks/one_shot.py --parts memory  # of times, memory, nni; the others keep theirs
+    python benchmarks/one_shot.py --parts memory  # or times, widths, nni; the others keep theirs
 
 The DARTS search network with 8 channels, 5 cells and batches of 8 images of 32x32, one thread. What
 is compared alternates; medians with their 95 % intervals are given. Time is what the process itself
@@ -58,6 +58,7 @@ RATIOS: dict[
     (f"pc_darts, K=4{SEPARATELY}", f"darts, first order{SEPARATELY}"): 0.5,
     (f"darts, first order{SEPARATELY}", "darts, first order"): None,
 }
+PAIR = ("darts, first order", "pc_darts, K=4")
 MEMORY = 0.32  # activations of PC-DARTS / DARTS, of the authors' code
 NNI = 2.0  # how many times faster than NNI a step should be
 
@@ -106,7 +107,7 @@ def separately(step: Callable[[], None]) -> Callable[[], None]:
 def times(rounds: int) -> dict[str, Any]:
     """Return the seconds of full iterations: both batches drawn, every step taken."""
     steps = {method: trainer(method)._take_step for method in METHODS}
-    for method in ("darts, first order", "pc_darts, K=4"):
+    for method in PAIR:
         steps[f"{method}{SEPARATELY}"] = separately(trainer(method)._take_step)
     for step in steps.values():
         step()
@@ -117,12 +118,23 @@ def times(rounds: int) -> dict[str, Any]:
     return {"seconds": found}
 
 
+def widths(rounds: int) -> dict[str, Any]:
+    """Return the seconds of DARTS and PC-DARTS in turn, for networks of three cells."""
+    found: dict[str, list[list[float]]] = {}
+    for channels in (8, 16, 32):
+        steps = [trainer(method, channels, 3)._take_step for method in PAIR]
+        for step in steps:
+            step()
+        found[str(channels)] = [[round(seconds(s), 4) for s in steps] for _ in range(rounds)]
+    return {"seconds": found}
+
+
 def memory(rounds: int) -> dict[str, Any]:
     """Return the bytes that a forward pass keeps for its backward pass (the same in each round)."""
     found: dict[str, dict[str, int]] = {}
     for channels, cells in ((CHANNELS, CELLS), (16, 8)):
         row = {}
-        for method in ("darts, first order", "pc_darts, K=4"):
+        for method in PAIR:
             search = trainer(method, channels, cells)
             row[f"{method}, together"] = kept(search)
             with one_by_one():
@@ -173,6 +185,7 @@ def nni(rounds: int) -> dict[str, Any] | None:
 
 PARTS: dict[str, Callable[[int], dict[str, Any] | None]] = {
     "times": times,
+    "widths": widths,
     "memory": memory,
     "nni": nni,
 }
@@ -194,15 +207,26 @@ def times_table(part: dict[str, Any]) -> list[str]:
     ]
 
 
+def widths_table(part: dict[str, Any]) -> list[str]:
+    """Return the ratio of PC-DARTS and DARTS for each width."""
+    lines = ["| channels | `darts` | `pc_darts`, K=4 | ratio (95 %) |", "|---|---|---|---|"]
+    for channels, rows in part["seconds"].items():
+        whole, partial = (list(column) for column in zip(*rows, strict=True))
+        lines.append(
+            f"| {channels} | {statistics.median(whole):.2f} s | {statistics.median(partial):.2f} s "
+            f"| {_ratio(partial, whole)} |"
+        )
+    rounds = len(part["seconds"]["8"])
+    return [*lines, _foot(part, f"Three cells; medians of {rounds} alternating rounds, own time")]
+
+
 def memory_table(part: dict[str, Any]) -> list[str]:
     """Return the activations of both methods, and their ratio."""
     lines = ["| network | edges | `darts` | `pc_darts`, K=4 | ratio | authors' code |"]
     lines.append("|---|---|---|---|---|---|")
     for network, row in part["bytes"].items():
         for way in ("together", "one by one"):
-            whole, partial = (
-                row[f"{method}, {way}"] for method in ("darts, first order", "pc_darts, K=4")
-            )
+            whole, partial = (row[f"{method}, {way}"] for method in PAIR)
             lines.append(
                 f"| {network} | {way} | {whole / 2**20:.0f} MiB | {partial / 2**20:.0f} MiB "
                 f"| {partial / whole:.2f} | {MEMORY} |"
@@ -226,6 +250,7 @@ def nni_table(part: dict[str, Any]) -> list[str]:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[str]]]] = {
     "times": ("Time of an iteration", times_table),
+    "widths": ("PC-DARTS by the width", widths_table),
     "memory": ("Memory of a pass", memory_table),
     "nni": ("Beside NNI", nni_table),
 }
