@@ -121,7 +121,9 @@ def resolve(connection: Connection, ref: str) -> int:
         StoreError: If nothing fits, or more than one experiment.
     """
     rows = connection.execute(
-        select(EXPERIMENTS.c.id, EXPERIMENTS.c.uid, EXPERIMENTS.c.name, EXPERIMENTS.c.kind)
+        select(
+            EXPERIMENTS.c.id, EXPERIMENTS.c.uid, EXPERIMENTS.c.name, EXPERIMENTS.c.kind
+        ).order_by(EXPERIMENTS.c.id)
     ).all()
     for fits in (
         [row for row in rows if row.name == ref],

@@ -14,6 +14,7 @@ from .conftest import EXAMPLES, Example
 
 ALL = [Example(path) for path in sorted(EXAMPLES.rglob("*.yaml"))]
 INLINE = [e for e in ALL if not e.ray]
+SLOW = {"gm_fewshot_nb201"}  # trains seven super-networks, twice
 
 
 def test_every_way_of_customising_has_an_example():
@@ -37,7 +38,11 @@ def test_the_file_is_valid_as_it_is(example, shell):
     assert checked["valid"] is True
 
 
-@pytest.mark.parametrize("example", INLINE, ids=lambda e: e.path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, marks=pytest.mark.full) if e.path.stem in SLOW else e for e in INLINE],
+    ids=lambda e: e.path.stem,
+)
 def test_it_searches_is_interrupted_resumes_and_reports(
     example, shell, tmp_path, monkeypatch, interrupted_search
 ):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import EXAMPLES
 
-def test_the_front_is_that_of_the_closed_form(shell):
-    from .conftest import EXAMPLES
 
-    shell("search", str(EXAMPLES / "rarts_toy.yaml"), "--quiet")
-    front = shell.json("pareto", "rarts-toy", "--format", "json")["front"]
-    for entry in front:
-        lam, beta = entry["architecture"]["lambda"], entry["architecture"]["beta"]
-        alpha = 2 / (2 - 1 / (2 * lam) - 1 / beta)
-        assert entry["metrics"]["error"] == pytest.approx(abs(alpha - 1), abs=4e-3)
-    chosen = {(e["architecture"]["lambda"], e["architecture"]["beta"]) for e in front}
-    assert {(1, 1), (20, 20)} <= chosen
+@pytest.mark.parametrize(("lam", "beta"), [(1, 1), (5, 20), (20, 5)])
+def test_it_ends_where_the_closed_form_says(lam, beta, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from rarts_toy import Couplings, solve
+
+    found = solve(Couplings().architecture({"lambda": lam, "beta": beta}))
+    alpha = 2 / (2 - 1 / (2 * lam) - 1 / beta)
+    assert found["error"] == pytest.approx(abs(alpha - 1), abs=4e-3)
+    assert found["strength"] == lam + beta

@@ -47,18 +47,18 @@ class Toy:
 @pytest.mark.parametrize("exact", [False, True])
 def test_darts_converges_to_the_known_point_of_the_toy_problem(xi, exact):
     toy = Toy()
-    for _ in range(4000):
+    for _ in range(1200):
         if exact:
             [g] = exact_second_order(toy.train, toy.valid, [toy.w], [toy.alpha], toy.plain(xi))
         elif xi:
             [g] = second_order(toy.train, toy.valid, [toy.w], [toy.alpha], toy.plain(xi))
         else:
             [g] = first_order(toy.valid, [toy.alpha])
-        toy.alpha.data -= 0.01 * g
-        toy.w.data -= 0.05 * gradients_of(toy.train(), [toy.w])[0]
+        toy.alpha.data -= 0.05 * g
+        toy.w.data -= 0.2 * gradients_of(toy.train(), [toy.w])[0]
     where = 2 / (1 + 2 * xi)
-    assert toy.alpha.item() == pytest.approx(where, abs=1e-6)
-    assert toy.w.item() == pytest.approx(where, abs=1e-6)
+    assert toy.alpha.item() == pytest.approx(where, abs=1e-5)
+    assert toy.w.item() == pytest.approx(where, abs=1e-5)
 
 
 def test_passes():
