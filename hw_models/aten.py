@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import TraceError
 from .op_names import ATEN_DOTS, ATEN_KINDS, ATEN_PRODUCTS, OPAQUE_PRODUCTS
+from .product_rules import record_conv, record_product
 from .recorder import Recorder, tensors_in
-from .rules import moved, record_conv, record_product
+from .rules import moved
 from .workload import Kind
 
 

@@ -7,7 +7,6 @@ wrong shape gets torch's own error message.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,183 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import product_rules as products
 from .op_names import ACTIVATIONS, ELEMENTWISE, MUL_ZERO, VIEW_GETTERS, VIEWS
+from .product_rules import broadcast, per_side
 from .recorder import Recorder, tensors_in
 from .shape_rules import windows
 from .workload import Kind
 
 Rule: TypeAlias = Callable[..., Any]
 _PRODUCTS = ("mul", "imul", "rmul", "multiply")
-
-
-def conv_kind(kernel: Sequence[int], groups: int, in_channels: int) -> Kind:
-    """Return the kind of a convolution that is not transposed."""
-    if groups > 1:
-        return "depthwise_conv" if groups == in_channels else "grouped_conv"
-    return "pointwise_conv" if max(kernel, default=1) == 1 else "conv"
-
-
-def record_conv(
-    rec: Recorder,
-    op: str,
-    operands: Sequence[Tensor],
-    out: Tensor,
-    *,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    transposed: bool = False,
-) -> None:
-    """Record a convolution; `operands` are input, weight and, where there is one, bias.
-
-    MACs: each output element of a convolution takes (input channels / groups) x kernel products;
-    a transposed one spreads each input element over (output channels / groups) x kernel.
-    """
-    weight = operands[1].shape
-    kernel = tuple(weight[2:])
-    per_element = weight[1] * math.prod(kernel)
-    kind: Kind = "transposed_conv" if transposed else conv_kind(kernel, groups, weight[1] * groups)
-    rec.layer(
-        kind,
-        op,
-        operands,
-        (out,),
-        macs=(operands[0] if transposed else out).numel() * per_element,
-        kernel=kernel,
-        stride=tuple(stride),
-        padding=tuple(padding),
-        dilation=tuple(dilation),
-        groups=groups,
-    )
-
-
-def _conv(
-    rec: Recorder,
-    func: Any,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    shape, w = input.shape, weight.shape
-    n = len(w) - 2
-    if isinstance(padding, str) or len(shape) != n + 2 or shape[1] != w[1] * groups:
-        return NotImplemented
-    tuples = type(stride) is type(padding) is type(dilation) is tuple
-    if not tuples or not len(stride) == len(padding) == len(dilation) == n:  # not a module's
-        stride, padding, dilation = _tuple(stride, n), _tuple(padding, n), _tuple(dilation, n)
-    size = [
-        (shape[i + 2] + 2 * padding[i] - dilation[i] * (w[i + 2] - 1) - 1) // stride[i] + 1
-        for i in range(n)
-    ]
-    if min(size, default=1) < 1 or input.dtype != weight.dtype or w[0] % groups:
-        return NotImplemented
-    out = rec.empty((shape[0], w[0], *size), input)
-    operands = (input, weight) if bias is None else (input, weight, bias)
-    record_conv(
-        rec,
-        func.__name__,
-        operands,
-        out,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-    return out
-
-
-def _linear(
-    rec: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Any:
-    shape, w = input.shape, weight.shape
-    if len(w) != 2 or not shape or shape[-1] != w[1] or input.dtype != weight.dtype:
-        return NotImplemented
-    out = rec.empty((*shape[:-1], w[0]), input)
-    operands = (input, weight) if bias is None else (input, weight, bias)
-    rec.layer("linear", "linear", operands, (out,), macs=out.numel() * w[1])
-    return out
-
-
-def _matmul(
-    rec: Recorder, func: Any, input: Tensor, other: Tensor | None = None, **kwargs: Any
-) -> Any:
-    if other is None or kwargs:  # bmm and mm have another name for it; out=
-        return NotImplemented
-    a, b = input.shape, other.shape
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2] or input.dtype != other.dtype:
-        return NotImplemented
-    batch = a[:-2] if a[:-2] == b[:-2] else _broadcast(a[:-2], b[:-2])
-    if batch is None:
-        return NotImplemented
-    out = rec.empty((*batch, a[-2], b[-1]), input)
-    record_product(rec, func.__name__, (input, other), out, a[-1])
-    return out
-
-
-def record_product(
-    rec: Recorder, op: str, operands: Sequence[Tensor], out: Tensor, depth: int
-) -> None:
-    """Record a matrix product with `depth` multiply-adds per output element.
-
-    It is `linear` when one operand is a weight, `matmul` when both are activations.
-    """
-    kind: Kind = "linear" if any(rec.is_weight(t) for t in operands) else "matmul"
-    rec.layer(kind, op, operands, (out,), macs=out.numel() * depth)
-
-
-def _attention(
-    rec: Recorder,
-    func: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Any:
-    """Count both products in full; a causal mask saves nothing (kernels differ in what they skip).
-
-    With `enable_gqa` the heads of key and value are repeated, so the query's heads decide.
-    """
-    q, k, v = query.shape, key.shape, value.shape
-    if min(len(q), len(k), len(v)) < 2 or q[-1] != k[-1] or k[:-1] != v[:-1]:
-        return NotImplemented
-    heads = enable_gqa and len(q) == len(k) > 2 and q[-3] % k[-3] == 0
-    if q[:-2] != k[:-2] and not (heads and q[:-3] == k[:-3]):
-        return NotImplemented
-    scores = (*q[:-1], k[-2])
-    if attn_mask is not None and _broadcast(scores, attn_mask.shape) != scores:
-        return NotImplemented
-    out = rec.empty((*q[:-1], v[-1]), query)
-    operands = [query, key, value] if attn_mask is None else [query, key, value, attn_mask]
-    macs = math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
-    rec.layer("attention", "scaled_dot_product_attention", operands, (out,), macs=macs)
-    return out
-
-
-def _recurrent(rec: Recorder, func: Any, input: Tensor, hx: Any, weights: Any, *rest: Any) -> Any:
-    """Record an LSTM, GRU or plain recurrent stack as one layer, all its time steps.
-
-    Every weight matrix multiplies one vector per time step and sequence.
-    """
-    packed = isinstance(hx, Tensor) if func is torch.lstm else isinstance(weights, Tensor)
-    if packed:  # (data, batch_sizes, hx, weights, ...)
-        return NotImplemented
-    states = list(tensors_in(hx))
-    directions = 2 if rest[4] else 1
-    out = rec.empty((*input.shape[:-1], directions * states[0].shape[-1]), input)
-    finals = [rec.empty(state.shape, state) for state in states]
-    steps = math.prod(input.shape[:-1])
-    macs = steps * sum(w.numel() for w in weights if w.dim() == 2)
-    rec.layer("rnn", func.__name__, [input, *states, *weights], [out, *finals], macs=macs)
-    return (out, *finals)
 
 
 def _norm(kind_of_shape: str) -> Rule:
@@ -259,7 +90,7 @@ def _binary(kind: Kind) -> Rule:
                 return NotImplemented
             operands = (input, other)
             if other.shape != shape:
-                shape = _broadcast(input.shape, other.shape)
+                shape = broadcast(input.shape, other.shape)
         elif not isinstance(other, int | float):
             return NotImplemented
         if shape is None or (inside and (rec.is_weight(input) or shape != input.shape)):
@@ -332,9 +163,9 @@ def _pool(n: int) -> Rule:
         ceil = bool(args[0] if args else ceil_mode)  # args: of an average pool
         if return_indices or len(shape) != n + 2:
             return NotImplemented
-        kernel = _tuple(kernel_size, n)
-        steps = _tuple(stride, n) if stride not in (None, (), []) else kernel
-        pads, dilations = _tuple(padding, n), _tuple(dilation, n)
+        kernel = per_side(kernel_size, n)
+        steps = per_side(stride, n) if stride not in (None, (), []) else kernel
+        pads, dilations = per_side(padding, n), per_side(dilation, n)
         rows = list(zip(shape[2:], kernel, steps, pads, dilations, strict=True))
         size = [windows(h, k, s, p, d, ceil) for h, k, s, p, d in rows]
         if min(size) < 1 or any(2 * p > k for _, k, _, p, _ in rows):
@@ -468,21 +299,6 @@ def _device(rec: Recorder, func: Any, input: Tensor) -> torch.device:
     return torch.device("cpu")
 
 
-def _tuple(value: Any, n: int) -> tuple[int, ...]:
-    if isinstance(value, int):
-        return (value,) * n
-    return tuple(value) if len(value) == n else (value[0],) * n
-
-
-def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
-    if len(a) < len(b):
-        a, b = b, a
-    padded = (1,) * (len(a) - len(b)) + tuple(b)
-    shape = tuple(y if x == 1 else x for x, y in zip(a, padded, strict=True))
-    fits = all(y in (1, s) for y, s in zip(padded, shape, strict=True))
-    return shape if fits else None
-
-
 def _same_shape(rec: Recorder, tensor: Tensor) -> Tensor:
     if tensor.is_contiguous():
         return rec.empty(tensor.shape, tensor)
@@ -513,11 +329,11 @@ def _methods(*names: str) -> list[Any]:
 
 def _table() -> dict[Any, Rule]:
     groups: list[tuple[Rule, list[Any]]] = [
-        (_conv, [F.conv1d, F.conv2d, F.conv3d]),
-        (_linear, [F.linear]),
-        (_matmul, _methods("matmul", "bmm", "mm", "__matmul__")),
-        (_attention, [F.scaled_dot_product_attention]),
-        (_recurrent, [torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu]),
+        (products.conv, [F.conv1d, F.conv2d, F.conv3d]),
+        (products.linear, [F.linear]),
+        (products.matmul, _methods("matmul", "bmm", "mm", "__matmul__")),
+        (products.attention, [F.scaled_dot_product_attention]),
+        (products.recurrent, [torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu]),
         (_norm("channels"), [F.batch_norm, F.group_norm, F.instance_norm]),
         (_norm("trailing"), [F.layer_norm, F.rms_norm]),
         (_unary("softmax"), _methods("softmax", "log_softmax")),

@@ -28,15 +28,15 @@ from .sampling import set_mixture, temperature
 from .trainer import Trainer
 
 if TYPE_CHECKING:
-    from ..strategies.darts import Darts
+    from .strategy import BilevelSearch
 
 
 class BilevelTrainer(Trainer):
     """Alternates Adam on the logits (the validation half) and SGD on the weights (the other)."""
 
-    recipe: Darts
+    recipe: BilevelSearch
 
-    def __init__(self, recipe: Darts, context: Context, seed: int, name: str) -> None:
+    def __init__(self, recipe: BilevelSearch, context: Context, seed: int, name: str) -> None:
         super().__init__(recipe, context, seed, name)
         self.alphas = list(self.architecture_parameters())
         self.arch_optimizer = torch.optim.Adam(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
 
 from ...errors import SpecError
 from ...jsonio import digest
+from ...options import options_of
 from ...spaces import Architecture
 from ..strategy import Candidate, Context, Result, Strategy
 
@@ -19,32 +21,89 @@ if TYPE_CHECKING:
 AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
 class GradientSearch(Strategy):
     """Searches by training; what comes out is evaluated like anybody's proposals.
 
-    A subclass has the options in attributes of their names, and makes the trainer.
+    A subclass makes the trainer, and passes on the options of all such searches.
+
+    Args:
+        epochs: Passes over the weights' half.
+        batch_size: Examples of a step, of either half.
+        augment: Any of `crop`, `flip`, `cutout`, for both halves.
+        train_share: Of the training split that the weights learn from.
+        lr: Learning rate of the weights at the start, `lr_min` at the end of a half cosine.
+        lr_min: See `lr`.
+        momentum: Of the weights.
+        weight_decay: Of the weights.
+        grad_clip: Largest norm of the weights' gradient; None: no limit.
+        arch_lr: Learning rate of the logits.
+        arch_betas: Of their Adam.
+        arch_weight_decay: Of the logits.
+        warmup_epochs: Epochs at the start in which only weights are trained.
+        searches: Searches from different seeds; each proposes its own architecture, and the
+            estimators say which is best.
+        propose: `final`: what each search ends with; `epochs`: also what it would have ended with
+            after earlier epochs, the latest first.
+        max_skips: Skip connections allowed when an architecture is derived (of `darts`: in the
+            normal cell); the lightest go first (arXiv 1904.12760). None: any number.
+        limits: Metric -> most that a derived architecture may cost: `macs`, `params`,
+            `peak_activation_bytes`, or a metric of a device (`latency_ms@v100`).
+        supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
+        amp: Mixed precision (bfloat16) on CUDA.
+        checkpoint_minutes: Between two checkpoints.
+
+    Raises:
+        SpecError: If options contradict each other.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"mixture"})
     needs_data: ClassVar[bool] = True
-
-    epochs: int
-    batch_size: int
-    augment: tuple[str, ...]
-    train_share: float
-    lr: float
-    lr_min: float
-    momentum: float
-    weight_decay: float
-    grad_clip: float | None
-    searches: int
-    propose: Literal["final", "epochs"]
-    supernet: Mapping[str, Any]
-    max_skips: int | None = None
-    limits: Mapping[str, float] = MappingProxyType({})
-    amp: bool
-    checkpoint_minutes: float
     batch = 64  # everything that was derived is asked for at once
+
+    def __init__(
+        self,
+        *,
+        epochs: Count = 50,
+        batch_size: Count = 64,
+        augment: list[Literal["crop", "flip", "cutout"]] | None = None,
+        train_share: Share = 0.5,
+        lr: Positive = 0.025,
+        lr_min: NotNegative = 0.001,
+        momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+        weight_decay: NotNegative = 3e-4,
+        grad_clip: Positive | None = 5.0,
+        arch_lr: Positive = 3e-4,
+        arch_betas: tuple[Share, Share] = (0.5, 0.999),
+        arch_weight_decay: NotNegative = 1e-3,
+        warmup_epochs: Annotated[int, Field(ge=0)] = 0,
+        searches: Count = 1,
+        propose: Literal["final", "epochs"] = "final",
+        max_skips: Annotated[int, Field(ge=0)] | None = None,
+        limits: Mapping[str, Positive] | None = None,
+        supernet: Mapping[str, Any] | None = None,
+        amp: bool = False,
+        checkpoint_minutes: Positive = 5.0,
+    ) -> None:
+        self.epochs, self.batch_size = epochs, batch_size
+        self.augment: tuple[str, ...] = tuple(augment or ())
+        self.train_share, self.lr, self.lr_min = train_share, lr, lr_min
+        self.momentum, self.weight_decay, self.grad_clip = momentum, weight_decay, grad_clip
+        self.arch_lr, self.arch_betas = arch_lr, arch_betas
+        self.arch_weight_decay, self.warmup_epochs = arch_weight_decay, warmup_epochs
+        self.searches, self.propose = searches, propose
+        self.max_skips, self.limits = max_skips, dict(limits or {})
+        self.supernet, self.amp = dict(supernet or {}), amp
+        self.checkpoint_minutes = checkpoint_minutes
+        if unknown := [a for a in self.augment if a not in AUGMENTATIONS]:
+            raise SpecError(f"augment takes any of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
+        if lr_min > lr:
+            raise SpecError(f"lr_min must be at most lr, got {lr_min} with lr {lr}")
 
     @abstractmethod
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:
@@ -85,8 +144,8 @@ class GradientSearch(Strategy):
     def identity(self, context: Context, seed: int) -> str:
         """Return a digest of everything that decides how a search goes on."""
         skip = ("propose", "searches", "checkpoint_minutes")
-        names = inspect.signature(type(self).__init__).parameters
-        options = {k: getattr(self, k) for k in names if k != "self" and k not in skip}
+        names = options_of(type(self)).model_fields
+        options = {k: getattr(self, k) for k in names if k not in skip}
         return digest(
             [
                 type(self).__qualname__,
@@ -123,13 +182,12 @@ class GradientSearch(Strategy):
         return [*last, *earlier]
 
 
-def check_options(strategy: GradientSearch) -> None:
-    """Refuse options that contradict each other.
+class BilevelSearch(GradientSearch):
+    """What the two-level loop of DARTS reads of its options; first order unless said."""
 
-    Raises:
-        SpecError: Says which.
-    """
-    if unknown := [a for a in strategy.augment if a not in AUGMENTATIONS]:
-        raise SpecError(f"augment takes any of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
-    if strategy.lr_min > strategy.lr:
-        raise SpecError(f"lr_min must be at most lr, got {strategy.lr_min} with lr {strategy.lr}")
+    order: Literal[1, 2] = 1
+    hessian: Literal["difference", "exact"] = "difference"
+    sampling: Literal["softmax", "snas", "gdas", "drnas"] = "softmax"
+    beta_decay: float = 0.0
+    cost: Mapping[str, float] = MappingProxyType({})
+    early_stop: bool = False

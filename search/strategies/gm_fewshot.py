@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ...errors import SpecError
 from ..one_shot.splitting import ROOT, Schedule
-from ..one_shot.strategy import GradientSearch, check_options
+from ..one_shot.strategy import Count, GradientSearch, Positive, Share
 from ..strategy import Context
-from .darts import Count, Darts, Positive, Share
+from .darts import Darts
 
 if TYPE_CHECKING:
     from ..one_shot.few_shot import FewShotSearch
@@ -115,23 +115,32 @@ class GmFewshot(GradientSearch):
         amp: bool = False,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
-        self.base, self.epochs, self.restart, self.cosine = base, epochs, restart, cosine
+        super().__init__(
+            epochs=epochs,
+            batch_size=batch_size,
+            augment=augment,
+            train_share=train_share,
+            lr=lr,
+            lr_min=lr_min,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            grad_clip=grad_clip,
+            arch_lr=arch_lr,
+            arch_betas=arch_betas,
+            arch_weight_decay=arch_weight_decay,
+            searches=searches,
+            supernet=supernet,
+            amp=amp,
+            checkpoint_minutes=checkpoint_minutes,
+        )
+        self.base, self.restart, self.cosine = base, restart, cosine
         self.split_epochs = (15, 30) if split_epochs is None else tuple(split_epochs)
         self.groups = (2,) * len(self.split_epochs) if groups is None else tuple(groups)
         self.rule, self.decisions = rule, decisions
         self.match_batches, self.scope, self.probing = match_batches, scope, probing
         self.zero_gradients, self.paths = zero_gradients, paths
-        self.calibration_batches = calibration_batches
-        self.batch_size, self.augment = batch_size, tuple(augment or ())
+        self.calibration_batches, self.nesterov = calibration_batches, nesterov
         self._augment = augment
-        self.train_share, self.lr, self.lr_min = train_share, lr, lr_min
-        self.momentum, self.nesterov = momentum, nesterov
-        self.weight_decay, self.grad_clip = weight_decay, grad_clip
-        self.arch_lr, self.arch_betas = arch_lr, arch_betas
-        self.arch_weight_decay, self.searches = arch_weight_decay, searches
-        self.supernet, self.amp = dict(supernet or {}), amp
-        self.checkpoint_minutes = checkpoint_minutes
-        check_options(self)
         self._check()
 
     def _check(self) -> None:

@@ -54,3 +54,24 @@ def state(trainer):
 def same(a, b):
     """Return whether two lists hold the same tensors, bit for bit."""
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def check_resuming(make, stop):
+    """Stop a search after some steps, go on in another object, and compare with an undisturbed one.
+
+    Args:
+        make: Context -> trainer.
+        stop: Steps after which it is stopped.
+    """
+    undisturbed = make(make_context())
+    assert undisturbed.run()
+    context = make_context()
+    first = make(context)
+    context.stopping = lambda: first.done == stop
+    assert not first.run()
+    context.stopping = lambda: False
+    second = make(context)
+    second.load(context.restore("search"))
+    assert second.run()
+    assert second.done > stop
+    assert same(state(second), state(undisturbed))

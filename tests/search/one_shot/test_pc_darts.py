@@ -12,7 +12,7 @@ from netloom.search.strategies.darts import Darts
 from netloom.search.strategies.pc_darts import PcDarts
 from netloom.spaces import SPACES
 
-from .stripes import make_context, same, state
+from .stripes import check_resuming, make_context, same
 
 
 def trainer(context, **options):
@@ -85,17 +85,7 @@ def test_it_trains_fewer_channels_than_darts():
 
 
 def test_a_stopped_search_goes_on_bit_for_bit():
-    undisturbed = trainer(make_context())
-    undisturbed.run()
-    context = make_context()
-    first = trainer(context)
-    context.stopping = lambda: first.done == 3
-    first.run()
-    context.stopping = lambda: False
-    second = trainer(context)
-    second.load(context.restore("search"))
-    second.run()
-    assert same(state(second), state(undisturbed))
+    check_resuming(trainer, stop=3)
 
 
 def test_it_proposes_what_it_derived():

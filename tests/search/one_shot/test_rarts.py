@@ -12,7 +12,7 @@ from netloom.errors import SpecError
 from netloom.search.one_shot.relaxed import Relaxed, RelaxedTrainer
 from netloom.search.strategies.rarts import Rarts
 
-from .stripes import make_context, same, state
+from .stripes import check_resuming, make_context, same
 
 
 class Toy:
@@ -162,17 +162,7 @@ def test_curves_hold_the_loss_and_the_distance():
 
 
 def test_a_stopped_search_goes_on_bit_for_bit():
-    undisturbed = trainer(make_context())
-    undisturbed.run()
-    context = make_context()
-    first = trainer(context)
-    context.stopping = lambda: first.done == 4
-    first.run()
-    context.stopping = lambda: False
-    second = trainer(context)
-    second.load(context.restore("search"))
-    second.run()
-    assert same(state(second), state(undisturbed))
+    check_resuming(trainer, stop=4)
 
 
 def test_warm_up_leaves_the_logits():
