@@ -263,7 +263,8 @@ class McuModel(HardwareModel):
     def _operators(self, graph: Graph, plan: MemoryPlan, regions: Regions) -> tuple[OpCost, ...]:
         macs = [op.macs for op in graph.ops]
         if plan.patch:
-            macs = patching.op_macs(graph, patching.Tiling(plan.patch.n, plan.patch.split))
+            tiling = patching.Tiling(plan.patch.n, plan.patch.split)
+            macs = patching.op_macs(graph, tiling, clip=self.policy.clips)
         traffic = [0] * len(graph.ops)
         if regions.slow:
             owner, _ = shared(graph, self.policy.sharing, plan.order)

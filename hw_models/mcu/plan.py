@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from ...errors import SpecError
 from ..memory import patch as patching
 from ..memory.buffers import (
     Buffer,
@@ -144,6 +145,11 @@ def plan_memory(graph: Graph, policy: Policy) -> MemoryPlan:
     if policy.patch == "auto":
         return _best_tiled(graph, policy, whole)
     tiling = patching.Tiling(policy.patch.n, policy.patch.split)
+    if tiling.n > 1 and not policy.clips and (reason := patching.uncuttable(graph, tiling)):
+        raise SpecError(
+            f"TinyEngine's patch stage needs {reason}; choose another n or split, or "
+            "patch_rule: clipped"
+        )
     return whole if tiling.n == 1 else _tiled(graph, policy, tiling, whole)
 
 
@@ -259,7 +265,10 @@ def _best_tiled(graph: Graph, policy: Policy, whole: MemoryPlan) -> MemoryPlan:
             if max(stage, rest) >= best.peak_bytes - best.persistent_bytes:
                 break
             tiling = patching.Tiling(n, length)
-            if sum(patching.op_macs(graph, tiling)) > policy.patch_overhead * graph.macs:
+            if not policy.clips and patching.uncuttable(graph, tiling):
+                continue
+            macs = sum(patching.op_macs(graph, tiling, clip=policy.clips))
+            if macs > policy.patch_overhead * graph.macs:
                 continue
             plan = _tiled(graph, policy, tiling, whole)
             if plan.peak_bytes < best.peak_bytes:
@@ -269,7 +278,7 @@ def _best_tiled(graph: Graph, policy: Policy, whole: MemoryPlan) -> MemoryPlan:
 
 def _tiled(graph: Graph, policy: Policy, tiling: patching.Tiling, whole: MemoryPlan) -> MemoryPlan:
     """Return the plan of the tile that needs most."""
-    macs = sum(patching.op_macs(graph, tiling))
+    macs = sum(patching.op_macs(graph, tiling, clip=policy.clips))
     stage = PatchStage(
         n=tiling.n,
         split=tiling.split,
@@ -279,7 +288,7 @@ def _tiled(graph: Graph, policy: Policy, tiling: patching.Tiling, whole: MemoryP
         whole_peak_bytes=whole.peak_bytes,
     )
     resident = policy.input_resident
-    kinds = patching.patched(graph, tiling, resident=resident)
+    kinds = patching.patched(graph, tiling, resident=resident, clip=policy.clips)
     plans = [_one_kind(kind, policy, stage, whole) for kind in kinds]
     return max(plans, key=lambda p: p.peak_bytes)
 
@@ -289,17 +298,31 @@ def _one_kind(
 ) -> MemoryPlan:
     """Return the plan as one kind of tile sees it; order within is as listed."""
     graph = kind.graph
-    buffers = []
-    for b in [*tensor_buffers(graph, policy.sharing), *_scratch(graph, policy, None)]:
-        if b.id == kind.assembled and b.role == "tensor":
-            b = b._replace(first=0)
-        elif b.id == kind.image and b.role == "tensor":
-            b = b._replace(last=max(b.last, kind.end))
-        buffers.append(b)
+    tensors = [_kept(b, kind, policy) for b in tensor_buffers(graph, policy.sharing)]
+    buffers = [*tensors, *_scratch(graph, policy, None)]
     arena = _place(buffers, len(graph.ops), policy)
     order = Order(tuple(range(len(graph.ops))), 0, False)
     plan = _finish(graph, policy, arena, order, stage)
     return MemoryPlan(**{**vars(plan), "persistent_bytes": whole.persistent_bytes})
+
+
+def _kept(buffer: Buffer, kind: patching.Patched, policy: Policy) -> Buffer:
+    """Return the buffer of a tensor with the life that the stage gives it.
+
+    To TinyEngine a tensor that nothing reads after the operator which brings it in is a result of
+    the network: the assembled output, and a tile's own that is not written in place of its input,
+    keep their memory to the end. The first operator's is the exception.
+
+    Source: mit-han-lab/tinyengine, `GeneralMemoryScheduler.py`.
+    """
+    end = len(kind.graph.ops)
+    if buffer.id == kind.assembled:
+        return buffer._replace(first=0, last=buffer.last if policy.clips else end)
+    if buffer.id == kind.image:
+        return buffer._replace(last=max(buffer.last, kind.end))
+    if buffer.id == kind.tile and not policy.clips and kind.end > 2:
+        return buffer._replace(last=end)
+    return buffer
 
 
 # ---------------------------------------------------------------- the proxy of MCUNet's search

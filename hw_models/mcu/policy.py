@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...errors import SpecError, UnknownName
 from ...options import SpecProblems, validate
@@ -43,7 +43,10 @@ class Policy(BaseModel):
         reorder: `dp` looks for the order of operators that needs least memory.
         patch: None, a fixed stage, or `auto`: the (n, split) that needs least memory.
         patch_overhead: With `auto`, the most multiply-adds, as a multiple of those without tiles.
-        input_resident: Whether the whole input lies in memory during a patch stage.
+        patch_rule: `clipped` computes no halo beyond the borders of maps, and frees the stage's
+            output once it was read; `tinyengine` cuts and keeps what TinyEngine does.
+        input_resident: Whether the whole input lies in memory during a patch stage; otherwise each
+            tile of it is copied there.
         weights: Where weights lie.
         overhead: Persistent structures: `tflm` keeps some beside the arena, generated code none.
         kernels: Whose cycles are counted.
@@ -59,6 +62,7 @@ class Policy(BaseModel):
     reorder: Literal["off", "dp"] = "off"
     patch: Patch | Literal["auto"] | None = None
     patch_overhead: float = Field(default=1.3, ge=1)
+    patch_rule: Literal["clipped", "tinyengine"] = "clipped"
     input_resident: bool = True
     weights: Literal["flash", "sram"] = "flash"
     overhead: Literal["tflm", "codegen", "none"] = "tflm"
@@ -69,6 +73,20 @@ class Policy(BaseModel):
     def sharing(self) -> Sharing:
         """The in-place rules."""
         return Sharing(self.inplace_add, self.inplace_dw)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Policy:
+        if not self.clips and self.input_resident:
+            raise ValueError(
+                "input_resident must be false with patch_rule tinyengine, which copies each tile "
+                "from an image outside the arena; add the image to the device's sram_reserved"
+            )
+        return self
+
+    @property
+    def clips(self) -> bool:
+        """Whether tiles leave out what lies beyond the borders of maps."""
+        return self.patch_rule == "clipped"
 
     @cached_property
     def lowering(self) -> Lowering:
@@ -87,6 +105,8 @@ PRESETS: dict[str, Policy] = {
         inplace_dw=True,
         pad_fused=True,
         scratch="tinyengine",
+        patch_rule="tinyengine",
+        input_resident=False,
         overhead="codegen",
         kernels="tinyengine",
     ),

@@ -2,7 +2,8 @@
 
 The stage is the first operators of the network up to a cut that only one tensor crosses. Its
 output is cut into n x n tiles (sides rounded up, the last tile smaller); the region that a tile
-needs of each tensor follows backwards through the windows, and halos are computed again.
+needs of each tensor follows backwards through the windows, and halos are computed again. What lies
+beyond the borders of a map is left out, or computed in every tile, as TinyEngine does.
 
 Source: MCUNetV2, arXiv 2110.15352; mit-han-lab/tinyengine `PatchBasedUtil.py`.
 """
@@ -56,6 +57,30 @@ def _is_map(graph: Graph, op: MemOp) -> bool:
         len(graph.tensors[i].shape) == 4 and min(spatial(graph.tensors[i].shape)) > 1
         for i in (*op.inputs, op.output)
     )
+
+
+def uncuttable(graph: Graph, tiling: Tiling) -> str:
+    """Return why TinyEngine's code generator cannot cut a stage there; empty where it can.
+
+    It walks the stage as a chain of convolutions with adds in between, knows strides 1 and 2, takes
+    equal tiles, and hands the assembled map to one operator.
+
+    Source: mit-han-lab/tinyengine, `PatchBasedUtil.py`, `InputResizer.py`.
+    """
+    before = graph.inputs[0]
+    for op in graph.ops[: tiling.split]:
+        windows = {op.kernel[0] - op.kernel[1], op.stride[0] - op.stride[1]}
+        if op.kind not in ("conv", "pw", "dw", "add") or before not in op.inputs:
+            return f"a chain of convolutions and adds, got {op.name!r} ({op.kind})"
+        if windows != {0} or op.stride[0] > 2 or op.dilation != (1, 1):
+            return f"square windows with strides 1 and 2, undilated, got {op.name!r}"
+        before = op.output
+    rows, columns = spatial(graph.tensors[before].shape)
+    if rows > columns or rows % tiling.n or columns % tiling.n:
+        return f"{tiling.n} x {tiling.n} equal tiles, no higher than wide, got {rows} x {columns}"
+    if len(graph.consumers[before]) > 1 or before in graph.outputs:
+        return f"an output that one operator reads, got {graph.tensors[before].name!r}"
+    return ""
 
 
 def tiles(graph: Graph, tiling: Tiling) -> Iterator[Region]:
@@ -152,12 +177,14 @@ class Patched(NamedTuple):
         graph: The stage with the tensors of one tile, a copy into the stage's output, the rest.
         assembled: Id of the stage's whole output, which lives from the start.
         image: Id of the whole input, which lives through the stage; None where it is not kept.
+        tile: Id of the tile of the stage's output.
         end: Time of the copy.
     """
 
     graph: Graph
     assembled: int
     image: int | None
+    tile: int
     end: int
 
 
@@ -215,4 +242,4 @@ def _one_tile(
         tensors, [*graph.ops[:split], copy, *rest], inputs=graph.inputs, outputs=outputs
     )
     image = graph.inputs[0] if resident else None
-    return Patched(combined, assembled, image, split + 1)
+    return Patched(combined, assembled, image, result, split + 1)

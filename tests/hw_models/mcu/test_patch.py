@@ -112,17 +112,91 @@ def test_tiles_may_need_more_than_none_and_are_left_out():
 
 
 def test_vww1_in_tiles(network):
-    """TinyEngine as released needs 62,352 bytes against 93,992; its allocator lets buffers of a
-    tile share memory that our rules keep apart."""
-    device = load_device("stm32h743")
+    """TinyEngine's example of patches: 2 x 2 through the first five convolutions."""
     stage = {"preset": "tinyengine", "patch": {"n": 2, "split": 5}}
-    assert McuModel(device, stage).memory_plan(network("vww1")).peak_bytes == 65_880
-    streamed = McuModel(device, {**stage, "input_resident": False})
-    assert streamed.memory_plan(network("vww1")).peak_bytes == 49_552
-    whole = McuModel(device, "tinyengine").cost(network("vww1"))
-    cost = streamed.cost(network("vww1"))
-    assert whole.peak_memory_bytes == 93_992
-    assert whole.latency_ms < cost.latency_ms < 1.05 * whole.latency_ms
+    model = McuModel(load_device("stm32h743"), stage)
+    plan = model.memory_plan(network("vww1"))
+    assert (plan.arena_bytes, plan.scratch_bytes) == (59_568, 1_920 + 864)
+    assert plan.peak_bytes == 62_352
+    assert plan.patch.whole_peak_bytes == 93_992
+    graph = model.graph(network("vww1"))
+    adds = sum(graph.size(op.output) for op in graph.ops if op.kind == "add")
+    assert plan.patch.macs + adds == 11_930_840
+    whole = McuModel(load_device("stm32h743"), "tinyengine").cost(network("vww1"))
+    cost = model.cost(network("vww1"))
+    assert cost.peak_memory_bytes == 62_352
+    halos = 9.16 * (4 * 23 * 23 - 1600) * 16 * 27  # cycles of the first four
+    halos += (4 * 21 * 21 - 1600) * (2.55 * 16 * 9 + 1.25 * (16 * 8 + 8 * 48))
+    assert cost.latency_ms == pytest.approx(whole.latency_ms + halos / 480e3)
+
+
+@pytest.mark.parametrize(("resident", "peak"), [(True, 65_880), (False, 49_552)])
+def test_vww1_in_clipped_tiles(network, resident, peak):
+    """What TinyEngine's stage would need if its output were freed, and with the image beside it."""
+    stage = {"preset": "tinyengine", "patch": {"n": 2, "split": 5}, "patch_rule": "clipped"}
+    model = McuModel(load_device("stm32h743"), {**stage, "input_resident": resident})
+    assert model.memory_plan(network("vww1")).peak_bytes == peak
+
+
+def test_tinyengine_keeps_what_nothing_reads_to_the_end():
+    """1 x 16 x 16 -> 8 channels -> 8 channels -> 1 channel; tiles also compute beyond borders."""
+    layers = [nn.Conv2d(1, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 1, 1)]
+    graph = lower(trace(nn.Sequential(*layers), torch.zeros(1, 1, 16, 16)), FUSED)
+    plain = {"planner": "liveness", "overhead": "none", "pad_fused": True, "input_resident": False}
+    stage = {**plain, "patch": {"n": 2, "split": 2}}
+    whole, tile = 8 * 256, 8 * 64
+    clipped = plan_memory(graph, policy(stage))
+    kept = plan_memory(graph, policy({**stage, "patch_rule": "tinyengine"}))
+    assert [s.live_bytes for s in clipped.timeline] == [
+        whole + 10 * 10 + 8 * 81,
+        whole + 8 * 81 + tile,
+        whole + tile,
+        whole + 256,
+    ]
+    assert [s.live_bytes for s in kept.timeline] == [
+        whole + 12 * 12 + 8 * 100,
+        whole + 8 * 100 + tile,
+        whole + tile,
+        whole + tile + 256,
+    ]
+    first, *rest = graph.ops
+    assert kept.patch.macs == first.macs * 400 // 256 + sum(op.macs for op in rest)
+
+
+def test_tinyengines_tiles_can_need_more_than_the_whole(network):
+    """tinyengine issue 104: mcunet-in2, in3 and vww2; the choice keeps them whole."""
+    for name in ("in2", "in3"):
+        graph = lower(network(name), FUSED)
+        stage = {"preset": "tinyengine", "patch": {"n": 2, "split": 5}}
+        plan = plan_memory(graph, policy(stage))
+        assert plan.peak_bytes > plan.patch.whole_peak_bytes
+        assert plan_memory(graph, policy({**stage, "patch": "auto"})).patch is None
+
+
+@pytest.mark.parametrize(
+    ("layers", "side", "stage", "said"),
+    [
+        ([nn.Conv2d(1, 4, 3, 1, 1), nn.Conv2d(4, 4, 1)], 9, (2, 1), "2 x 2 equal tiles"),
+        ([nn.Conv2d(1, 4, 3, 3, 1), nn.Conv2d(4, 4, 1)], 12, (2, 1), "strides 1 and 2"),
+        ([nn.Conv2d(1, 4, (3, 1)), nn.Conv2d(4, 4, 1)], 12, (2, 1), "square windows"),
+        ([nn.Conv2d(1, 4, 3, 1, 2, 2), nn.Conv2d(4, 4, 1)], 12, (2, 1), "undilated"),
+        ([nn.Conv2d(1, 4, 1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1)], 12, (2, 2), "a chain of conv"),
+        ([nn.Conv2d(1, 4, 1)], 12, (2, 1), "an output that one operator reads"),
+    ],
+)
+def test_what_tinyengine_cannot_cut(layers, side, stage, said):
+    graph = lower(trace(nn.Sequential(*layers), torch.zeros(1, 1, side, side)), FUSED)
+    how = {"preset": "tinyengine", "patch": {"n": stage[0], "split": stage[1]}}
+    with pytest.raises(SpecError, match=f"TinyEngine's patch stage needs .*{said}.*clipped"):
+        plan_memory(graph, policy(how))
+    clipped = plan_memory(graph, policy({**how, "patch_rule": "clipped"}))
+    assert clipped.patch.n == 2
+    assert plan_memory(graph, policy({**how, "patch": "auto"})).peak_bytes > 0
+
+
+def test_tinyengine_reads_its_tiles_from_outside_the_arena():
+    with pytest.raises(SpecError, match="input_resident must be false with patch_rule tinyengine"):
+        policy({"preset": "tinyengine", "input_resident": True})
 
 
 def test_stages_end_where_one_map_is_left(network):
