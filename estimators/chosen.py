@@ -86,6 +86,15 @@ class Chips:
         return (type(self), (self.space, self.factor))  # a copy makes its own models
 
 
+def factors_of(space: DecisionSpace) -> tuple[list[str], list[str]]:
+    """Return the factors of a product that build networks, and those that decide accelerators."""
+    factors = space.factors.items() if isinstance(space, ProductSpace) else ()
+    return (
+        [name for name, factor in factors if isinstance(factor, Space)],
+        [name for name, factor in factors if isinstance(factor, AcceleratorSpace)],
+    )
+
+
 def chips_of(space: DecisionSpace, name: str) -> Chips | None:
     """Return the accelerators of factor `name`; None where `name` is no such factor.
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ..errors import EvaluationError, SpecError
 from ..hw_models import PartCache, Workload
+from ..hw_models.resolution import Resolution, sides
 from ..hw_models.workload import WORKLOAD_VERSION
 from ..spaces import Architecture, DecisionSpace, Space
 from .estimator import Estimator, Metric, Metrics, Report
@@ -79,24 +80,42 @@ class Complexity(Estimator):
     Args:
         space: A space that builds networks.
         data: Not used.
+        resolution: Side, or height and width, of the images; what the space builds if left out.
     """
 
     name: ClassVar[str] = "complexity"
     cheap: ClassVar[bool] = True
 
-    def __init__(self, space: DecisionSpace, data: Any = None) -> None:
+    def __init__(
+        self, space: DecisionSpace, data: Any = None, *, resolution: Resolution | None = None
+    ) -> None:
         super().__init__(space, data)
         self._workloads = Workloads(space)
+        self._size = None if resolution is None else sides(resolution)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Parameters, MACs and bytes, all to be minimised."""
         source = {"kind": "count", "source": "hw_models.trace", "version": WORKLOAD_VERSION}
+        source |= self._asked
         return tuple(Metric(name, unit, "minimize", provenance=source) for name, unit in _COUNTS)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the counts: the rules of counting."""
-        return {"workload": WORKLOAD_VERSION}
+        return {"workload": WORKLOAD_VERSION, **self._asked}
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {} if self._size is None else {"resolution": list(self._size)}
+
+    def _workload(self, architecture: Architecture) -> Workload:
+        """Return the network at the resolution asked for.
+
+        Raises:
+            SpecError: If its shapes do not tell what it is at that resolution.
+        """
+        workload = self._workloads.of(architecture)
+        return workload if self._size is None else workload.at_resolution(*self._size)
 
     def evaluate(
         self,
@@ -107,7 +126,7 @@ class Complexity(Estimator):
         report: Report | None = None,
     ) -> Metrics:
         """Return the three counts; see `Estimator.evaluate`."""
-        workload = self._workloads.of(architecture)
+        workload = self._workload(architecture)
         return {
             "params": float(workload.params),
             "macs": float(workload.macs),
@@ -116,7 +135,7 @@ class Complexity(Estimator):
 
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         """Return what each layer contributes, in execution order."""
-        workload = self._workloads.of(architecture)
+        workload = self._workload(architecture)
         live = workload.live_bytes[1:]
         return {
             "layers": [

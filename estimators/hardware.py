@@ -19,6 +19,7 @@ from ..hw_models import (
 )
 from ..hw_models.device import with_runtime
 from ..hw_models.dtypes import Dtype
+from ..hw_models.resolution import sides
 from ..hw_models.together import cost_together
 from ..spaces import Architecture, DecisionSpace
 from .chosen import Networks, chips_of
@@ -75,14 +76,16 @@ class Target(NamedTuple):
         """Return what a network costs there."""
         return self.cost_together([workload], breakdown=breakdown)
 
-    def cost_together(self, workloads: Sequence[Workload], *, breakdown: bool) -> Cost:
+    def cost_together(
+        self, workloads: Sequence[Workload], *, breakdown: bool, enforce: bool = True
+    ) -> Cost:
         """Return what networks cost that share it.
 
         Raises:
             SpecError: If one of them cannot be costed at the resolution.
         """
-        given = self.at_resolution(workloads)
-        return cost_together(self.model, given, self.batch, dtype=self.dtype, breakdown=breakdown)
+        how: dict[str, Any] = {"dtype": self.dtype, "breakdown": breakdown, "enforce": enforce}
+        return cost_together(self.model, self.at_resolution(workloads), self.batch, **how)
 
     def at_resolution(self, workloads: Sequence[Workload]) -> Sequence[Workload]:
         """Return the networks for the images asked about."""
@@ -175,7 +178,7 @@ class Hardware(Estimator):
         workloads = self._networks.of(architecture)
         metrics: Metrics = {}
         for target in self.targets:
-            asked = self._asked(architecture, target)
+            asked = self.asked(architecture, target)
             cost = asked.cost_together(workloads, breakdown=False)
             for name in asked.model.provides:
                 metrics[f"{name}@{target}"] = float(getattr(cost, name))
@@ -187,10 +190,18 @@ class Hardware(Estimator):
         Raises:
             UnknownName: If `target` is not among the devices of this estimator.
         """
-        if target not in self.targets:
-            raise UnknownName("target", target, self.targets)
-        asked = self._asked(architecture, target)
-        return asked.cost_together(self._networks.of(architecture), breakdown=True)
+        asked = self.asked(architecture, target)
+        return asked.cost_together(self.networks(architecture), breakdown=True)
+
+    def chosen(self, architecture: Architecture, target: str) -> Mapping[str, Any] | None:
+        """Return the accelerator that an architecture holds, as plain data; None for a device."""
+        chips = self._chips.get(target)
+        return None if chips is None else chips.choice(architecture)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The targets that are factors of the space: each architecture decides one of its own."""
+        return tuple(self._chips)
 
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         """Return, for each device, the cost with its breakdown by layer.
@@ -216,8 +227,18 @@ class Hardware(Estimator):
             return {}
         return {"memory": plan(networks[0], asked.batch).to_dict()}
 
-    def _asked(self, architecture: Architecture, target: str) -> Target:
-        """Return the device; that which an architecture of a product holds, if it decides one."""
+    def networks(self, architecture: Architecture) -> list[Workload]:
+        """Return the networks of an architecture: one, or one per network of a product."""
+        return self._networks.of(architecture)
+
+    def asked(self, architecture: Architecture, target: str) -> Target:
+        """Return the device; that which an architecture of a product holds, if it decides one.
+
+        Raises:
+            UnknownName: If `target` is not among the devices of this estimator.
+        """
+        if target not in self.targets:
+            raise UnknownName("target", target, self.targets)
         asked = self.targets[target]
         chips = self._chips.get(target)
         return asked if chips is None else asked._replace(model=chips.model(architecture))
@@ -258,8 +279,7 @@ def chosen_targets(
                 f"devices must have different names, got {name!r} twice; name one of them "
                 f"{{device: {choice.device}, as: other_name}}"
             )
-        side = choice.resolution
-        size = (side, side) if isinstance(side, int) else side
+        size = None if choice.resolution is None else sides(choice.resolution)
         dtype = model.settled(choice.batch, choice.dtype)
         targets[name] = Target(model, choice.batch, dtype, size)
     return targets

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from ..errors import HardwareLimit, SpecError
 from ..jsonio import digest
 from .dtypes import DTYPES, Dtype
+from .resolution import Resolution, sides
 from .workload import Layer, Workload
 
 if TYPE_CHECKING:
@@ -181,12 +182,30 @@ class HardwareModel(ABC):
         return ("float32",)
 
     @abstractmethod
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
+        """Return the cost of a network, with the limits that it breaks in `excesses`.
+
+        What a family implements; `cost`, which calls it, has checked batch and number format and
+        brought the network to its resolution. Whoever needs the bytes of `dtype` casts.
+
+        Args:
+            workload: The network, as traced at batch 1.
+            batch: Images at once.
+            dtype: Number format of weights and activations, one of `dtypes`.
+            breakdown: Whether the cost of each layer is wanted.
+
+        Raises:
+            UnsupportedLayer: If it has a layer of a kind that the device cannot run.
+            HardwareLimit: If there is no cost to speak of.
+        """
+
     def cost(
         self,
         workload: Workload,
         batch: int = 1,
         *,
         dtype: Dtype | None = None,
+        resolution: Resolution | None = None,
         breakdown: bool = True,
         enforce: bool = True,
     ) -> Cost:
@@ -196,6 +215,7 @@ class HardwareModel(ABC):
             workload: The network.
             batch: Images at once, at least 1.
             dtype: Number format of weights and activations; None: the first of `dtypes`.
+            resolution: Side, or height and width, of the images; None: as the network was traced.
             breakdown: Whether the cost of each layer is wanted.
             enforce: Whether a network that does not fit is an error; otherwise the cost says so in
                 `excesses`.
@@ -204,9 +224,14 @@ class HardwareModel(ABC):
             HardwareLimit: If the network cannot run on the device at all.
             UnsupportedLayer: If it has a layer of a kind that the device cannot run, enforced or
                 not.
-            SpecError: If `batch` is not a positive integer, or the device does not compute in
-                `dtype`.
+            SpecError: If `batch` is not a positive integer, the device does not compute in
+                `dtype`, or the shapes of the network do not tell what it is at `resolution`.
         """
+        chosen = self.settled(batch, dtype)
+        if resolution is not None:
+            workload = workload.at_resolution(*sides(resolution))
+        cost = self.cost_of(workload, batch, chosen, breakdown=breakdown)
+        return self.enforced(cost) if enforce else cost
 
     def provenance(self, field: str) -> Provenance:
         """Return where a field of `Cost` comes from, with its error bar."""
@@ -316,17 +341,9 @@ class SequentialModel(HardwareModel):
         """Return the share of the peak that `macs` in this time are; None where there is none."""
         return None
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the sum over the layers; see `HardwareModel.cost`."""
-        workload = workload.cast(self.settled(batch, dtype))
+        workload = workload.cast(dtype)
         memory, excesses = self.memory(workload, batch)
         known = self._known.get(batch)
         if known is None:
@@ -334,7 +351,7 @@ class SequentialModel(HardwareModel):
         pieces = known.of(workload)
         latency = fsum(chain.from_iterable([piece.latencies for piece in pieces]))
         energies = chain.from_iterable([piece.energies for piece in pieces])
-        cost = Cost(
+        return Cost(
             latency_ms=latency,
             peak_memory_bytes=memory,
             energy_mj=fsum(energies) if "energy_mj" in self.provides else None,
@@ -342,7 +359,6 @@ class SequentialModel(HardwareModel):
             layers=self._named(workload, pieces) if breakdown else (),
             excesses=excesses,
         )
-        return self.enforced(cost) if enforce else cost
 
     def _sums(self, piece: Workload, batch: int) -> _Sums:
         layers = tuple([self.layer_cost(layer, batch) for layer in piece.layers])

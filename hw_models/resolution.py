@@ -8,11 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from ..errors import SpecError
 from .graph import is_empty
 from .shape_rules import Refused, output_shapes
 from .workload import Layer, Shape, Tensor, Workload
+
+Resolution: TypeAlias = int | tuple[int, int]  # side, or height and width, of images in pixels
+
+
+def sides(resolution: Resolution) -> tuple[int, int]:
+    """Return height and width.
+
+    Raises:
+        SpecError: If it is neither a side nor two of them, or one is no positive integer.
+    """
+    pair = (resolution, resolution) if isinstance(resolution, int) else resolution
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise SpecError(
+            f"a resolution is a side, or a height and a width, in pixels; got {resolution!r}"
+        )
+    for value in pair:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SpecError(
+                f"a resolution is a height and a width of at least 1 pixel, got "
+                f"{pair[0]!r} x {pair[1]!r}"
+            )
+    return (pair[0], pair[1])
 
 
 def image_shape(shapes: Sequence[Shape], height: int, width: int) -> Shape:
@@ -21,12 +44,7 @@ def image_shape(shapes: Sequence[Shape], height: int, width: int) -> Shape:
     Raises:
         SpecError: If a size is not a positive integer, or the network does not take one image.
     """
-    for value in (height, width):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SpecError(
-                f"a resolution is a height and a width of at least 1 pixel, got "
-                f"{height!r} x {width!r}"
-            )
+    height, width = sides((height, width))
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise SpecError(
             "only a network with one image (batch, channels, height, width) as input has a "

@@ -100,29 +100,19 @@ class RooflineModel(HardwareModel):
         found = super().provenance(field)
         return replace(found, source="fitted") if self.fit and field == "latency_ms" else found
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the sum over the kernels; see `HardwareModel.cost`."""
-        chosen = self.settled(batch, dtype)
-        workload = workload.cast(chosen)
+        workload = workload.cast(dtype)
         memory, excesses = self.memory(workload, batch)
-        latency = self.latency_ms(workload, batch, chosen)
-        share = 2e3 * workload.macs * batch / self.peaks[chosen] / latency if latency > 0 else 2.0
-        cost = Cost(
+        latency = self.latency_ms(workload, batch, dtype)
+        share = 2e3 * workload.macs * batch / self.peaks[dtype] / latency if latency > 0 else 2.0
+        return Cost(
             latency_ms=latency,
             peak_memory_bytes=memory,
             utilization=share if share <= 1 else None,  # a fit may be faster than the data sheet
-            layers=self._layers(workload, batch, chosen, latency) if breakdown else (),
+            layers=self._layers(workload, batch, dtype, latency) if breakdown else (),
             excesses=excesses,
         )
-        return self.enforced(cost) if enforce else cost
 
     def latency_ms(self, workload: Workload, batch: int, dtype: Dtype) -> float:
         """Return the latency of a network whose tensors are in `dtype`."""

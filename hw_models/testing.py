@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import pickle
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def toy_network(channels: int = 8, side: int = 8, blocks: int = 2, classes: int 
         y = graph.conv(f"block{block}.conv", x, shape)
         y = graph.add("activation", f"block{block}.relu", (y,), shape)
         x = graph.add("add", f"block{block}.add", (y, x), shape)
-    x = graph.add("pool", "pool", (x,), (1, channels))
+    x = graph.add("reduce", "pool", (x,), (1, channels), axes=(2, 3))
     params = (channels + 1) * classes
     x = graph.add("linear", "head", (x,), (1, classes), macs=channels * classes, params=params)
     return graph.workload(x)
@@ -102,6 +103,18 @@ class HardwareContract:
         with pytest.raises(SpecError, match=f"{model.dtypes[0]}.*got 'int3'"):
             model.cost(workload, dtype="int3")  # type: ignore[arg-type]
 
+    def test_another_resolution_costs_what_a_network_built_for_it_costs(self) -> None:
+        model, built = self.make(), self.make().cost(self.workload(side=16))
+        assert model.cost(self.workload(side=8), resolution=16) == built
+        assert model.cost(self.workload(side=8), resolution=(16, 16), breakdown=True) == built
+        wide = model.cost(self.workload(side=8), 2, resolution=(8, 16))
+        assert wide == model.cost(self.workload(side=8).at_resolution(8, 16), 2)
+
+    @pytest.mark.parametrize("resolution", [0, (8, -1), 8.0, True, (8,), "8"])
+    def test_a_resolution_is_one_or_two_positive_integers(self, resolution: Any) -> None:
+        with pytest.raises(SpecError, match="a resolution is"):
+            self.make().cost(self.workload(), resolution=resolution)
+
     def test_what_fits_breaks_no_limit(self) -> None:
         cost = self.make().cost(self.workload(), enforce=False)
         assert cost.fits
@@ -153,6 +166,7 @@ class _Graph:
         macs: int = 0,
         params: int = 0,
         kernel: tuple[int, ...] = (),
+        axes: tuple[int, ...] = (),
     ) -> int:
         here = len(self.layers)
         for index in inputs:
@@ -178,6 +192,7 @@ class _Graph:
                 stride=ones,
                 padding=tuple(k // 2 for k in kernel),
                 dilation=ones,
+                axes=axes,
             )
         )
         return output

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import fsum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import SpecError
 from .cost import Cost, HardwareModel
@@ -21,19 +22,22 @@ def cost_together(
     *,
     dtype: Dtype | None = None,
     breakdown: bool = True,
+    enforce: bool = True,
 ) -> Cost:
     """Return what networks cost that share a device.
 
     A model with a `cost_at_once` of its own says it (accelerators that work side by side). On any
     other device one network follows the other, each loaded anew: times and energies add up,
-    memory and area are the largest, flash holds them all.
+    memory and area are the largest, flash holds them all. Names of layers start with the position
+    of their network.
 
     Args:
         model: The device.
         workloads: The networks; one is costed as by itself.
         batch: Images at once, of each.
         dtype: As in `HardwareModel.cost`.
-        breakdown: Whether the cost of each layer is wanted.
+        breakdown: Likewise.
+        enforce: Likewise.
 
     Raises:
         HardwareLimit: If one of them cannot run there.
@@ -41,12 +45,25 @@ def cost_together(
     """
     if not workloads:
         raise SpecError("at least one network is needed to say what networks cost, got none")
+    how: dict[str, Any] = {"dtype": dtype, "breakdown": breakdown, "enforce": enforce}
     if len(workloads) == 1:
-        return model.cost(workloads[0], batch, dtype=dtype, breakdown=breakdown)
+        return model.cost(workloads[0], batch, **how)
     if (at_once := getattr(model, "cost_at_once", None)) is not None:
-        cost: Cost = at_once(workloads, batch, dtype=dtype, breakdown=breakdown)
+        cost: Cost = at_once(workloads, batch, **how)
         return cost
-    return in_turn([model.cost(w, batch, dtype=dtype, breakdown=breakdown) for w in workloads])
+    costs = [model.cost(w, batch, **how) for w in workloads]
+    return in_turn([_numbered(cost, n) for n, cost in enumerate(costs)])
+
+
+def _numbered(cost: Cost, network: int) -> Cost:
+    """Return the cost with the position of its network before the names of layers."""
+    return replace(
+        cost,
+        layers=tuple([replace(y, name=f"{network}.{y.name}") for y in cost.layers]),
+        excesses=tuple(
+            [replace(e, layer=f"{network}.{e.layer}" if e.layer else "") for e in cost.excesses]
+        ),
+    )
 
 
 def in_turn(costs: Sequence[Cost]) -> Cost:
@@ -67,6 +84,7 @@ def in_turn(costs: Sequence[Cost]) -> Cost:
         utilization=None if busy is None or not latency else busy / latency,
         throughput_per_s=None if rates is None else 1 / fsum([1 / r for r in rates]),
         layers=tuple([layer for c in costs for layer in c.layers]),
+        excesses=tuple([excess for c in costs for excess in c.excesses]),
     )
 
 

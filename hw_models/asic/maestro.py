@@ -151,17 +151,9 @@ class MaestroModel(ArrayModel):
         """Return the energy of the accesses of L2."""
         return (read_bytes + written_bytes) * L2_ACCESS * self.table.mac_energy_nj * 1e3
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the sum over the layers, and the area; see `HardwareModel.cost`."""
-        cost = super().cost(workload, batch, dtype=dtype, breakdown=breakdown, enforce=enforce)
+        cost = super().cost_of(workload, batch, dtype, breakdown=breakdown)
         return replace(cost, area_mm2=self.area_mm2(workload, batch))
 
     def cost_at_once(
@@ -171,6 +163,7 @@ class MaestroModel(ArrayModel):
         *,
         dtype: Dtype | None = None,
         breakdown: bool = True,
+        enforce: bool = True,
     ) -> Cost:
         """Return what networks cost that run at the same time; see `steps_at_once`.
 
@@ -180,8 +173,7 @@ class MaestroModel(ArrayModel):
             HardwareLimit: If one of them cannot run here.
         """
         each = [
-            super(MaestroModel, self).cost(w, batch, dtype=dtype, breakdown=False)
-            for w in workloads
+            self.cost(w, batch, dtype=dtype, breakdown=False, enforce=enforce) for w in workloads
         ]
         chains = [self._chain(w, batch) for w in workloads]
         steps = schedule([[options.times for _, options in chain] for chain in chains])
@@ -191,9 +183,10 @@ class MaestroModel(ArrayModel):
             latency_ms=latency,
             peak_memory_bytes=sum(cost.peak_memory_bytes for cost in each),
             energy_mj=fsum([x.energy_mj for x in chosen if x.energy_mj is not None]),
-            area_mm2=max(self.area_mm2(w, batch) for w in workloads),
+            area_mm2=max(cost.area_mm2 for cost in each if cost.area_mm2 is not None),
             utilization=self.utilization(sum(w.macs for w in workloads) * batch, latency),
             layers=_named(workloads, chains, steps) if breakdown else (),
+            excesses=tuple([excess for cost in each for excess in cost.excesses]),
         )
 
     def steps_at_once(self, workloads: Sequence[Workload], batch: int = 1) -> list[Step]:

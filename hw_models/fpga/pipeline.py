@@ -107,23 +107,14 @@ class PipelineModel(HardwareModel):
         """
         return _Layout(workload, self.board, self.settled(1, dtype)).pipeline()
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the cost; latencies of layers are what each adds to that of the network."""
-        dtype = self.settled(batch, dtype)
         made = self.pipeline(workload, dtype)
         interval = self._interval(made)
         latency = batch * interval + made.flow.fill / self.board.clock
         macs = workload.macs * batch
         memory = workload.cast(dtype).weight_bytes + batch * _passing_bytes(workload, dtype)
-        cost = Cost(
+        return Cost(
             latency_ms=1e3 * latency,
             peak_memory_bytes=memory,
             energy_mj=1e3 * latency * self.board.power,
@@ -132,7 +123,6 @@ class PipelineModel(HardwareModel):
             layers=self._layers(workload, made, batch) if breakdown else (),
             excesses=self._excesses(workload, made, memory),
         )
-        return self.enforced(cost) if enforce else cost
 
     def _excesses(self, workload: Workload, made: Pipeline, memory: int) -> tuple[Excess, ...]:
         fullest = workload.layers[made.fullest].name if made.bram > self.board.bram else ""

@@ -162,19 +162,10 @@ class TiledModel(HardwareModel):
             self._best[key] = search_engine(self.board, self.ports, task, dtype, self.accounting)
         return self._best[key]
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the cost on the device's engine, or on the best one for this network."""
-        dtype = self.settled(batch, dtype)
         run = self._run_for(workload, batch, dtype)
-        return run.cost(workload, batch, dtype=dtype, breakdown=breakdown, enforce=enforce)
+        return run.cost_of(workload, batch, dtype, breakdown=breakdown)
 
     def _run_for(self, workload: Workload, batch: int, dtype: Dtype) -> EngineRun:
         if self._given is not None:

@@ -173,22 +173,11 @@ class McuModel(HardwareModel):
         cost = replace(cost, layers=self._layers(workload, operators, batch))
         return McuReport(cost, plan, stored, regions, operators)
 
-    def cost(
-        self,
-        workload: Workload,
-        batch: int = 1,
-        *,
-        dtype: Dtype | None = None,
-        breakdown: bool = True,
-        enforce: bool = True,
-    ) -> Cost:
+    def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the totals, and the verdict in `excesses`; see `HardwareModel.cost`."""
-        self.settled(batch, dtype)
         found = None if breakdown else self._composed(workload, batch)
         cost = self.report(workload, batch).cost if found is None else found
-        if not breakdown and found is None:
-            cost = replace(cost, layers=())
-        return self.enforced(cost) if enforce else cost
+        return cost if breakdown or found is not None else replace(cost, layers=())
 
     def provenance(self, field: str) -> Provenance:
         """Return where a field comes from: memory is arithmetic, time fitted; with its error."""

@@ -38,6 +38,15 @@ DtypeOption = Annotated[
         "--dtype", help="Number format of weights and activations; each device's own when left out."
     ),
 ]
+ResolutionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resolution",
+        metavar="N|HxW",
+        help="Side, or height and width, of the images; what the network was built for when left "
+        "out.",
+    ),
+]
 DeviceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -99,6 +108,7 @@ def estimate(
     device: DeviceOption = None,
     batch: BatchOption = 1,
     dtype: DtypeOption = None,
+    resolution: ResolutionOption = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -118,18 +128,22 @@ def estimate(
 ) -> None:
     """Print parameters, MACs and device costs of one network, or of a file of architectures.
 
-    A network that a device cannot run is an error; with --explain it is an answer that says why.
+    Of a product of spaces every network is counted, and the accelerators that it decides are
+    devices too. A network that a device cannot run is an error; with --explain it is an answer
+    that says why.
 
     A file @NAME.jsonl holds one architecture per line (a JSON object, list or string) and answers
     one JSON line each, in order; a line that fails answers {"error": ...} and the exit code stays
     0 (4 with --strict).
     """
     from ..run.bench import Asked, Bench
+    from ..run.networks import parse_resolution
 
     if top is not None and not explain:
         raise SpecError("--top says how many layers --explain lists; add --explain")
     shown = (_TOP if top is None else top) if explain else None
-    asked = Asked(tuple(device or ()), batch, dtype, shown)
+    size = None if resolution is None else parse_resolution(resolution)
+    asked = Asked(tuple(device or ()), batch, dtype, size, shown)
     if network is not None:
         if space is not None or arch is not None:
             raise SpecError("give --network, or --space and --arch; got both")
@@ -162,7 +176,7 @@ def _network(
     from ..run.costing import targets_of
     from ..run.networks import network_workload, parse_shape
 
-    targets = targets_of(asked.devices, batch=asked.batch, dtype=asked.dtype)
+    targets = targets_of(asked.devices, **asked.how)
     workload = network_workload(source, [parse_shape(text) for text in shapes], options)
     batches = {workload.tensors[i].shape[:1] for i in workload.inputs}
     if asked.batch > 1 and batches - {(1,)}:

@@ -17,10 +17,12 @@ def emit_explanations(devices: Sequence[Mapping[str, Any]]) -> None:
         if explained["family"] == "measured":
             emit(f"{explained['device']}: {explained['title']}")
             continue
+        size = explained.get("resolution")
+        images = f", images of {size[0]} x {size[1]}" if size else ""
         calibrated = "calibrated" if explained["calibrated"] else "not calibrated"
         emit(
             f"{explained['device']}: {explained['title']} (family {explained['family']}, "
-            f"{calibrated}, batch {explained['batch']}, {explained['dtype']})"
+            f"{calibrated}, batch {explained['batch']}, {explained['dtype']}{images})"
         )
         emit_facts({"verdict": "fits" if explained["fits"] else "does not fit"})
         for reason in explained["reasons"]:

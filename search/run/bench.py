@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SpecError, UnknownName
-from ...estimators.hardware import Target
+from ...estimators.chosen import factors_of
+from ...estimators.hardware import DeviceChoice, Hardware, Target
 from ...hw_models import Workload
 from ...hw_models.dtypes import Dtype
+from ...hw_models.resolution import Resolution, sides
 from .costing import explanation, metrics_of, targets_of
 
 if TYPE_CHECKING:
     from ...estimators import Estimator
-    from ...estimators.complexity import Workloads
     from ...spaces import Architecture, DecisionSpace
 
 _DATASETS = ("", "cifar100", "imagenet16")  # the options of a space say which table fits it
@@ -28,13 +29,21 @@ class Asked:
         devices: Modelled ones, device files, or those that a table of the space was measured on.
         batch: Images at once.
         dtype: Number format; None: each device's own.
+        resolution: Side, or height and width, of the images; None: what networks were built for.
         top: Costliest layers to list in explanations; None: no explanations.
     """
 
     devices: tuple[str, ...] = ()
     batch: int = 1
     dtype: Dtype | None = None
+    resolution: Resolution | None = None
     top: int | None = None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How the devices are asked: what is not left to them, beside the batch."""
+        given = {"dtype": self.dtype, "resolution": self.resolution}
+        return {"batch": self.batch} | {k: v for k, v in given.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -45,33 +54,26 @@ class Bench:
     estimators: tuple[Estimator, ...]
     wanted: frozenset[str]  # metrics of tables: only those of the devices asked for
     measured: tuple[str, ...] = ()
-    explained: Mapping[str, Target] = field(default_factory=dict)
+    explained: Hardware | None = None
     top: int = 0
-    workloads: Workloads | None = None
 
     @classmethod
     def of(cls, space: DecisionSpace, asked: Asked) -> Bench:
         """Return counts, plus one hardware estimator or table for the devices.
 
+        Of a product each network is counted by itself, and the accelerators that it decides are
+        among the devices.
+
         Raises:
             UnknownName: If a device is neither modelled, nor a file, nor in a table of the space.
         """
-        from ...estimators.complexity import Workloads
-        from .parts import make_estimator
-        from .spec import Named
-
-        chosen = [make_estimator(Named(name="complexity"), space, None, ("complexity",))[0]]
+        chosen = _counts(space, asked)
         modelled, tables = _split(space, asked)
-        explained: dict[str, Target] = {}
-        workloads = None
-        if modelled and asked.top is not None:
-            explained = targets_of(modelled, batch=asked.batch, dtype=asked.dtype)
-            workloads = Workloads(space)
-        elif modelled:
-            how = {"batch": asked.batch} | ({"dtype": asked.dtype} if asked.dtype else {})
-            entries = [{"device": device, **how} for device in modelled]
-            named = Named.model_validate({"name": "hardware", "devices": entries})
-            chosen.append(make_estimator(named, space, None, ("--device",))[0])
+        explained = None
+        if modelled:
+            costs = Hardware(space, devices=[DeviceChoice(device=d, **asked.how) for d in modelled])
+            explained = costs if asked.top is not None else None
+            chosen += [costs] if explained is None else []
         wanted = {metric.name for estimator in chosen for metric in estimator.metrics}
         for target, table in tables.items():
             if table not in chosen:
@@ -84,15 +86,13 @@ class Bench:
             tuple(tables) if asked.top is not None else (),
             explained,
             asked.top or 0,
-            workloads,
         )
 
     @property
     def units(self) -> dict[str, str]:
         """Unit of each metric."""
-        return units_of(self.explained) | {
-            m.name: m.unit for e in self.estimators for m in e.metrics
-        }
+        known = self.estimators if self.explained is None else (*self.estimators, self.explained)
+        return {m.name: m.unit for e in known for m in e.metrics}
 
     def parsed(self, value: Any) -> Architecture:
         """Return the architecture that a JSON value or text writes."""
@@ -125,18 +125,22 @@ class Bench:
             "key": architecture.key,
             "metrics": metrics,
         }
-        if self.explained or self.measured:
+        if self.explained is not None or self.measured:
             devices = self._explanations(architecture)
             answer["metrics"] |= _metrics(devices)
             answer["devices"] = devices
         return answer
 
     def _explanations(self, architecture: Architecture) -> list[dict[str, Any]]:
-        found = []
-        if self.explained and self.workloads is not None:
-            workload = self.workloads.of(architecture)
-            found = explanations(workload, self.explained, self.top)
-        return found + [measured_device(device) for device in self.measured]
+        measured = [measured_device(device) for device in self.measured]
+        if (costs := self.explained) is None:
+            return measured
+        networks, found = costs.networks(architecture), []
+        for name in costs.targets:
+            target, chip = costs.asked(architecture, name), costs.chosen(architecture, name)
+            decided = {} if chip is None else {"accelerator": dict(chip)}
+            found.append({**explanation(networks, name, target, top=self.top), **decided})
+        return found + measured
 
 
 def network_answer(network: str, workload: Workload, asked: Asked) -> dict[str, Any]:
@@ -146,7 +150,9 @@ def network_answer(network: str, workload: Workload, asked: Asked) -> dict[str, 
         HardwareLimit: If a device cannot run it, and no explanation is asked for.
         SpecError: If a device does not compute so, or is only in tables.
     """
-    targets = targets_of(asked.devices, batch=asked.batch, dtype=asked.dtype)
+    targets = targets_of(asked.devices, **asked.how)
+    if asked.resolution is not None:
+        workload = workload.at_resolution(*sides(asked.resolution))
     answer: dict[str, Any] = {
         "network": network,
         "metrics": {
@@ -156,7 +162,7 @@ def network_answer(network: str, workload: Workload, asked: Asked) -> dict[str, 
         },
     }
     if asked.top is not None:
-        devices = explanations(workload, targets, asked.top)
+        devices = [explanation([workload], n, t, top=asked.top) for n, t in targets.items()]
         answer["metrics"] |= _metrics(devices)
         return {**answer, "devices": devices}
     for name, target in targets.items():
@@ -164,13 +170,6 @@ def network_answer(network: str, workload: Workload, asked: Asked) -> dict[str, 
         given = {f"{f}@{name}": getattr(cost, f) for f in target.model.provides}
         answer["metrics"] |= {k: whole(v) for k, v in given.items() if v is not None}
     return answer
-
-
-def explanations(
-    workload: Workload, targets: Mapping[str, Target], top: int
-) -> list[dict[str, Any]]:
-    """Return what a network costs on each device, and why."""
-    return [explanation(workload, name, target, top=top) for name, target in targets.items()]
 
 
 def units_of(targets: Mapping[str, Target]) -> dict[str, str]:
@@ -198,24 +197,44 @@ def measured_device(target: str) -> dict[str, Any]:
     return {"device": target, "family": "measured", "title": title}
 
 
+def _counts(space: DecisionSpace, asked: Asked) -> list[Estimator]:
+    """Return what counts the networks of a space; of a product, those of each factor."""
+    from .parts import make_estimator
+    from .spec import Named
+
+    how = {} if asked.resolution is None else {"resolution": asked.resolution}
+    factors: list[dict[str, str]] = [{"factor": name} for name in factors_of(space)[0]]
+    return [
+        make_estimator(
+            Named.model_validate({"name": "complexity", **how, **factor}),
+            space,
+            None,
+            ("complexity",),
+        )[0]
+        for factor in factors or [{}]
+    ]
+
+
 def _split(space: DecisionSpace, asked: Asked) -> tuple[list[str], dict[str, Estimator]]:
     """Return the modelled devices, and the table of each measured one."""
     from ...hw_models import device_names
 
+    chips = factors_of(space)[1]
     known = set(device_names()) if asked.devices else set()
-    modelled = [d for d in asked.devices if d in known or d.endswith((".yaml", ".yml"))]
+    modelled = [d for d in chips if d not in asked.devices]
+    modelled += [d for d in asked.devices if d in known | {*chips} or d.endswith((".yaml", ".yml"))]
     rest = [d for d in asked.devices if d not in modelled]
     if not rest:
         return modelled, {}
     tables, reason = table_targets(space)
     for device in rest:
         if device not in tables:
-            error = UnknownName("device", device, known | set(tables))
+            error = UnknownName("device", device, known.union(chips, tables))
             raise SpecError(f"{error} ({reason})") if reason else error
-    if asked.batch != 1 or asked.dtype is not None:
+    if asked.how != {"batch": 1}:
         raise SpecError(
-            f"{rest[0]} is known by measurements alone, at their own batch and number format; "
-            "leave out --batch and --dtype, or this device"
+            f"{rest[0]} is known by measurements alone, at their own batch, number format and "
+            "resolution; leave out --batch, --dtype and --resolution, or this device"
         )
     return modelled, {device: tables[device] for device in rest}
 
@@ -224,7 +243,10 @@ def table_targets(space: DecisionSpace) -> tuple[dict[str, Estimator], str]:
     """Return the measured devices of a space's tables; else none, and the reason."""
     from ...estimators import ESTIMATORS
     from ...options import build
+    from ...spaces import ProductSpace
 
+    if isinstance(space, ProductSpace):
+        return {}, "tables know networks alone; estimate that factor of the product by itself"
     reason = ""
     for dataset in _DATASETS:
         try:

@@ -11,10 +11,15 @@ from ...estimators.hardware import DeviceChoice, Target, chosen_targets
 from ...hw_models import Workload
 from ...hw_models.cost import Cost, Excess, HardwareModel, LayerCost
 from ...hw_models.dtypes import Dtype
+from ...hw_models.resolution import Resolution
 
 
 def targets_of(
-    devices: Sequence[str], *, batch: int = 1, dtype: Dtype | None = None
+    devices: Sequence[str],
+    *,
+    batch: int = 1,
+    dtype: Dtype | None = None,
+    resolution: Resolution | None = None,
 ) -> dict[str, Target]:
     """Return modelled devices by the name that metrics use.
 
@@ -22,24 +27,30 @@ def targets_of(
         devices: Names, or paths of device files.
         batch: Images at once.
         dtype: Number format; None: each device's own.
+        resolution: Side, or height and width, of the images; None: what networks were built for.
 
     Raises:
         SpecError: If there is no such device, it is given twice, or does not compute in `dtype`.
     """
-    return chosen_targets([DeviceChoice(device=d, batch=batch, dtype=dtype) for d in devices])
+    return chosen_targets(
+        [DeviceChoice(device=d, batch=batch, dtype=dtype, resolution=resolution) for d in devices]
+    )
 
 
-def explanation(workload: Workload, name: str, target: Target, *, top: int) -> dict[str, Any]:
-    """Return what a network costs on one device as JSON values, and why.
+def explanation(
+    workloads: Sequence[Workload], name: str, target: Target, *, top: int
+) -> dict[str, Any]:
+    """Return what networks that share a device cost there as JSON values, and why.
 
     Args:
-        workload: The network.
+        workloads: The network; several where a product of spaces decides several.
         name: What metrics call the device.
         target: The device.
         top: How many of the costliest layers are listed.
 
     Returns:
-        `device`, `title`, `family`, `calibrated`, `batch`, `dtype`; `fits` and its `reasons`;
+        `device`, `title`, `family`, `calibrated`, `batch`, `dtype`, `resolution` where it is not
+        the networks' own; `fits` and its `reasons`;
         `totals`, the `provenance` of each; `waits_for` (per cent of the latency by bottleneck) and
         the costliest `layers`. A device that cannot run a layer gives no totals.
     """
@@ -49,11 +60,10 @@ def explanation(workload: Workload, name: str, target: Target, *, top: int) -> d
         "title": device.title,
         "family": device.family,
         "calibrated": device.calibrated,
-        "batch": target.batch,
-        "dtype": target.dtype,
+        **target.asked,
     }
     try:
-        cost = target.model.cost(workload, target.batch, dtype=target.dtype, enforce=False)
+        cost = target.cost_together(workloads, breakdown=True, enforce=False)
     except HardwareLimit as error:  # there is no cost to speak of
         return {**found, "fits": False, "reasons": [_refusal(error)]}
     totals = {field: getattr(cost, field) for field in target.model.provides}

@@ -33,6 +33,21 @@ def parse_shape(text: str) -> Shape:
     return sizes
 
 
+def parse_resolution(text: str) -> tuple[int, int]:
+    """Return the height and width of `192` or `192x160`.
+
+    Raises:
+        SpecError: If the text is neither.
+    """
+    sizes = tuple(int(size) for size in re.findall(r"\d+", text)) if _SHAPE.match(text) else ()
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise SpecError(
+            "--resolution must be a side, or a height and a width, in pixels, such as 192 or "
+            f"192x160, got {text!r}"
+        )
+    return (sizes[0], sizes[-1])
+
+
 def network_workload(
     source: str, shapes: Sequence[Shape] = (), options: Mapping[str, Any] | None = None
 ) -> Workload:

@@ -213,7 +213,7 @@ def test_too_few_networks_are_refused_with_what_is_missing():
 
 def test_networks_that_differ_in_one_way_only_are_refused():
     rows = [Measurement(toy_network(blocks=b), float(b)) for b in range(1, 15)]
-    with pytest.raises(SpecError, match=r"at least two ways.*activation, add, conv, linear, pool"):
+    with pytest.raises(SpecError, match=r"at least two ways.*activation, add, conv, linear, reduce"):
         calibrate(CPU, rows)
 
 

@@ -145,6 +145,79 @@ def test_batch_and_number_format_are_asked_for(cli: Any) -> None:
     assert "cpu_generic computes in float32" in cli.run(*words, "--dtype", "int8", code=2).stderr
 
 
+def test_a_resolution_is_asked_for(cli: Any) -> None:
+    words = [*SMALL, "--arch", RESNET, "--device", "cpu_generic", "--json"]
+    built = json.loads(cli.run(*words, "--option", "resolution=48").stdout)["metrics"]
+    asked = json.loads(cli.run(*words, "--resolution", "48").stdout)["metrics"]
+    assert asked == built
+    assert asked != json.loads(cli.run(*words).stdout)["metrics"]
+    explained = json.loads(cli.run(*words, "--resolution", "48x48", "--explain").stdout)
+    assert explained["metrics"] == built
+    assert explained["devices"][0]["resolution"] == [48, 48]
+    text = cli.run(*words[:-1], "--resolution", "48x40", "--explain").stdout
+    assert "(family cpu, not calibrated, batch 1, float32, images of 48 x 40)" in text
+    for wrong in ("0", "48x", "1x2x3", "big"):
+        said = cli.run(*words, "--resolution", wrong, code=2).stderr
+        assert f"such as 192 or 192x160, got '{wrong}'" in said
+
+
+def test_a_network_of_no_space_has_a_resolution_too(cli: Any, nets: str) -> None:
+    words = ["estimate", "--network", f"{nets}:Declared", "--resolution", "8x6"]
+    value = json.loads(cli.run(*words, "--device", "cpu_generic", "--json").stdout)
+    assert value["metrics"]["macs"] == 3 * 2 * 8 * 6
+    words[2:3] = [f"{nets}:linear", "--input", "1x3x4x4"]
+    assert "layer '1' cannot be costed for images of 8 x 6" in cli.run(*words, code=2).stderr
+
+
+PRODUCT = (
+    *("estimate", "--space", "product", "--option"),
+    "factors={a: {name: nb201, preset: tiny}, b: {name: nb201, preset: tiny, classes: 3}, "
+    "chip: {name: accelerator, preset: tiny}}",
+)
+CHOICE = json.dumps({"a": RESNET, "b": RESNET, "chip": "dla,64,16 + shi,64,8"})
+
+
+def test_the_accelerator_of_a_product_is_a_device(cli: Any) -> None:
+    words = [*PRODUCT, "--arch", CHOICE]
+    plain = json.loads(cli.run(*words, "--device", "v100", "--json").stdout)["metrics"]
+    value = json.loads(
+        cli.run(*words, "--device", "v100", "--explain", "--top", "1000", "--json").stdout
+    )
+    assert value["metrics"] == plain
+    assert {"params@a", "macs@b", "latency_ms@chip", "area_mm2@chip", "latency_ms@v100"} <= {*plain}
+    assert plain["params@a"] - plain["params@b"] == (10 - 3) * (16 + 1)
+    chip, v100 = value["devices"]
+    assert (chip["device"], chip["family"], v100["device"]) == ("chip", "maestro", "v100")
+    assert [a["pes"] for a in chip["accelerator"]["accelerators"]] == [64, 64]
+    assert "accelerator" not in v100
+    for device in (chip, v100):
+        layers = device["layers"]
+        assert {layer["name"].partition(".")[0] for layer in layers} == {"0", "1"}
+        assert sum(layer["macs"] for layer in layers) == plain["macs@a"] + plain["macs@b"]
+        assert all(layer["bottleneck"] in ("compute", "memory", "overhead") for layer in layers)
+    assert v100["totals"]["latency_ms"] == pytest.approx(
+        sum(y["latency_ms"] for y in v100["layers"])
+    )
+    # side by side they take less than one after the other
+    assert chip["totals"]["latency_ms"] < sum(layer["latency_ms"] for layer in chip["layers"])
+    text = cli.run(*words, "--explain", "--batch", "2", "--resolution", "24").stdout
+    assert (
+        "chip: dla 64 16 + shi 64 8 (family maestro, not calibrated, batch 2, int8, images" in text
+    )
+    assert text.count("costliest layers") == 1
+
+
+def test_devices_of_a_product_are_known_by_name(cli: Any) -> None:
+    words = [*PRODUCT, "--arch", CHOICE, "--device"]
+    assert "did you mean chip" in cli.run(*words, "chips", code=2).stderr
+    assert (
+        "estimate that factor of the product by itself" in cli.run(*words, "pixel3", code=2).stderr
+    )
+    Path("p.jsonl").write_text(f"{CHOICE}\n", encoding="utf-8")
+    [line] = cli.run(*PRODUCT, "--arch", "@p.jsonl", "--explain").stdout.splitlines()
+    assert json.loads(line)["devices"][0]["fits"]
+
+
 def test_measured_devices_are_named_and_not_explained(cli: Any) -> None:
     words = ["estimate", "--space", "nb201", "--arch", RESNET, "--device", "pixel3"]
     value = json.loads(cli.run(*words, "--explain", "--json").stdout)
