@@ -11,6 +11,7 @@ ExperimentStatus: TypeAlias = Literal["running", "done", "failed", "interrupted"
 Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 TrialStatus: TypeAlias = Literal["queued", "running", "done", "pruned", "infeasible", "failed"]
 FINISHED: tuple[TrialStatus, ...] = ("done", "pruned", "infeasible", "failed")
+NOTE = "note"  # the kind of the artifacts that hold a strategy's notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +236,14 @@ class ArtifactRecord:
     size_bytes: int
     number: int | None
     meta: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """JSON values that a strategy kept under a name; `kind` says how to show them."""
+
+    name: str
+    kind: str
+    value: Mapping[str, Any]
     created_at: datetime

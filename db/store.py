@@ -22,11 +22,13 @@ from .failures import file_error
 from .files import ArtifactFiles, artifact_folder
 from .housekeeping import GcReport, collect_files, collect_replaced, collect_rows
 from .records import (
+    NOTE,
     ArtifactRecord,
     ExperimentRecord,
     ExperimentStatus,
     NewExperiment,
     NewTrial,
+    NoteRecord,
     TrialRecord,
 )
 from .rescored import RESCORED
@@ -405,6 +407,16 @@ class Store:
                 if value is not None:
                     chosen = chosen.where(ARTIFACTS.c[column] == value)
             return reading.artifact_records(connection, experiment_id, chosen)
+
+    def notes(self, experiment_id: str) -> list[NoteRecord]:
+        """Return what the strategy of an experiment noted, by name."""
+        found = self.artifacts(experiment_id, kind=NOTE)
+        notes = [
+            NoteRecord(a.name, a.meta.get("kind", ""), a.meta.get("value", a.meta), a.created_at)
+            for a in found
+            if a.number is None
+        ]
+        return sorted(notes, key=lambda note: note.name)
 
     def checkpoint(self, experiment_id: str, name: str) -> ArtifactRecord | None:
         """Return the newest artifact of kind `checkpoint` under a name."""

@@ -113,8 +113,18 @@ class Context(Protocol):
     def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:
         """Keep a trained super-network as an artifact that the `supernet` estimator can load."""
 
-    def note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep JSON values under a name for those who read the store; replaces the earlier ones."""
+    def note(self, name: str, value: Mapping[str, Any], kind: str = "") -> None:
+        """Keep JSON values under a name for those who read the store; replaces the earlier ones.
+
+        `kind` says how to show them (`genotypes`, `split_tree`); others are shown as JSON.
+        """
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """Return what an architecture costs: the cheap costs among objectives and constraints.
+
+        They follow from the architecture alone (`macs`, `latency_ms@DEVICE`) and say nothing about
+        how good it is; all are NaN where it cannot run on the devices.
+        """
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show how far a long piece of work is."""

@@ -49,6 +49,7 @@ class MemoryContext:
         seed: The experiment's seed.
         device: Where training strategies would train.
         data: The data set, for training strategies.
+        costs: What `costs` gives; None: nothing.
     """
 
     def __init__(
@@ -60,14 +61,17 @@ class MemoryContext:
         seed: int = 0,
         device: str = "cpu",
         data: Any = None,
+        costs: Callable[[Architecture], dict[str, float]] | None = None,
     ) -> None:
         self.space, self.seed, self.device, self.data = space, seed, device, data
+        self._costs = costs
         self.objectives, self.constraints = tuple(objectives), tuple(constraints)
         self.candidates: list[Candidate] = []
         self.told: dict[int, Result] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.published: dict[str, tuple[Any, Mapping[str, Any] | None]] = {}
         self.notes: dict[str, Any] = {}
+        self.kinds: dict[str, str] = {}  # of notes
         self._known: set[str] = set()
         self._tensors: dict[str, Mapping[str, Any]] = {}
 
@@ -104,9 +108,14 @@ class MemoryContext:
         """Keep a super-network in `published`."""
         self.published[name] = (supernet, mask)
 
-    def note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep JSON values in `notes`."""
+    def note(self, name: str, value: Mapping[str, Any], kind: str = "") -> None:
+        """Keep JSON values in `notes`, their kind in `kinds`."""
         self.notes[name] = json.loads(json.dumps(value, allow_nan=False))
+        self.kinds[name] = kind
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """Return what was given for it."""
+        return {} if self._costs is None else self._costs(architecture)
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show nothing."""

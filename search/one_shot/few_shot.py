@@ -17,9 +17,11 @@ from functools import partial
 from typing import Any, Literal
 
 from ...errors import SpecError
+from ...spaces import Architecture
 from ...spaces.decision import Option
 from ..run.tensors import pack_tensors, unpack_tensors
 from ..strategy import Context
+from .genotypes import GENOTYPES
 from .judging import Judgement, Zeros, judge
 from .partition import MOST, balanced_labels, best_split
 from .splitting import ROOT, Node, SplitTree
@@ -118,6 +120,13 @@ class FewShotSearch:
         for name, points in found.curves.items():
             for step, value in points:
                 self.context.record(name, value, step)
+        for name, note in found.notes.items():  # of genotypes: of the epoch that ended, if any
+            self.context.note(name, note, GENOTYPES)
+            last = note["genotypes"][-1]
+            costs = self.context.costs(Architecture(last["architecture"]))
+            for metric, value in costs.items():
+                if (place := f"{self.work.name}/{node.name}/{metric}") not in found.curves:
+                    self.context.record(place, value, last["epochs"][1])
 
     def _job(self, node: Node) -> Job:
         state, parent = self._state(node), None
@@ -274,7 +283,7 @@ class FewShotSearch:
             f"{self.work.name}/tree",
             {"version": TREE_VERSION, "belongs": self._belongs, "tree": json.dumps(found)},
         )
-        self.context.note(f"{self.work.name}/tree", self.note())
+        self.context.note(f"{self.work.name}/tree", self.note(), "split_tree")
 
     def _load(self, stored: Mapping[str, Any]) -> None:
         if stored["version"] != TREE_VERSION or stored["belongs"] != self._belongs:

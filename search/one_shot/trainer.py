@@ -25,6 +25,8 @@ from ..strategy import Context
 from .batches import Batch, Halves
 from .derivation import CellSpace, derive
 from .limits import Limits
+from .genotypes import GENOTYPES, genotypes_note
+from .gradients import frozen_statistics
 from .logits import Logits
 
 if TYPE_CHECKING:
@@ -188,10 +190,14 @@ class Trainer(ABC):
         points["macs"] = float(self._workloads.of(architecture).macs)
         points["skips"] = sum(o in ("skip_connect", "skip") for o in architecture.values())
         points |= self.points(epoch)
-        for name, value in points.items():
+        for name, value in {**self.context.costs(architecture), **points}.items():
             self.context.record(f"{self.name}/{name}", value, epoch + 1)
         self.epochs.append(architecture.to_json())
-        if (place := self.stop_at()) is not None:
+        place = self.stop_at()
+        taken = None if place is None else place + 1
+        note = genotypes_note(self.context.space, self.epochs, epoch + 1, taken)
+        self.context.note(f"{self.name}/{GENOTYPES}", note, GENOTYPES)
+        if place is not None:
             self.epochs = self.epochs[: place + 1]
             self.done = self.steps
         self._sums = {}

@@ -100,12 +100,13 @@ class Job(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The state of a node after a job, its epoch, the steps of the job, and points of curves."""
+    """The state of a node after a job, its epoch, the steps of the job, curves' points, notes."""
 
     state: bytes
     epoch: float
     steps: int
     curves: dict[str, list[tuple[int, float]]]
+    notes: dict[str, Any]
 
 
 class Chosen(NamedTuple):
@@ -132,7 +133,8 @@ def advance(work: Work, job: Job) -> Trained:
     trainer.pause_after(job.steps)
     trainer.run()
     state = pack_tensors(context.restore(trainer.name) or {})
-    return Trained(state, trainer.epoch, trainer.done - before, context.curves)
+    steps = trainer.done - before
+    return Trained(state, trainer.epoch, steps, context.curves, context.notes)
 
 
 def compare(work: Work, item: tuple[Node, bytes, str]) -> Matching:

@@ -11,11 +11,12 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...db.records import CurvePoint, TrialRecord
+from ...db.records import NOTE, CurvePoint, TrialRecord
 from ...seeds import derive_rng
 from ...spaces import Architecture
 from ..strategy import Result
 from .events import Emitter
+from .pricing import Pricing
 from .tensors import pack_tensors, unpack_tensors
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class RunContext:
         self.objectives, self.constraints = plan.objectives, plan.constraints
         self._gpus = plan.runner.gpus_per_trial
         self._canonical = plan.dedup == "canonical"
+        self._pricing = Pricing(plan)
         self._tested = {
             m.name for e in plan.estimators for m in e.metrics if m.split == "test"
         }  # no strategy sees these
@@ -146,10 +148,15 @@ class RunContext:
         data = pack_tensors(dict(supernet.state_dict()))
         self._keep("supernet", name, data, {"mask": dict(mask or {})})
 
-    def note(self, name: str, value: Mapping[str, Any]) -> None:
+    def note(self, name: str, value: Mapping[str, Any], kind: str = "") -> None:
         """Keep JSON values under a name for those who read the store; replaces the earlier ones."""
         text = json.dumps(value, allow_nan=False, sort_keys=True)
-        self._keep("note", name, text.encode(), json.loads(text))
+        meta = {"kind": kind, "value": json.loads(text)}
+        self._keep(NOTE, name, text.encode(), meta)
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """Return what an architecture costs: the cheap costs among objectives and constraints."""
+        return self._pricing.of(architecture)
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show how far a long piece of work is."""

@@ -236,8 +236,10 @@ def test_replaced_checkpoints_are_off_the_disk(plan: Plans, store: Store) -> Non
 def test_notes_are_kept_as_values_and_as_a_file(plan: Plans, store: Store) -> None:
     summary = Runner(plan(strategy="toys:Noting", budget={"trials": 12}), store).run()
     (kept,) = store.artifacts(summary.experiment.id, kind="note")
-    assert (kept.name, kept.meta) == ("memory", {"told": 12, "by": ["four"]})
-    assert json.loads(store.artifact_path(kept).read_text()) == kept.meta
+    (note,) = store.notes(summary.experiment.id)
+    assert (note.name, note.kind) == ("memory", "count")
+    assert note.value == {"told": 12, "by": ["four"]}
+    assert json.loads(store.artifact_path(kept).read_text()) == note.value
 
 
 def test_details_are_kept(plan: Plans, store: Store) -> None:

@@ -234,4 +234,4 @@ class Noting(RandomSearch):
 
     def tell(self, results: Any) -> None:
         self._told += len(results)
-        self.context.note("memory", {"told": self._told, "by": ["four"]})
+        self.context.note("memory", {"told": self._told, "by": ["four"]}, "count")
