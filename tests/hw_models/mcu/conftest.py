@@ -36,10 +36,15 @@ class Block(nn.Module):
         return x + y if self.skip else y
 
 
-def mcunet(stem, blocks, classes):
+def mcunet(stem, blocks, classes, mix=0):
+    """Return a network; `mix` are the channels of a 1x1 convolution behind its blocks."""
     layers = [nn.Conv2d(3, stem, 3, 2, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU6()]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(blocks[-1][2], classes)]
-    return nn.Sequential(*layers, *[Block(*b) for b in blocks], *head)
+    layers += [Block(*b) for b in blocks]
+    width = blocks[-1][2]
+    if mix:
+        layers += [nn.Conv2d(width, mix, 1, bias=False), nn.BatchNorm2d(mix), nn.ReLU6()]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(mix or width, classes)]
+    return nn.Sequential(*layers, *head)
 
 
 def unfold(stem, rows):
@@ -56,7 +61,8 @@ def unfold(stem, rows):
 
 
 # mit-han-lab/tinyml, mcunet/assets/configs (commit e899b1b); vww1 as TinyEngine's generated code
-# lists its layers
+# lists its layers; vww0 and vww2 from the released mcunet-10fps_vww.json and
+# mcunet-320kb-1mb_vww.json
 IN0 = [
     (24, 24, 16, 3, 1, 0),
     (16, 64, 16, 5, 2, 0),
@@ -107,6 +113,36 @@ IN4 = [
 VWW1 = unfold(16, [(3, 1, 8, 1), (3, 6, 16, 2), (3, 3, 16, 1), (3, 3, 16, 1), (7, 3, 24, 2)])
 VWW1 += unfold(24, [(3, 6, 24, 1), (5, 5, 24, 1), (7, 6, 40, 2), (7, 6, 40, 1), (3, 6, 48, 1)])
 VWW1 += unfold(48, [(3, 4, 48, 1), (5, 5, 96, 2), (3, 5, 96, 1), (3, 4, 96, 1), (7, 3, 160, 1)])
+VWW0 = unfold(16, [(3, 1, 8, 1), (5, 6, 16, 2), (3, 4, 16, 1), (3, 5, 24, 2), (3, 4, 24, 1)])
+VWW0 += unfold(24, [(3, 4, 24, 1), (3, 5, 40, 2), (3, 4, 40, 1), (7, 3, 40, 1), (3, 3, 48, 1)])
+VWW0 += unfold(48, [(3, 4, 48, 1), (7, 5, 96, 2), (5, 5, 96, 1), (7, 4, 160, 1)])
+VWW2 = unfold(16, [(3, 1, 8, 1), (3, 3, 16, 2), (3, 5, 16, 1), (5, 6, 16, 1), (3, 3, 16, 1)])
+VWW2 += unfold(16, [(7, 5, 24, 2), (5, 4, 24, 1), (3, 4, 24, 1), (7, 6, 24, 1), (3, 6, 40, 2)])
+VWW2 += unfold(40, [(7, 6, 40, 1), (5, 4, 40, 1), (3, 5, 40, 1), (5, 5, 48, 1), (5, 3, 48, 1)])
+VWW2 += unfold(48, [(3, 4, 48, 1), (5, 3, 48, 1), (3, 4, 96, 2), (5, 5, 96, 1), (5, 4, 96, 1)])
+VWW2 += unfold(96, [(3, 4, 96, 1), (3, 5, 160, 1)])
+
+
+def mobilenet_v2(widths):
+    """MobileNetV2 with the output channels of its seven stages."""
+    repeats, strides = (1, 2, 3, 4, 3, 3, 1), (1, 2, 2, 2, 1, 2, 1)
+    rows = [
+        (3, 6 if stage else 1, width, stride if not n else 1)
+        for stage, (width, stride) in enumerate(zip(widths, strides, strict=True))
+        for n in range(repeats[stage])
+    ]
+    return unfold(16, rows)
+
+
+# the same folder, mbv2-w0.35-r144 and mbv2-w0.3-r80
+MBV2_35 = mobilenet_v2((8, 8, 16, 24, 32, 56, 112))
+MBV2_30 = mobilenet_v2((8, 8, 16, 24, 32, 48, 96))
+# proxyless_mobile of the same folder at 0.3 times its channels, each rounded up to a multiple of 8:
+# no file of it is known to us, but multiply-adds, parameters and activations are the published ones
+PROXYLESS = unfold(16, [(3, 1, 8, 1), (5, 3, 16, 2), (3, 3, 16, 1), (7, 3, 16, 2), (3, 3, 16, 1)])
+PROXYLESS += unfold(16, [(5, 3, 16, 1), (5, 3, 16, 1), (7, 6, 24, 2)] + [(5, 3, 24, 1)] * 3)
+PROXYLESS += unfold(24, [(5, 6, 32, 1)] + [(5, 3, 32, 1)] * 3 + [(7, 6, 64, 2), (7, 6, 64, 1)])
+PROXYLESS += unfold(64, [(7, 3, 64, 1), (7, 3, 64, 1), (7, 6, 96, 1)])
 
 
 class KeywordSpotting(nn.Module):
@@ -196,7 +232,14 @@ NETWORKS = {
     "in2": (lambda: mcunet(16, IN2, 1000), (1, 3, 160, 160)),
     "in3": (lambda: mcunet(16, IN3, 1000), (1, 3, 176, 176)),
     "in4": (lambda: mcunet(32, IN4, 1000), (1, 3, 160, 160)),
+    "vww0": (lambda: mcunet(16, VWW0, 2), (1, 3, 64, 64)),
     "vww1": (lambda: mcunet(16, VWW1, 2), (1, 3, 80, 80)),
+    "vww2": (lambda: mcunet(16, VWW2, 2), (1, 3, 144, 144)),
+    "mbv2_r144": (lambda: mcunet(16, MBV2_35, 1000, 448), (1, 3, 144, 144)),
+    "mbv2_r64": (lambda: mcunet(16, MBV2_30, 1000, 384), (1, 3, 64, 64)),
+    "mbv2_r80": (lambda: mcunet(16, MBV2_30, 1000, 384), (1, 3, 80, 80)),
+    "proxyless_r64": (lambda: mcunet(16, PROXYLESS, 1000, 384), (1, 3, 64, 64)),
+    "proxyless_r176": (lambda: mcunet(16, PROXYLESS, 1000, 384), (1, 3, 176, 176)),
     "ad": (anomaly_detection, (1, 640)),
     "kws": (KeywordSpotting, (1, 1, 49, 10)),
     "vww": (visual_wake_words, (1, 3, 96, 96)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,16 +17,25 @@ from netloom.hw_models import load_device, trace
 from netloom.hw_models.mcu import McuModel, lower, policy
 from netloom.hw_models.mcu.cycles import CORE_FACTORS, M7, MEASURED, cycles_of
 from netloom.hw_models.mcu.fit import fit_cycles
+from netloom.hw_models.scores import validation
 
-# TinyEngine's README (December 2022), STM32H743 at 480 MHz, ms
-H743 = {
-    "tflm_ref": {"in0": 586, "in1": 1227, "in2": 6463, "in3": 7821, "vww1": 1120},
-    "cmsis_nn": {"in0": 51, "in1": 103, "in2": 642, "in3": 770, "vww1": 97},
-    "x_cube_ai": {"in0": 35, "in1": 63, "in2": 351, "in3": 414, "in4": 516, "vww1": 57},
-    "tinyengine": {"in0": 25, "in1": 56, "in2": 280, "in3": 336, "in4": 463, "vww1": 51},
+# TinyEngine's README in its two states of December 2022, STM32H743 at 480 MHz, ms
+MCUNETS = ("in0", "in1", "in2", "in3", "in4", "vww0", "vww1", "vww2")
+OTHERS = ("proxyless_r64", "proxyless_r176", "mbv2_r64", "mbv2_r144")
+PUBLISHED = {
+    "tflm_ref": (586, 1227, 6463, 7821, None, 587, 1120, 5310, 512, 3801, 467, None),
+    "cmsis_nn": (51, 103, 642, 770, None, 53, 97, 478, 54, 380, 43, None),
+    "x_cube_ai": (35, 63, 351, 414, 516, 32, 57, 269, 35, 205, 29, 118),
+    "tinyengine": (25, 56, 280, 336, 463, 27, 51, 234, 23, 176, 23, 124),
 }
-FITTED = ("in0", "in2", "in4", "vww1")  # of these; in1 and in3 were left out of the fit
-LEFT_OUT = {"tflm_ref": 0.06, "cmsis_nn": 0.08, "x_cube_ai": 0.07, "tinyengine": 0.13}
+H743 = {
+    kernels: {n: ms for n, ms in zip((*MCUNETS, *OTHERS), row, strict=True) if ms}
+    for kernels, row in PUBLISHED.items()
+}
+FITTED = ("in0", "in2", "in4", "vww1", "proxyless_r64")  # X-CUBE-AI: on the nine below
+NINE = ("in0", "in1", "in2", "in3", "in4", "vww1", "proxyless_r64", "proxyless_r176", "mbv2_r64")
+# stated as 6, 8, 7 and 13 per cent, and rounded; TinyEngine's largest is a MobileNetV2's
+LEFT_OUT = {"tflm_ref": 0.065, "cmsis_nn": 0.08, "x_cube_ai": 0.07, "tinyengine": 0.135}
 # MLPerf Tiny: board, runtime, core, clock in Hz, ms of the four models
 MODELS = ("ad", "kws", "vww", "ic")
 MLPERF = {
@@ -50,25 +60,34 @@ def test_the_networks_of_the_fit(network, kernels):
             assert ms == pytest.approx(H743[kernels][name], rel=0.07), name
 
 
+def left_out(kernels):
+    return [name for name in H743[kernels] if name not in FITTED]
+
+
 @pytest.mark.parametrize("kernels", H743)
 def test_networks_that_the_fit_has_not_seen(network, kernels):
-    for name in ("in1", "in3"):
+    for name in left_out(kernels):
         ms = predicted("stm32h743", kernels, network(name)).latency_ms
         assert ms == pytest.approx(H743[kernels][name], rel=LEFT_OUT[kernels]), name
 
 
 def test_the_validation_of_the_device_file(network):
-    errors = []
-    for name in ("in1", "in3"):
-        ms = McuModel(load_device("stm32h743")).cost(network(name), enforce=False).latency_ms
-        errors.append(abs(ms / H743["cmsis_nn"][name] - 1) * 100)
+    model = McuModel(load_device("stm32h743"))
+    names = left_out("cmsis_nn")
+    ours = np.array([model.cost(network(n), enforce=False).latency_ms for n in names])
+    measured = np.array([H743["cmsis_nn"][n] for n in names], dtype=float)
     found = load_device("stm32h743").validation["latency_ms"]
-    assert (found.n, found.mape_percent) == (2, pytest.approx(sum(errors) / 2, abs=0.05))
+    expected = validation(ours, measured, source=found.source)
+    assert found.n == len(names) == 6
+    for field in ("mape_percent", "spearman", "kendall", "within_5_percent", "within_10_percent"):
+        assert getattr(found, field) == pytest.approx(getattr(expected, field), abs=0.05), field
 
 
 # the same table under CMSIS-NN, KiB
-SRAM = {"in0": 161, "in1": 219, "in2": 469, "in3": 493, "vww1": 220}
-FLASH = {"in0": 1090, "in1": 956, "in2": 1102, "in3": 1106, "vww1": 736}
+SRAM = dict(zip(MCUNETS, (161, 219, 469, 493, None, 163, 220, 390), strict=True))
+SRAM |= {"proxyless_r64": 136, "proxyless_r176": 453, "mbv2_r64": 173}
+FLASH = dict(zip(MCUNETS, (1090, 956, 1102, 1106, None, 646, 736, 1034), strict=True))
+FLASH |= {"proxyless_r64": 1084, "proxyless_r176": 1084, "mbv2_r64": 959}
 
 
 @pytest.mark.parametrize(
@@ -78,15 +97,17 @@ def test_the_validation_of_memories(network, field, published):
     model = McuModel(load_device("stm32h743"))
     errors = []
     for name, kib in published.items():
-        cost = model.cost(network(name), enforce=False)
-        errors.append(abs(getattr(cost, field) / 1024 / kib - 1) * 100)
+        if kib:
+            cost = model.cost(network(name), enforce=False)
+            errors.append(abs(getattr(cost, field) / 1024 / kib - 1) * 100)
     found = model.provenance(field).validation
-    assert (found.n, found.mape_percent) == (5, pytest.approx(sum(errors) / 5, abs=0.05))
+    assert (found.n, found.mape_percent) == (10, pytest.approx(sum(errors) / 10, abs=0.05))
 
 
 @pytest.mark.parametrize("kernels", H743)
-def test_the_ranking_of_networks(network, kernels):
-    names = list(H743[kernels])
+@pytest.mark.parametrize("names", [NINE, (*MCUNETS, *OTHERS)])
+def test_the_ranking_of_networks(network, kernels, names):
+    names = [n for n in names if n in H743[kernels]]
     ours = [predicted("stm32h743", kernels, network(n)).latency_ms for n in names]
     assert spearmanr(ours, [H743[kernels][n] for n in names]).statistic >= 0.98
 
