@@ -3,8 +3,9 @@
     cycles(operator) = a x MACs + b x output elements + c
 
 with a and b by the operator's class. A convolution beyond 1x1 that reads an image (a stem) has a
-class of its own, for kernels waste their vectors on three channels; with more channels its output
-elements cost as much as those of a stem, until what they cost as a plain convolution is more.
+class of its own, for kernels waste their vectors on three channels; where a window holds more than
+the 3 x 3 x 3 elements that were measured, its output elements cost as much as those of a stem,
+until what they cost as a plain convolution is more.
 Operators without multiply-adds cost c.
 
 The tables hold for a Cortex-M7 (STM32H743, 480 MHz, caches on); another core of Arm takes a factor
@@ -14,12 +15,13 @@ Classes are nearly collinear in measured networks: believe sums over networks, n
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from ...errors import SpecError
 from ..memory.graph import Graph, MemOp, spatial
 
-STEM_CHANNELS = 3  # of the stems that were measured
+STEM_WINDOW = 27  # elements that an output of the stems that were measured reads: 3 x 3 x 3
 WIDE_CHANNELS = 16  # of the narrowest convolutions that were measured as plain ones
 
 
@@ -27,7 +29,7 @@ class Cycles(NamedTuple):
     """Cycles of one runtime on one core.
 
     Args:
-        stem: Per MAC of a convolution beyond 1x1 with up to three input channels.
+        stem: Per MAC of a convolution beyond 1x1 whose outputs read up to 27 elements.
         conv: Per MAC of convolutions beyond 1x1 with many.
         pw: Per MAC of a 1x1 convolution.
         dw: Per MAC of a depthwise convolution.
@@ -107,8 +109,8 @@ def depth(graph: Graph, op: MemOp) -> int:
 
 def as_stem(graph: Graph, op: MemOp, macs: int) -> float:
     """Return the multiply-adds of a stem whose outputs cost as much as those of this operator."""
-    channels = depth(graph, op)
-    return macs * min(channels, STEM_CHANNELS) / channels
+    window = math.prod(op.kernel) * depth(graph, op)
+    return macs * min(window, STEM_WINDOW) / window
 
 
 def op_cycles(graph: Graph, op: MemOp, table: Cycles, macs: int) -> tuple[float, float]:
