@@ -99,6 +99,7 @@ class McuModel(HardwareModel):
         "flash_bytes",
     )
     source: ClassVar[Source] = "fitted"
+    version = "2"  # outputs of stems with larger windows, patch stages of TinyEngine
     proportional: ClassVar[Mapping[str, str]] = {"energy_mj": "latency_ms"}
     Numbers: ClassVar[type[Numbers]] = McuNumbers
 
