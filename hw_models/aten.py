@@ -19,7 +19,7 @@ from ..errors import TraceError
 from .op_names import ATEN_DOTS, ATEN_KINDS, ATEN_PRODUCTS, OPAQUE_PRODUCTS
 from .product_rules import record_conv, record_product
 from .recorder import Recorder, tensors_in
-from .rules import moved
+from .view_rules import moved
 from .workload import Kind
 
 
@@ -95,7 +95,9 @@ def _record(rec: Recorder, func: Any, args: Any, kwargs: Mapping[str, Any], out:
         view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
         kind = "reshape" if view else ATEN_KINDS.get(name.strip("_"), "other")
         axes = moved(name, args, operands[0].dim()) if view else ()
-        rec.layer(kind, name.strip("_"), operands, results, view=view, axes=axes)
+        # who called what this operator is part of, and with which numbers, is not seen here
+        sized = kind in ("pad", "pool", "resize")
+        rec.layer(kind, name.strip("_"), operands, results, view=view, axes=axes, sized=sized)
 
 
 def _full(value: Sequence[int], weight: torch.Tensor) -> tuple[int, ...]:

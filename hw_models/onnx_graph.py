@@ -238,6 +238,7 @@ class _Reader:
                 axes=axes(op, dimensions, facts, self._numbers_of(node, 1)),
                 weight_shapes=tuple(self._facts[w][0] or () for w in sorted(read)),
                 ceil=bool(facts.get("ceil_mode", 0)),
+                sized=op == "Pad",  # nothing tells what its numbers were worked out from
                 **window(op, shapes, output, facts),
             )
         )

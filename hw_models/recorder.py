@@ -31,7 +31,9 @@ class Recorder:
 
     def __init__(self, modules: Sequence[tuple[str, nn.Module]]) -> None:
         self.layers: list[Layer] = []
-        self.stack: list[tuple[str, bool]] = []  # (path, has no submodules) of running modules
+        # of running modules: path, whether it has no submodules, whether it is torch's own
+        self.stack: list[tuple[str, bool, bool]] = []
+        self._readers: set[int] = set()  # depths in it of modules that have read a size
         self.constants: dict[int, torch.Tensor] = {}  # made in forward from nothing; hold data
         self._tensors: list[tuple[tuple[int, ...], str, int, Role, int, int | None]] = []
         self._inputs: list[int] = []
@@ -44,7 +46,7 @@ class Recorder:
         self._fresh: dict[int, tuple[Shape, str, int]] = {}
         self._names: dict[str, int] = {}
         self.modules = modules
-        self._paths = {id(m): (path, not m._modules) for path, m in modules}
+        self._paths = {id(m): (path, not m._modules, _is_torch(m)) for path, m in modules}
         self.params = self.weight_bytes = 0
         known = self._weights
         for _, m in modules:
@@ -66,7 +68,29 @@ class Recorder:
     def enter(self, module: nn.Module) -> None:
         """Note that `module` starts running."""
         path = self._paths.get(id(module))
-        self.stack.append(path or (self.stack[-1][0] if self.stack else "", False))
+        self.stack.append(path or (self.stack[-1][0] if self.stack else "", False, False))
+
+    def leave(self, returned: Any) -> None:
+        """Note that a module has run; whoever gets a number from it may have got a size."""
+        depth = len(self.stack)
+        self.stack.pop()
+        if depth in self._readers:
+            self._readers.discard(depth)
+            if any(isinstance(v, int | float) for v in tree_flatten(returned)[0]):
+                self._readers.add(depth - 1)
+
+    def read_size(self) -> None:
+        """Note that the running module has read the size of a tensor."""
+        self._readers.add(len(self.stack))
+
+    @property
+    def sized(self) -> bool:
+        """Whether numbers that an operator is called with may come from the size of a tensor.
+
+        So it is once the running module, or one that it runs in, has read a size. What torch's own
+        modules call operators with was given to their constructors.
+        """
+        return bool(self._readers) and not (self.stack and self.stack[-1][2])
 
     def where(self) -> str:
         """Return the path of the module that is running, for messages."""
@@ -142,6 +166,8 @@ class Recorder:
         groups: int = 1,
         axes: tuple[int, ...] = (),
         ceil: bool = False,
+        bounds: tuple[tuple[int | None, int | None, int | None], ...] = (),
+        sized: bool = False,
     ) -> None:
         """Append a layer; keywords are further fields of `Layer`.
 
@@ -206,6 +232,8 @@ class Recorder:
             axes,
             tuple(weight_shapes),
             ceil,
+            bounds,
+            sized,
         )
         self.layers.append(tuple.__new__(Layer, fields))
 
@@ -309,7 +337,7 @@ class Recorder:
         return index
 
     def _name(self, op: str) -> str:
-        path, leaf = self.stack[-1] if self.stack else ("", False)
+        path, leaf, _ = self.stack[-1] if self.stack else ("", False, False)
         name = path if leaf and path else f"{path}.{op}" if path else op
         repeat = self._names.get(name, 0)
         self._names[name] = repeat + 1
@@ -335,6 +363,10 @@ def walk(root: nn.Module) -> list[tuple[str, nn.Module]]:
                 if child is not None
             ]
     return found
+
+
+def _is_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

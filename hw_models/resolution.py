@@ -1,7 +1,8 @@
 """A traced network at another image size: the shapes of all its tensors, worked out again.
 
 Sizes are taken to come from the image, as in a network that accepts images of any size. A layer
-that does not tell how its shape depends on its input is refused, not guessed (`shape_rules`).
+that does not tell how its shape depends on its input is not guessed (`shape_rules`): the network is
+traced anew where its builder is known, else refused.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ..errors import SpecError
+from ..errors import SpecError, TraceError
 from .graph import is_empty
 from .shape_rules import Refused, output_shapes
-from .workload import Layer, Shape, Tensor, Workload
+from .workload import AGAIN, Layer, Shape, Tensor, Workload
 
 Resolution: TypeAlias = int | tuple[int, int]  # side, or height and width, of images in pixels
 
@@ -57,8 +58,28 @@ def refusal(name: str, refused: Refused, height: int, width: int) -> SpecError:
     """Return the error that says which layer was refused, and why."""
     return SpecError(
         f"layer {name!r} cannot be costed for images of {height} x {width}: {refused}; build and "
-        "trace the network for that size"
+        "trace the network for that size, or choose one that its strides divide"
     )
+
+
+def at_shapes(workload: Workload, inputs: tuple[Shape, ...]) -> Workload:
+    """Return a network with inputs of other shapes: by its shapes, else traced anew.
+
+    Raises:
+        Refused: If a layer does not tell its shape, and the network's builder is not known or makes
+            one that cannot take these inputs.
+    """
+    try:
+        return resized(workload, inputs)
+    except Refused as refused:
+        again = workload.memo.get(AGAIN)
+        if again is None:
+            raise
+        try:
+            found: Workload = again(inputs)
+        except TraceError:
+            raise refused from None
+        return found
 
 
 def resized(workload: Workload, inputs: Sequence[Shape]) -> Workload:
@@ -107,7 +128,7 @@ def _resized(layer: Layer, given: tuple[Shape, ...]) -> Layer:
     found = layer._replace(input_shapes=given, output_shapes=outputs)
     if is_empty(found) or min(min(shape, default=0) for shape in outputs) < 0:
         raise Refused(layer, f"it would write a tensor of shape {outputs[0]}, which is empty")
-    if layer.op.startswith("adaptive_"):
+    if layer.op.startswith("adaptive_") or (layer.kind == "pool" and layer.sized):
         size = list(zip(given[0][2:], outputs[0][2:], strict=True))
         found = found._replace(
             kernel=tuple([-(-h // w) for h, w in size]), stride=tuple([h // w for h, w in size])

@@ -19,6 +19,7 @@ from .op_names import ACTIVATIONS, ELEMENTWISE, MUL_ZERO, VIEW_GETTERS, VIEWS
 from .product_rules import broadcast, per_side
 from .recorder import Recorder, tensors_in
 from .shape_rules import windows
+from .view_rules import bounds, moved
 from .workload import Kind
 
 Rule: TypeAlias = Callable[..., Any]
@@ -181,6 +182,7 @@ def _pool(n: int) -> Rule:
             padding=pads,
             dilation=dilations,
             ceil=ceil,
+            sized=rec.sized,
         )
         return out
 
@@ -197,7 +199,9 @@ def _adaptive_pool(rec: Recorder, func: Any, input: Tensor, output_size: Any) ->
     # the windows differ by one where the sizes do not divide; the largest is -(-h // w)
     kernel = tuple(-(-h // w) for h, w in zip(shape[2:], size, strict=True))
     stride = tuple(h // w for h, w in zip(shape[2:], size, strict=True))
-    rec.layer("pool", func.__name__, (input,), (out,), kernel=kernel, stride=stride)
+    rec.layer(
+        "pool", func.__name__, (input,), (out,), kernel=kernel, stride=stride, sized=rec.sized
+    )
     return out
 
 
@@ -222,40 +226,13 @@ def plain(kind: Kind) -> Rule:
         memory = operands[0].untyped_storage()._cdata
         view = not inside and all(r.untyped_storage()._cdata == memory for r in results)
         axes = moved(name, args, operands[0].dim()) if kind == "reshape" else ()
-        rec.layer(kind, name.strip("_"), operands, results, view=view, axes=axes)
+        cut = bounds(args[1], operands[0].dim()) if name == "__getitem__" and not axes else ()
+        sized = rec.sized and (kind in ("pad", "resize") or bool(cut))
+        op = name.strip("_")
+        rec.layer(kind, op, operands, results, view=view, axes=axes, bounds=cut, sized=sized)
         return out
 
     return rule
-
-
-def moved(name: str, args: Sequence[Any], rank: int) -> tuple[int, ...]:
-    """Return which dimensions a view takes from its tensor; nothing where its name does not tell.
-
-    Args:
-        name: Of the operator.
-        args: Its positional arguments, the tensor first.
-        rank: Number of the tensor's dimensions.
-    """
-    order = list(range(rank))
-    if name in ("transpose", "swapaxes", "swapdims") and len(args) == 3:
-        a, b = args[1] % rank, args[2] % rank
-        order[a], order[b] = order[b], order[a]
-    elif name in ("mT", "t") and rank > 1:
-        order[-2:] = reversed(order[-2:])
-    elif name == "T":
-        order.reverse()
-    elif name == "permute" and len(args) > 1:
-        order = [d % rank for d in (args[1:] if isinstance(args[1], int) else args[1])]
-    elif name in ("unbind", "select") and len(args) == (2 if name == "unbind" else 3):
-        order.remove(args[1] % rank)
-    elif name == "__getitem__":
-        index = args[1] if isinstance(args[1], tuple) else (args[1],)
-        if not all(isinstance(i, int) or i == slice(None) for i in index):
-            return ()
-        order = [d for d in order if d >= len(index) or not isinstance(index[d], int)]
-    else:
-        return ()
-    return tuple(order)
 
 
 def _resize(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -268,7 +245,7 @@ def _resize(rec: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) 
     factors = [factor] * n if isinstance(factor, int | float) else list(factor or ())
     whole = bool(factors) and all(float(f).is_integer() for f in factors)
     stride = tuple([int(f) for f in factors]) if whole else ()
-    rec.layer("resize", func.__name__, (given,), (out,), stride=stride)
+    rec.layer("resize", func.__name__, (given,), (out,), stride=stride, sized=rec.sized)
     return out
 
 

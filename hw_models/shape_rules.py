@@ -10,6 +10,7 @@ from typing import TypeAlias
 from .workload import Kind, Layer, Shape
 
 Shapes: TypeAlias = tuple[Shape, ...]
+_SIZED = "its numbers may have been worked out from the size of a tensor"
 
 
 class Refused(Exception):
@@ -99,6 +100,11 @@ def _window(layer: Layer, given: Shapes) -> Shapes:
         raise Refused(layer, "its window was not recorded")
     if layer.kind != "pool":
         _kept(layer, given, -n - 1)
+    if layer.sized:
+        whole = layer.input_shapes[0][-n:]
+        if layer.kernel == layer.stride == whole and not any(layer.padding):
+            return ((*given[0][:-n], *[1] * n),)  # over the whole map, whatever its size
+        raise Refused(layer, _SIZED)
     if _slid(layer, layer.input_shapes[0]) != layer.output_shapes[0][-n:]:
         raise Refused(layer, "its output does not follow from kernel, stride and padding")
     return ((*given[0][: -n - 1], layer.output_shapes[0][-n - 1], *_slid(layer, given[0])),)
@@ -132,6 +138,8 @@ def _transposed(layer: Layer, given: Shapes) -> Shapes:
 
 def _adaptive(layer: Layer, given: Shapes) -> Shapes:
     old, new, out = layer.input_shapes[0], given[0], layer.output_shapes[0]
+    if layer.sized and out[2:] != (1,) * len(out[2:]):
+        raise Refused(layer, _SIZED)
     for a, b, c in zip(old[2:], new[2:], out[2:], strict=True):
         if a != b and a == c != 1:
             raise Refused(
@@ -141,11 +149,15 @@ def _adaptive(layer: Layer, given: Shapes) -> Shapes:
 
 
 def _pad(layer: Layer, given: Shapes) -> Shapes:
+    if layer.sized:
+        raise Refused(layer, _SIZED)
     old, out = layer.input_shapes[0], layer.output_shapes[0]
     return (tuple([w + b - a for a, w, b in zip(old, out, given[0], strict=True)]),)
 
 
 def _resize(layer: Layer, given: Shapes) -> Shapes:
+    if layer.stride and layer.sized:
+        raise Refused(layer, _SIZED)
     if layer.stride:  # by a factor
         n = len(layer.stride)
         size = [h * s for h, s in zip(given[0][-n:], layer.stride, strict=True)]
@@ -221,7 +233,15 @@ def _reshape(layer: Layer, given: Shapes) -> Shapes:
         return (given[1],)
     if layer.op in ("copy", "set_item"):
         return (new,)
+    if layer.bounds and not layer.sized:
+        return (_cut(layer, new),)
     return tuple([_rearranged(layer, old, new, out) for out in layer.output_shapes])
+
+
+def _cut(layer: Layer, new: Shape) -> Shape:
+    """Return what a slice leaves of each dimension, by the numbers it was called with."""
+    parts = zip(new, layer.bounds, strict=True)
+    return tuple([len(range(*slice(*ends).indices(n))) for n, ends in parts if ends[2] != 0])
 
 
 def _rearranged(layer: Layer, old: Shape, new: Shape, out: Shape) -> Shape:

@@ -20,7 +20,7 @@ from .leaves import known_leaves, only_forward
 from .op_names import DRAWS, FREE, RANDOM, READERS
 from .recorder import COMPILED, META, Recorder, tensors_in, walk
 from .rules import RULES
-from .workload import Workload
+from .workload import AGAIN, Shape, Workload
 
 _LOCK = RLock()  # `nn.Module.__call__` is replaced while a trace runs
 
@@ -87,15 +87,29 @@ def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 def trace_built(build: Callable[[], nn.Module], example_input: Any) -> Workload:
     """Return the workload of what `build` makes, without the cost of initialising it.
 
-    A network that reads the values of its own buffers is built and traced once more, with them.
+    At another resolution it is built and traced once more where its shapes alone do not tell. A
+    network that reads the values of its own buffers is built and traced once more, with them.
 
     Raises:
         TraceError: As `trace`.
     """
     try:
-        return trace(build_on_meta(build), example_input)
+        found = trace(build_on_meta(build), example_input)
     except TraceError:
-        return trace(build(), example_input)
+        found = trace(build(), example_input)
+    operands = example_input if isinstance(example_input, tuple) else (example_input,)
+    if all(isinstance(x, torch.Tensor) for x in operands):
+        types = [x.dtype for x in operands]
+        found.memo[AGAIN] = lambda shapes: _again(build, shapes, types)
+    return found
+
+
+def _again(
+    build: Callable[[], nn.Module], shapes: Sequence[Shape], types: Sequence[torch.dtype]
+) -> Workload:
+    """Return the workload of what `build` makes, for inputs of other shapes."""
+    pairs = zip(shapes, types, strict=True)
+    return trace_built(build, tuple([torch.empty(s, dtype=t, device="meta") for s, t in pairs]))
 
 
 class _Functions(TorchFunctionMode):
@@ -118,6 +132,8 @@ class _Functions(TorchFunctionMode):
         elif func in _FREE or (
             rule is None and type(func) is _GETTER and func.__name__ == "__get__"
         ):
+            if func in _SIZES:
+                rec.read_size()
             return func(*args, **kwargs)
         return self._general(rule, func, args, kwargs)
 
@@ -210,7 +226,7 @@ def _no_fast_path() -> Iterator[None]:
 def _names(rec: Recorder) -> Iterator[None]:
     """Tell the recorder which module is running, without adding hooks to any."""
     original: Callable[..., Any] = nn.Module.__call__
-    thread, enter, stack = get_ident(), rec.enter, rec.stack
+    thread, enter = get_ident(), rec.enter
     leaves = known_leaves()
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -224,7 +240,7 @@ def _names(rec: Recorder) -> Iterator[None]:
             out = leaf(rec, module, *args)
         if out is NotImplemented:
             out = original(module, *args, **kwargs)
-        stack.pop()  # not in a finally: after a failure the stack says where
+        rec.leave(out)  # not in a finally: after a failure the stack says where
         return out
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
@@ -286,6 +302,9 @@ _FREE = {getattr(torch.Tensor, name) for name in FREE} | {
     torch.is_grad_enabled,
     torch._C._set_grad_enabled,
     torch.get_default_dtype,
+}
+_SIZES = {torch.Tensor.shape.__get__} | {  # type: ignore[attr-defined]
+    getattr(torch.Tensor, name) for name in ("size", "numel", "nelement", "__len__")
 }
 _READERS = {
     getattr(holder, name)

@@ -17,6 +17,8 @@ from .liveness import MemoryProfile, liveness
 
 WORKLOAD_VERSION = 1  # raise it when the same network gives other numbers than before
 
+AGAIN = "again"  # key of `Workload.memo`: traces the network anew, for inputs of other shapes
+
 Shape: TypeAlias = tuple[int, ...]
 Role: TypeAlias = Literal["input", "activation", "constant"]
 Kind: TypeAlias = Literal[
@@ -98,6 +100,11 @@ class Layer(NamedTuple):
             the operator does not tell.
         weight_shapes: Shapes of the parameters and buffers it reads.
         ceil: Of pools: the last window may run over the edge, so that sizes are rounded up.
+        bounds: Of a slice: start, stop and step for each dimension of its input (step 0: the one
+            element at start, the dimension is gone). Empty for every other layer, and where the
+            operator does not tell.
+        sized: Of pools, pads, slices and resizes: what it was called with (window, bounds, factor)
+            may have been worked out from the size of a tensor.
     """
 
     name: str
@@ -121,6 +128,8 @@ class Layer(NamedTuple):
     axes: tuple[int, ...] = ()
     weight_shapes: tuple[Shape, ...] = ()
     ceil: bool = False
+    bounds: tuple[tuple[int | None, int | None, int | None], ...] = ()
+    sized: bool = False
 
     @property
     def signature(self) -> tuple[Any, ...]:
@@ -239,13 +248,16 @@ class Workload:
         known = self.casts.get(dtype)
         if known is None:
             known = self.casts[dtype] = self._cast(dtype)
+            if (again := self.memo.get(AGAIN)) is not None:
+                known.memo[AGAIN] = lambda shapes: again(shapes).cast(dtype)
         return known
 
     def at_resolution(self, height: int, width: int) -> Workload:
         """Return the same network for images of another size, as if traced with one.
 
-        Sizes inside the network are taken to come from the image. The same object is returned for
-        the same size.
+        Sizes inside the network are taken to come from the image. Where shapes do not tell, a
+        network whose builder is known (`trace_built`, parts of a space) is traced anew. The same
+        object is returned for the same size.
 
         Raises:
             SpecError: If the network does not take one image, or a layer does not tell how its
@@ -266,14 +278,14 @@ class Workload:
         Raises:
             shape_rules.Refused: If a layer does not tell its shape, or cannot take its input.
         """
-        from .resolution import resized
+        from .resolution import at_shapes
 
         if shapes == tuple([self.tensors[i].shape for i in self.inputs]):
             return self
         key = ("shapes", shapes)
         known: Workload | None = self.memo.get(key)
         if known is None:
-            known = self.memo[key] = resized(self, shapes)
+            known = self.memo[key] = at_shapes(self, shapes)
         return known
 
     def _cast(self, dtype: Dtype) -> Workload:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from netloom.errors import SpecError
+from netloom.errors import SpecError, TraceError
 from netloom.hw_models import PartCache, trace
 from netloom.hw_models.tracer import trace_built
 from netloom.spaces import SPACES
@@ -23,8 +23,8 @@ class Calls(nn.Module):
         for name, module in modules.items():
             self.add_module(name, module)
 
-    def forward(self, x):
-        return self.function(self, x)
+    def forward(self, *args):
+        return self.function(self, *args)
 
 
 def calls(function):
@@ -75,6 +75,12 @@ NETWORKS = {
     "pixels": nn.Sequential(nn.PixelShuffle(2), nn.Tanh()),
     "in place": nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(inplace=True)),
     "whole dimensions": calls(lambda x: torch.relu(x[0, 1].T.mT[:, :].select(1, 0))),
+    "cuts of a fixed size": calls(lambda x: F.relu(x[:, :, 1:-1, ::2])[..., :5]),
+    "a row taken out": calls(lambda x: x[:, 1:, 2]),
+    "pool of the whole map": calls(lambda x: F.avg_pool2d(x, x.shape[2:]).flatten(1)),
+    "sizes read beside": Calls(
+        lambda self, x: self.pad(x).view(x.shape[0], -1, 1), pad=nn.ZeroPad2d((1, 0, 2, 0))
+    ),
     "first row": calls(lambda x: x.flatten(2).transpose(1, 2)[:, 0]),
 }
 
@@ -135,7 +141,26 @@ def test_other_number_formats_keep_their_bytes():
 REFUSED = {
     "a fixed size": (calls(lambda x: F.interpolate(x, size=(20, 20))), "'interpolate'.*recorded"),
     "features": (nn.Sequential(nn.Flatten(), nn.Linear(4 * 16 * 20, 2)), "'1'.*1280 features"),
-    "a window of the map": (calls(lambda x: F.relu(x[:, :, 1:, 1:])), "'getitem'.*which part"),
+    "half of the map": (calls(lambda x: x[:, :, x.shape[2] // 2 :]), "'getitem'.*which part"),
+    "padded to a multiple": (
+        calls(lambda x: F.pad(x, (0, -x.size(3) % 16, 0, 0))),
+        "'pad'.*worked out from the size of a tensor",
+    ),
+    "a size from below": (
+        Calls(lambda self, x: F.pad(x, (0, self.below(x))), below=calls(lambda x: x.shape[3] % 3)),
+        "'pad'.*worked out from the size of a tensor",
+    ),
+    "a size from above": (
+        Calls(
+            lambda self, x: self.pool(x, x.shape[2]),
+            pool=Calls(lambda self, x, n: F.max_pool2d(x, n // 4)),
+        ),
+        "'pool'.*max_pool2d.*worked out from",
+    ),
+    "a factor of the map": (
+        calls(lambda x: F.interpolate(x, scale_factor=x.shape[2] // 8)),
+        "'interpolate'.*worked out from",
+    ),
     "a full pool or a fixed one": (nn.AdaptiveAvgPool2d((16, 20)), "adaptive.*keeps its input's"),
     "a map that is no more": (nn.Sequential(nn.Conv2d(4, 4, 13)), "'0'.*which is empty"),
     "a table of positions": (
@@ -163,10 +188,86 @@ def test_what_does_not_tell_its_shape_is_refused_by_name(name):
 
 
 def test_a_refusal_names_the_part():
-    space, cache = SPACES.get("darts")(), PartCache()
+    space, cache = SPACES.get("nb201")(), PartCache()
     workload = cache.compose(space.parts(space.sample(Random(0))))
-    with pytest.raises(SpecError, match=r"layer 'cell\d+\.\S+\.getitem'.*45 x 50"):
-        workload.at_resolution(45, 50)
+    with pytest.raises(SpecError, match=r"layer 'layer\d+\.add'.*33 x 34.*its strides divide"):
+        workload.at_resolution(33, 34)
+
+
+class Odd(nn.Module):
+    """Pads odd maps, as it finds out while it runs."""
+
+    def forward(self, x):
+        return F.relu(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)))
+
+
+class Tokens(nn.Module):
+    """Patches of 4 pixels with a table of positions, one for each."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.patches = nn.Conv2d(4, 8, 4, 4)
+        self.positions = nn.Parameter(torch.zeros(1, (side // 4) ** 2, 8))
+
+    def forward(self, x):
+        return self.patches(x).flatten(2).transpose(1, 2) + self.positions
+
+
+@pytest.mark.parametrize("size", [(24, 24), (17, 30), (12, 9)])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_network_that_can_be_built_again_is_traced_where_shapes_do_not_tell(size, dtype):
+    x = torch.zeros(1, 4, 15, 20)
+    with pytest.raises(SpecError, match=r"'pad'.*worked out from the size"):
+        trace(Odd(), x).at_resolution(*size)
+    found = trace_built(Odd, x).cast(dtype).at_resolution(*size)
+    assert_same(found, at(Odd(), *size).cast(dtype))
+
+
+def test_a_table_of_positions_is_refused_whoever_can_build_it():
+    workload = trace_built(lambda: Tokens(32), torch.zeros(1, 4, 32, 32))
+    assert workload.at_resolution(64, 16).macs == workload.macs  # as many patches
+    with pytest.raises(SpecError, match=r"layer 'add'.*48 x 32: .*do not fit.*build and trace the"):
+        workload.at_resolution(48, 32)
+
+
+CHANGES = ((32, 32), (-8, 24), (7, 13), (1, 0))
+
+
+def same_sizes(space, architecture, change):
+    """Compare with a trace at the size; False where the network cannot be built for it."""
+    x = space.example_input(architecture)
+    size = (x.shape[-2] + change[0], x.shape[-1] + change[1])
+    found = PartCache().compose(space.parts(architecture))
+    try:
+        whole = trace_built(
+            partial(space.build, architecture), torch.zeros(*x.shape[:2], *size, device="meta")
+        )
+    except TraceError:
+        with pytest.raises(SpecError, match="cannot be costed for images of"):
+            found.at_resolution(*size)
+        return False
+    found = found.at_resolution(*size)
+    assert [layer.signature for layer in found.layers] == [y.signature for y in whole.layers]
+    assert (found.macs, found.params) == (whole.macs, whole.params)
+    assert found.peak_activation_bytes == whole.peak_activation_bytes
+    return True
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["darts", "nas_bench_macro", "nats_sss", "nb201", "fbnet"])
+def test_networks_of_spaces_equal_those_built_for_the_size_or_cannot_be(name, change):
+    space = SPACES.get(name)(preset="tiny")
+    done = [same_sizes(space, space.sample(Random(seed)), change) for seed in range(3)]
+    assert any(done) or change[0] % 2
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", [n for n in SPACES.names() if n != "hytra"])
+def test_whole_networks_of_spaces_too(name, change):
+    space = SPACES.get(name)()
+    done = [same_sizes(space, space.sample(Random(seed)), change) for seed in range(2)]
+    assert any(done) or change[0] % 2
 
 
 def test_only_a_network_of_one_image_has_a_resolution():
