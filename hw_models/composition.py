@@ -12,9 +12,9 @@ from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
 from ..errors import TraceError
+from .composed_peak import composed_peak
 from .dtypes import DTYPE_BYTES, FLOAT_BYTES, Dtype
 from .graph import in_place
-from .liveness import MemoryProfile
 from .workload import Layer, Shape, Tensor, Workload
 
 NETWORK_INPUT = -1
@@ -160,7 +160,7 @@ class ComposedWorkload(Workload):
         workloads: Sequence[Workload],
         sources: Sequence[tuple[int, ...]],
     ) -> None:
-        self._name, self._workloads, self._sources = labels, workloads, sources
+        self._name, self._workloads, self._sources = labels, workloads, tuple(sources)
         self.params = sum([w.params for w in workloads])
         self.weight_bytes = sum([w.weight_bytes for w in workloads])
         self.casts: dict[str, Workload] = {}
@@ -223,7 +223,7 @@ class ComposedWorkload(Workload):
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """For each part, where its inputs come from: the position of a part, or -1."""
-        return tuple(self._sources)
+        return self._sources
 
     @cached_property
     def peak_activation_bytes(self) -> int:
@@ -231,7 +231,8 @@ class ComposedWorkload(Workload):
         if self._scaled is not None:
             origin, new, old = self._scaled
             return origin.peak_activation_bytes * new // old
-        return _peak(self._workloads, self._sources)
+        given = _input(self._workloads, self._sources).size_bytes
+        return composed_peak(self._workloads, self._sources, given)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -313,90 +314,6 @@ def _overwritten(work: Workload, place: Mapping[int, int]) -> dict[int, int]:
                     if same and work.tensors[written].storage == work.tensors[given].storage:
                         last[given] = written
     return {place[given]: place[now] for given, now in last.items() if now != given}
-
-
-def _peak(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> int:
-    """Return the peak of the joined network, from the profiles of its parts alone."""
-    count = len(workloads)
-    profiles = _profiles(workloads, sources)
-    # a memory is named by the part that allocates it; the network's input is memory `count`,
-    # which is also what position NETWORK_INPUT (-1) of this list says
-    memory = [*range(count), count]
-    size = [p.output_bytes for p in profiles]
-    size.append(_input(workloads, sources).size_bytes)
-    needed = [*range(count), -1]  # the last part that needs each memory
-    for i, profile in enumerate(profiles):
-        read = sources[i]
-        if len(read) == 1:
-            if profile.first_last:
-                needed[memory[read[0]]] = i
-        else:
-            for source, last in zip(read, profile.last, strict=True):
-                if last:
-                    needed[memory[source]] = i
-        if profile.alias is not None:
-            memory[i] = memory[read[profile.alias]]
-    needed[memory[count - 1]] = count  # what the network returns stays
-    best = size[count]
-    live = best if needed[count] >= 0 else 0
-    for i, profile in enumerate(profiles):
-        read, top = sources[i], profile.top
-        if len(read) == 1:
-            place = memory[read[0]]
-            if needed[place] == i and profile.first_last:
-                ends = size[place]
-                live -= ends
-                top = profile.peaks.get(ends) or profile.peak_with(ends)
-        elif ending := _ending(i, read, profile, memory, needed):
-            for place in ending:
-                live -= size[place]
-            top = profile.peak(tuple([(last, size[place]) for place, last in ending.items()]))
-        if live + top > best:
-            best = live + top
-        if needed[i] > i and memory[i] == i:
-            live += size[i]
-    return best
-
-
-def _ending(
-    i: int,
-    read: tuple[int, ...],
-    profile: MemoryProfile,
-    memory: Sequence[int],
-    needed: Sequence[int],
-) -> dict[int, int]:
-    """Return the memories that nobody needs after part `i`, with the last step in it that does."""
-    ending: dict[int, int] = {}
-    for source, last in zip(read, profile.last, strict=True):
-        place = memory[source]
-        if last and needed[place] == i and last > ending.get(place, 0):
-            ending[place] = last
-    return ending
-
-
-def _profiles(
-    workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
-) -> list[MemoryProfile]:
-    """Return the profile of each part, given whether anything really uses its output."""
-    count = len(workloads)
-    kept = [False] * (count + 1)  # the last is the network's input
-    kept[count - 1] = True
-    profiles: list[MemoryProfile] = []
-    for i in range(count - 1, -1, -1):
-        work, read = workloads[i], sources[i]
-        profile = work.profile if kept[i] else work.profile_unread
-        profiles.append(profile)
-        if len(read) == 1:
-            if profile.first_last:
-                kept[read[0]] = True
-        else:
-            for source, last in zip(read, profile.last, strict=True):
-                if last:
-                    kept[source] = True
-        if profile.alias is not None and kept[i]:
-            kept[read[profile.alias]] = True
-    profiles.reverse()
-    return profiles
 
 
 def _input(workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, overload
 
 from .part import Input, Part
 
@@ -49,6 +49,24 @@ def known_module(path: str, *args: Any) -> Module:
     return Module(path, args)
 
 
+Sources: TypeAlias = tuple[tuple[int, ...], ...]
+_Wire: TypeAlias = tuple[int, ...] | tuple[Sources, int]  # of a part; of a graph, and its input
+
+
+@lru_cache(maxsize=1 << 14)
+def _sources(wiring: tuple[_Wire, ...]) -> Sources:
+    """Return what each part reads."""
+    found: list[tuple[int, ...]] = []
+    for wire in wiring:
+        if wire and isinstance(wire[0], tuple):
+            inner, source = wire
+            place = [*range(len(found), len(found) + len(inner)), source]  # -1, the last: its input
+            found += [tuple([place[read] for read in reads]) for reads in inner]
+        else:
+            found.append(wire)
+    return tuple(found)
+
+
 class PartGraph:
     """Collects the parts of a network in execution order and keeps track of the shapes.
 
@@ -60,17 +78,25 @@ class PartGraph:
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.keys: list[str] = []
-        self.sources: list[tuple[int, ...]] = []  # for each part, the tensors that it reads
         self.shapes: list[tuple[int, ...]] = [tuple(shape)]  # the input's, then of each part
         self._pieces: list[_Single | _Repeat] = []
+        self._wiring: list[_Wire] = []  # of the pieces
+        self._sources: Sources = ()
 
     def add(self, label: str, module: Module, *sources: int, shape: Sequence[int]) -> int:
         """Append a part that reads `sources` and makes a tensor of `shape`; return its position."""
         shapes = self.shapes
-        self.keys.append(module.key(tuple([shapes[source + 1] for source in sources])))
-        self.sources.append(sources)
-        shapes.append(tuple(shape))
+        key = module.key(tuple([shapes[source + 1] for source in sources]))
+        return self.add_known(label, module, key, sources, tuple(shape))
+
+    def add_known(
+        self, label: str, module: Module, key: str, sources: tuple[int, ...], shape: tuple[int, ...]
+    ) -> int:
+        """Do what `add` does, with the module's key for the shapes of these sources at hand."""
+        self.keys.append(key)
+        self.shapes.append(shape)
         self._pieces.append(_Single(label, module))
+        self._wiring.append(sources)
         return len(self.keys) - 1
 
     def extend(self, label: str, other: PartGraph, source: int) -> int:
@@ -81,16 +107,18 @@ class PartGraph:
             other: At least one part; it must not grow afterwards.
             source: A tensor of the shape that the other graph was begun with.
         """
-        first = len(self.keys)
-        place = [*range(first, first + len(other.keys)), source]  # -1, the last: its input
         self.keys += other.keys
-        self.sources += [
-            (place[reads[0]],) if len(reads) == 1 else tuple([place[read] for read in reads])
-            for reads in other.sources
-        ]
         self.shapes += other.shapes[1:]
         self._pieces.append(_Repeat(label, other))
+        self._wiring.append((other.sources, source))
         return len(self.keys) - 1
+
+    @property
+    def sources(self) -> Sources:
+        """For each part, the tensors that it reads; the same object for graphs wired alike."""
+        if len(self._sources) != len(self.keys):
+            self._sources = _sources(tuple(self._wiring))
+        return self._sources
 
     @property
     def parts(self) -> Parts:
@@ -137,7 +165,7 @@ class Parts(Sequence[Part]):
         return self._graph.keys
 
     @property
-    def sources(self) -> list[tuple[int, ...]]:
+    def sources(self) -> Sources:
         """For each part, the positions of those that it reads; -1 is the network's input."""
         return self._graph.sources
 

@@ -1,191 +1,191 @@
-"""Memory of networks without branches between their parts, from what each part needs alone.
+"""The arena of networks that narrow to one tensor again and again, from what lies between.
 
-While a part of such a network runs, nothing lives but its input, its own tensors and its result.
-What is smaller than input and result is placed after them and all larger tensors, next to no one
-outside the part: such tensors are left out wherever the bytes of all of them, on top of all others
-of the part, stay below the head.
+A *link* is some operators that read one tensor from outside and hand one on: a part, or several
+that branch and meet again. While it runs nothing else is alive, so that its buffers are placed
+around its input and its result alone; and the offset of a tensor between two links depends on those
+two alone. Greedy placement therefore falls into links, each of which remembers what it came to for
+given offsets: a network of known links is a walk along them, and repeated links are placed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import TypeVar
 
-from ..memory.placement import aligned
-from .head import bounded_head, live_sums
+from .head import falling, live_sums
 
-Times = tuple[tuple[int, ...], tuple[int, ...]]
+Taken = tuple[tuple[int, int], ...]  # (start, end) of bytes
+
+UNPLACED = -1  # instead of an offset: a buffer that comes later
+MAX_OFFSETS = 256  # for which a link remembers what it came to
 
 
-class Held(NamedTuple):
-    """Some buffers of a part. Operators count from 1 within the part.
+class Link:
+    """Operators between two tensors. Times count them from 1; at 0 the input lies there.
 
     Args:
-        rounded: Aligned sizes of tensors, by id.
+        sizes: Bytes of its buffers in the order of their ids: the input, the result of each
+            operator, scratch.
+        rounded: The same, aligned.
         firsts: Their first times.
-        lasts: Their last times; of the result the last operator of the part.
-        result: The position of the result among them.
-        scratch: (operator, aligned bytes) of scratch.
-        left: Aligned bytes of what is left out.
-        placed: What `times` returned.
+        lasts: Their last times; of the result the last of all.
+        ops: How many operators there are.
+        result: Which of the buffers it hands on; not the input.
     """
 
-    rounded: tuple[int, ...]
-    firsts: tuple[int, ...]
-    lasts: tuple[int, ...]
-    result: int
-    scratch: tuple[tuple[int, int], ...]
-    left: int
-    placed: dict[tuple[int, int], Times]
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        rounded: Sequence[int],
+        firsts: Sequence[int],
+        lasts: Sequence[int],
+        ops: int,
+        result: int,
+    ) -> None:
+        order = falling(rounded)
+        self._sizes = [rounded[i] for i in order]  # by rank: who is placed earlier ranks higher
+        self._beside = _beside(order, firsts, lasts, ops)
+        self._input, self._result = order.index(0), order.index(result)
+        self._live = (sizes, firsts, lasts, ops)
+        self.input_bytes, self.result_bytes = rounded[0], rounded[result]
+        #: all others together
+        self.inner_bytes = sum(rounded) - self.input_bytes - self.result_bytes
+        self._known: dict[int, list[int]] = {}  # `_between` by its argument
+        #: `around_input` by its argument
+        self.inputs: dict[int, Taken] = {}
+        #: `around_result` by its argument
+        self.results: dict[int, Taken] = {}
+        #: `head` by its arguments
+        self.heads: dict[tuple[int, int], int] = {}
 
-    def times(self, offset: int, beyond: int) -> Times:
-        """Return first and last times in a network.
+    @cached_property
+    def peak(self) -> tuple[int, int]:
+        """The most bytes alive at once, not aligned, and the first operator that is, from 0."""
+        live = live_sums(*self._live)[1:]
+        return max(live), live.index(max(live))
+
+    def around_input(self, result: int) -> Taken:
+        """Return what is taken beside the input when it is placed.
 
         Args:
-            offset: Operators that run before the part.
-            beyond: The last operator after the part that reads its result.
+            result: Where the result starts; `UNPLACED` where it ranks lower than the input.
         """
-        known = self.placed.get((offset, beyond))
+        starts = self._before if result == UNPLACED else self._between(result)
+        return _remember(self.inputs, result, self._taken(self._input, starts))
+
+    def around_result(self, image: int) -> Taken:
+        """Return what is taken beside the result when it is placed.
+
+        Args:
+            image: Where the input starts; `UNPLACED` where it ranks lower than the result.
+        """
+        starts = self._before if image == UNPLACED else self._between(image)
+        return _remember(self.results, image, self._taken(self._result, starts))
+
+    def head(self, image: int, result: int) -> int:
+        """Return where the highest buffer ends, given where input and result start."""
+        first, second = (image, result) if self._input < self._result else (result, image)
+        starts = self._continued([*self._between(first), second], len(self._sizes))
+        ends = [start + size for start, size in zip(starts, self._sizes, strict=True)]
+        return _remember(self.heads, (image, result), max(ends))
+
+    @cached_property
+    def _before(self) -> list[int]:
+        """Where the buffers start that rank above input and result."""
+        return self._continued([], min(self._input, self._result))
+
+    def _between(self, first: int) -> list[int]:
+        """Return where the buffers start that rank above the lower of input and result.
+
+        Args:
+            first: Where the higher of the two starts.
+        """
+        known = self._known.get(first)
         if known is None:
-            lasts = [offset + last for last in self.lasts]
-            lasts[self.result] += beyond
-            known = tuple([offset + first for first in self.firsts]), tuple(lasts)
-            self.placed[offset, beyond] = known
+            starts = self._continued([*self._before, first], max(self._input, self._result))
+            known = _remember(self._known, first, starts)
         return known
 
+    def _continued(self, starts: list[int], count: int) -> list[int]:
+        """Return `starts` with those of the next ranks, up to `count` in all."""
+        starts = starts.copy()
+        for rank in range(len(starts), count):
+            starts.append(lowest(self._taken(rank, starts), self._sizes[rank]))
+        return starts
 
-class Link(NamedTuple):
-    """Memory of a part that alone is alive while it runs.
-
-    Args:
-        ops: Its operators.
-        port_last: The last of them that reads the input.
-        top: The most bytes alive at once, aligned, input and result included.
-        ceiling: Where buffers end at most, if each lies on top of all larger ones beside it, and
-            those of the smaller ones that are left out, in a heap, on top of all.
-        raw_top: The most bytes alive at once, unaligned.
-        raw_at: The first operator at which that is, from 0.
-        large: What is no smaller than both input and result.
-        whole: All buffers.
-    """
-
-    ops: int
-    port_last: int
-    top: int
-    ceiling: int
-    raw_top: int
-    raw_at: int
-    large: Held
-    whole: Held
+    def _taken(self, rank: int, starts: Sequence[int]) -> Taken:
+        """Return the bytes of the buffers beside one that are placed before it."""
+        sizes = self._sizes
+        return tuple([(starts[r], starts[r] + sizes[r]) for r in self._beside[rank]])
 
 
-def link(
-    image: int,
-    sizes: Sequence[int],
-    lasts: Sequence[int],
-    port_last: int,
-    out: int,
-    scratch: Sequence[tuple[int, int]],
-) -> Link:
-    """Return what a part with one input needs alone.
-
-    Args:
-        image: Bytes of its input.
-        sizes: Bytes of the result of each of its operators.
-        lasts: The last operator that reads each.
-        port_last: The last operator that reads the input.
-        out: The operator whose result the part returns.
-        scratch: (operator, bytes) of kernel scratch.
-    """
-    ops = len(sizes)
-    ends = list(lasts)
-    ends[out - 1] = ops
-    at = [k for k, _ in scratch]
-    firsts, all_lasts = [0, *range(1, ops + 1), *at], [port_last, *ends, *at]
-    raw = [image, *sizes, *[size for _, size in scratch]]
-    rounded = [aligned(size) for size in raw]
-    live = live_sums(raw, firsts, all_lasts, ops)[1:]
-    top = max(live_sums(rounded, firsts, all_lasts, ops))
-    results = rounded[1 : ops + 1]
-    least = min(rounded[0], results[out - 1])
-    kept = [k for k in range(ops) if results[k] >= least]
-    named = [(k, aligned(size)) for k, size in scratch]
-    large = _held(results, ends, out, kept, [n for n in named if n[1] >= least])
-    left = sum(rounded[1:]) - _bytes(large)
-    return Link(
-        ops=ops,
-        port_last=port_last,
-        top=top,
-        ceiling=_ceiling(rounded[0], port_last, large, ops) + left,
-        raw_top=max(live),
-        raw_at=live.index(max(live)),
-        large=large._replace(left=left),
-        whole=_held(results, ends, out, range(ops), named),
-    )
+def _beside(
+    order: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int
+) -> list[tuple[int, ...]]:
+    """Return for each rank the higher ranks that are alive at one of its times."""
+    at: list[list[int]] = [[] for _ in range(ops + 1)]
+    found = []
+    for rank, i in enumerate(order):
+        times = at[firsts[i] : lasts[i] + 1]
+        found.append(tuple(times[0] if len(times) == 1 else set().union(*times)))
+        for ranks in times:
+            ranks.append(rank)
+    return found
 
 
-def _held(
-    sizes: Sequence[int],
-    lasts: Sequence[int],
-    out: int,
-    kept: Sequence[int],
-    scratch: Sequence[tuple[int, int]],
-) -> Held:
-    return Held(
-        rounded=tuple([sizes[k] for k in kept]),
-        firsts=tuple([k + 1 for k in kept]),
-        lasts=tuple([lasts[k] for k in kept]),
-        result=list(kept).index(out - 1),
-        scratch=tuple(scratch),
-        left=0,
-        placed={},
-    )
+def lowest(taken: Sequence[tuple[int, int]], size: int) -> int:
+    """Return the start of the first gap of `size` bytes, or of what is above all taken ones."""
+    low = 0
+    for start, end in sorted(taken):
+        if start - low >= size:
+            break
+        if end > low:
+            low = end
+    return low
 
 
-def _bytes(held: Held) -> int:
-    return sum(held.rounded) + sum([size for _, size in held.scratch])
-
-
-def _ceiling(image: int, port_last: int, held: Held, ops: int) -> int:
-    at = [k for k, _ in held.scratch]
-    sizes = [image, *held.rounded, *[size for _, size in held.scratch]]
-    firsts, lasts = [0, *held.firsts, *at], [port_last, *held.lasts, *at]
-    return max(bounded_head(sizes, firsts, lasts, ops, sum(sizes))[1])
-
-
-def chain_memory(links: Sequence[Link], image: int) -> tuple[int, tuple[int, int]] | None:
-    """Return the arena of a network, and part and operator at which the most bytes are alive.
-
-    None if a buffer that was left out might decide.
+def chain_head(links: Sequence[Link]) -> int:
+    """Return where the highest buffer of a network ends.
 
     Args:
-        links: Of its parts in order; each reads what the one before it returns.
-        image: Bytes of the network's input.
+        links: In order; each reads the result of the one before it.
     """
-    bound = max([x.top for x in links])
-    sizes, firsts, lasts = [aligned(image)], [0], [links[0].port_last]
-    scratch: list[int] = []
-    times: list[int] = []
-    unsure: list[tuple[int, int, int]] = []  # first and last operator, bytes left out
-    offset = 0
-    beyond = [x.port_last for x in links[1:]]
-    beyond.append(0)
-    for part, last in zip(links, beyond, strict=True):
-        held = part.whole if part.ceiling > bound else part.large
-        sizes += held.rounded
-        first, end = held.times(offset, last)
-        firsts += first
-        lasts += end
-        for k, size in held.scratch:
-            times.append(offset + k)
-            scratch.append(size)
-        if held.left:
-            unsure.append((offset + 1, offset + part.ops + 1, held.left))
-        offset += part.ops
-    head, top = bounded_head(sizes + scratch, firsts + times, lasts + times, offset, bound)
-    for start, stop, left in unsure:
-        if max(top[start:stop]) + left > head:
-            return None
-    peaks = [x.raw_top for x in links]
-    part_at = peaks.index(max(peaks))
-    return head, (part_at, links[part_at].raw_at)
+    count = len(links)
+    sizes = [links[0].input_bytes, *[link.result_bytes for link in links]]
+    starts = [UNPLACED] * (count + 1)
+    head = 0
+    for j in falling(sizes):
+        taken: Taken = ()
+        if j:
+            link, before = links[j - 1], starts[j - 1]
+            found = link.results.get(before)
+            taken = link.around_result(before) if found is None else found
+        if j < count:
+            link, after = links[j], starts[j + 1]
+            found = link.inputs.get(after)
+            taken += link.around_input(after) if found is None else found
+        start = starts[j] = lowest(taken, sizes[j]) if taken else 0
+        head = max(head, start + sizes[j])
+    for j, link in enumerate(links):
+        image, result = starts[j], starts[j + 1]
+        known = link.heads.get((image, result))
+        if known is None:
+            edge = max(image + sizes[j], result + sizes[j + 1])
+            if edge + link.inner_bytes <= head:  # even with all of them on top of each other
+                continue
+            known = link.head(image, result)
+        if known > head:
+            head = known
+    return head
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _remember(known: dict[_K, _V], key: _K, value: _V) -> _V:
+    if len(known) >= MAX_OFFSETS:
+        known.clear()
+    known[key] = value
+    return value

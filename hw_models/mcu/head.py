@@ -11,7 +11,6 @@ from itertools import accumulate
 
 SHIFT = 24  # bits of the position in a key that sorts by size
 MASK = (1 << SHIFT) - 1
-FEW = 12  # buffers that are placed one by one
 
 
 def live_sums(
@@ -26,110 +25,27 @@ def live_sums(
     return list(accumulate(change))
 
 
-def greedy_head(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> int:
-    """Return where the highest buffer ends."""
-    bound = max(live_sums(sizes, firsts, lasts, ops))
-    return _bulk_head(sizes, firsts, lasts, ops, bound)[0]
-
-
-def bounded_head(
-    sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int, bound: int
-) -> tuple[int, list[int]]:
-    """Return where the highest buffer ends, or `bound`, and a ceiling of ends at each time.
-
-    A buffer that would end below the bound even on top of all larger ones beside it decides
-    nothing; the others are placed, with all that they depend on. Meant for networks in which few
-    are.
-
-    Args:
-        sizes: Aligned.
-        firsts: First times.
-        lasts: Last times, inclusive.
-        ops: The last time.
-        bound: What the head is known to be at least.
-    """
-    order = _order(sizes)
-    top = [0] * (ops + 1)
-    placer: _Placer | None = None
-    least = bound
-    for rank, i in enumerate(order):
-        first, last = firsts[i], lasts[i]
-        if last == first + 1:
-            a, b = top[first], top[last]
-            end = (a if a > b else b) + sizes[i]
-        else:
-            end = max(top[first : last + 1]) + sizes[i]
-        if end > bound:
-            if placer is None:
-                placer = _Placer(sizes, firsts, lasts, order)
-            if placer.asked == FEW:
-                return _bulk_head(sizes, firsts, lasts, ops, least)
-            end = placer.end(rank)
-            bound = max(bound, end)
-            for time in range(first, last + 1):
-                top[time] = max(top[time], end)
-        else:
-            top[first : last + 1] = [end] * (last + 1 - first)
-    return bound, top
-
-
-def _order(sizes: Sequence[int]) -> list[int]:
+def falling(sizes: Sequence[int]) -> list[int]:
     """Return buffers by falling size, among equals the higher id first."""
     keys = [size << SHIFT | i for i, size in enumerate(sizes)]
     keys.sort(reverse=True)
     return [key & MASK for key in keys]
 
 
-class _Placer:
-    """Places single buffers, and the larger ones that they depend on."""
+def greedy_head(sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int) -> int:
+    """Return where the highest buffer ends.
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        firsts: Sequence[int],
-        lasts: Sequence[int],
-        order: Sequence[int],
-    ) -> None:
-        self.sizes = [sizes[i] for i in order]
-        self.spans = [(firsts[i], lasts[i]) for i in order]
-        self.ends: dict[int, int] = {}
-        self.beside: dict[int, list[int]] = {}
-        self.asked = 0
+    A buffer that would end below the bytes alive at once even on top of all larger ones beside it
+    decides nothing; the others are placed, with all that they depend on.
 
-    def end(self, rank: int) -> int:
-        """Return where the buffer of a rank ends."""
-        self.asked += 1
-        found, stack = {rank}, [rank]
-        while stack:
-            here = stack.pop()
-            first, last = self.spans[here]
-            beside = self.beside[here] = [
-                r for r, (f, t) in enumerate(self.spans[:here]) if f <= last and t >= first
-            ]
-            for other in beside:
-                if other not in found and other not in self.ends:
-                    found.add(other)
-                    stack.append(other)
-        for other in sorted(found):
-            self.ends[other] = self._place(other)
-        return self.ends[rank]
-
-    def _place(self, rank: int) -> int:
-        size, low = self.sizes[rank], 0
-        taken = [(self.ends[r] - self.sizes[r], self.ends[r]) for r in self.beside[rank]]
-        taken.sort()
-        for offset, end in taken:
-            if offset - low >= size:
-                break
-            low = max(low, end)
-        return low + size
-
-
-def _bulk_head(
-    sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], ops: int, bound: int
-) -> tuple[int, list[int]]:
-    """Return the same as `bounded_head`; faster where many buffers must be placed."""
-    order = _order(sizes)
+    Args:
+        sizes: Aligned.
+        firsts: First times.
+        lasts: Last times, inclusive.
+        ops: The last time.
+    """
+    bound = max(live_sums(sizes, firsts, lasts, ops))
+    order = falling(sizes)
     top = [0] * (ops + 1)
     high = []
     for rank, i in enumerate(order):
@@ -139,12 +55,12 @@ def _bulk_head(
         if end > bound:
             high.append(rank)
     if not high:
-        return bound, top
+        return bound
     if 3 * len(high) > high[-1]:  # most of the larger ones are needed: do not ask which
         needed = order[: high[-1] + 1]
     else:
         needed = _needed(high, firsts, lasts, order, ops)
-    return max(bound, _placed_head(sizes, firsts, lasts, needed, ops)), top
+    return max(bound, _placed_head(sizes, firsts, lasts, needed, ops))
 
 
 def _needed(

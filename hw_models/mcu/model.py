@@ -16,19 +16,20 @@ from ...errors import SpecError
 from ..cost import Bottleneck, Cost, Excess, HardwareModel, LayerCost, Provenance, Source
 from ..device import Device, Numbers, with_runtime
 from ..dtypes import Dtype
-from ..memory import patch as patching
 from ..memory.buffers import shared
 from ..memory.graph import Graph, MemOp
 from ..memory.scratch import tail_bytes
 from ..workload import Workload
 from .cycles import Cycles, cycles_of, op_cycles
 from .flash import Flash, flash, network_flash
+from .joints import joints
 from .lower import element_bytes, lower
 from .numbers import McuNumbers
-from .pieces import PieceTable, joints, op_name, piece_table, totals
-from .plan import MemoryPlan, plan_memory, regions_of
+from .pieces import PieceTable, piece_table
+from .plan import MemoryPlan, executed_macs, plan_memory, regions_of
 from .policy import Policy, policy
 from .regions import Regions, slow_traffic
+from .totals import op_name, peak_at, totals
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class McuModel(HardwareModel):
             return None
         name = ""
         if peak > self.sram_bytes:
-            part, position = found.peak
+            part, position = peak_at(tables, joined, image)
             name = op_name(tables[part], position, workload.pieces[joined.parts[part]][0])
         stored = flash(*found.flash, self.policy, self.flash_bytes, self.external_bytes)
         return self._total(Regions(peak, 0, frozenset()), stored, found.latency_ms, name)
@@ -251,10 +252,7 @@ class McuModel(HardwareModel):
         return found._replace(fast_bytes=found.fast_bytes + beside)
 
     def _operators(self, graph: Graph, plan: MemoryPlan, regions: Regions) -> tuple[OpCost, ...]:
-        macs = [op.macs for op in graph.ops]
-        if plan.patch:
-            tiling = patching.Tiling(plan.patch.n, plan.patch.split)
-            macs = patching.op_macs(graph, tiling, clip=self.policy.clips)
+        macs = executed_macs(graph, plan, self.policy)
         traffic = [0] * len(graph.ops)
         if regions.slow:
             owner, _ = shared(graph, self.policy.sharing, plan.order)
