@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from ..errors import SpecError, did_you_mean
 from .decision import Architecture, Decision, Option
@@ -27,16 +27,16 @@ class RestrictedSpace(DecisionSpace):
 
     _contract = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return an object of the class that keeps to the rules of the whole."""
+        space = args[0] if args else kwargs.get("space")
+        wanted: type[Self] | None = getattr(space, "part", None) if cls is RestrictedSpace else None
+        return super().__new__(wanted or cls, *args, **kwargs)
+
     def __init__(self, space: DecisionSpace, masks: Mapping[str, Iterable[Any]]) -> None:
-        known = {d.name for d in space.decisions}
-        if unknown := [name for name in masks if name not in known]:
-            raise SpecError(
-                f"{space.name}: a mask names the decision {unknown[0]!r}, which there is not"
-                f"{did_you_mean(unknown[0], known)}"
-            )
         self.whole = space
         self.name = space.name
-        super().__init__(_left(space.decisions, masks))
+        super().__init__(left(space, masks))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -68,10 +68,20 @@ class RestrictedSpace(DecisionSpace):
         return self.whole.canonical(architecture)
 
 
-def _left(decisions: Sequence[Decision], masks: Mapping[str, Iterable[Any]]) -> list[Decision]:
-    """Return the decisions with their options masked, without those that are never active."""
+def left(space: DecisionSpace, masks: Mapping[str, Iterable[Any]]) -> list[Decision]:
+    """Return the decisions with their options masked, without those that are never active.
+
+    Raises:
+        SpecError: If a name is no decision, an option is unknown, or none is left.
+    """
+    known = {d.name for d in space.decisions}
+    if unknown := [name for name in masks if name not in known]:
+        raise SpecError(
+            f"{space.name}: a mask names the decision {unknown[0]!r}, which there is not"
+            f"{did_you_mean(unknown[0], known)}"
+        )
     options: dict[str, tuple[Option, ...]] = {}
-    for decision in decisions:
+    for decision in space.decisions:
         wanted = tuple(masks.get(decision.name, decision.options))
         places = [decision.index(option) for option in wanted]
         if None in places or not places:
@@ -80,19 +90,19 @@ def _left(decisions: Sequence[Decision], masks: Mapping[str, Iterable[Any]]) -> 
                 f"got {wanted}"
             )
         options[decision.name] = tuple(o for i, o in enumerate(decision.options) if i in places)
-    left: dict[str, Decision] = {d.name: d for d in decisions}
+    found: dict[str, Decision] = {d.name: d for d in space.decisions}
     while True:  # a decision whose condition can no longer hold takes its children with it
-        found = {}
-        for name, decision in left.items():
+        kept = {}
+        for name, decision in found.items():
             when = {
-                parent: tuple(v for v in values if parent in left and v in options[parent])
+                parent: tuple(v for v in values if parent in found and v in options[parent])
                 for parent, values in (decision.when or {}).items()
             }
             if all(when.values()):
                 accepts = None if name in masks else decision.accepts
-                found[name] = replace(
+                kept[name] = replace(
                     decision, options=options[name], when=when or None, accepts=accepts
                 )
-        if len(found) == len(left):
-            return list(found.values())
-        left = {name: left[name] for name in found}
+        if len(kept) == len(found):
+            return list(kept.values())
+        found = {name: found[name] for name in kept}

@@ -40,6 +40,7 @@ class DecisionSpace(ABC):
     name: str = "decisions"
     notation: ClassVar[str] = "a JSON object decision -> option"  # as error messages show it
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # name -> the options that it sets
+    part: ClassVar[type[Any] | None] = None  # what a mask makes of it, if no plain RestrictedSpace
     version: int = 1  # raise it when the same options build other networks than before
     decisions: tuple[Decision, ...]
     _call: tuple[tuple[Any, ...], dict[str, Any]]
@@ -105,6 +106,13 @@ class DecisionSpace(ABC):
     def supports(self) -> frozenset[str]:
         """What the space offers beyond architectures: `supernet`, `mixture`, `tasks`."""
         return frozenset()
+
+    def allowed(self, decision: Decision, chosen: Mapping[str, Any]) -> tuple[Option, ...]:
+        """Return the options of a decision that what was chosen for those before it leaves.
+
+        All of them, unless the space has rules beyond conditions.
+        """
+        return decision.options
 
     # ---------------------------------------------------------------- architectures
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:
