@@ -134,9 +134,8 @@ def option_text(value: Any) -> str:
 
 def read_curves(store: Store, record: ExperimentRecord, number: int | None) -> tuple[Curve, ...]:
     """Return the curves of a trial, or of the strategy (`number` None), by name."""
-    frame, units = store.curves(record.id, number=number), units_of(record)
-    if number is None and len(frame):
-        frame = frame[frame["number"].isna()]
+    frame = store.curves(record.id, number=number, strategy=number is None)
+    units = units_of(record)
     return tuple(
         Curve(
             str(name),

@@ -76,7 +76,7 @@ def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
     for constraint in view.lines:
         _add_constraint(figure, constraint, view)
     _add_better(figure, view)
-    _style(figure, 540)
+    style(figure, 540)
     figure.update_xaxes(title_text=escape(view.x.label))
     figure.update_yaxes(title_text=escape(view.y.label))
     figure.update_layout(
@@ -101,11 +101,11 @@ def hypervolume_figure(
             line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
             hovertemplate="%{x} evaluated: %{y:.5g}",
         )
-    _style(figure, _stack(len(history.objectives)))
+    style(figure, _stack(len(history.objectives)))
     figure.update_layout(showlegend=len(named) > 1, hovermode="x unified")
     figure.update_xaxes(title_text="trials evaluated")
     figure.update_yaxes(title_text="hypervolume")
-    _whole_steps(figure, history.evaluations)
+    whole_steps(figure, history.evaluations)
     return figure
 
 
@@ -129,9 +129,9 @@ def best_figure(history: HistoryView, others: Mapping[str, HistoryView] | None =
                 col=1,
             )
         _title_panel(figure, row, axis.label)
-    _style(figure, _stack(len(axes)))
+    style(figure, _stack(len(axes)))
     figure.update_xaxes(title_text="trials evaluated", row=len(axes), col=1)
-    _whole_steps(figure, history.evaluations)
+    whole_steps(figure, history.evaluations)
     return figure
 
 
@@ -151,10 +151,10 @@ def curves_figure(curves: Sequence[Curve]) -> go.Figure:
             col=1,
         )
         _title_panel(figure, row, curve.label)
-    _style(figure, 100 + 130 * len(curves))
+    style(figure, 100 + 130 * len(curves))
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="step", row=len(curves), col=1)
-    _whole_steps(figure, np.concatenate([curve.steps for curve in curves]))
+    whole_steps(figure, np.concatenate([curve.steps for curve in curves]))
     return figure
 
 
@@ -170,7 +170,7 @@ def empty_figure(text: str) -> go.Figure:
         y=0.5,
         font={"size": 15},
     )
-    _style(figure, 300)
+    style(figure, 300)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
@@ -276,7 +276,7 @@ def _title_panel(figure: go.Figure, row: int, label: str) -> None:
     figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
 
 
-def _whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
+def whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
     """Keep the ticks of a short count whole."""
     if len(steps) and int(steps.max()) <= 10:
         figure.update_xaxes(dtick=1)
@@ -302,7 +302,8 @@ def _plane(view: ParetoView) -> str:
     return f"{view.experiment.id}/{view.x.metric}/{view.y.metric}"
 
 
-def _style(figure: go.Figure, height: int) -> None:
+def style(figure: go.Figure, height: int) -> None:
+    """Give a figure its height, and what all have alike."""
     figure.update_layout(
         height=height,
         margin={"l": 64, "r": 24, "t": 56, "b": 52},

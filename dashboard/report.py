@@ -23,6 +23,7 @@ from .diagnosis import Diagnosis, Failure, failures
 from .figures import CONFIG, best_figure, front_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
 from .rows import ExperimentRow, open_record
+from .strategy_view import Notation, Part, StrategyView
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
 from .table import TrialTable
 from .views import HistoryView, Objectives, ParetoView, front, with_objectives
@@ -54,6 +55,7 @@ class _Content:
     diagnosis: Diagnosis | None
     failures: Sequence[Failure]
     failed: dict[int, TrialRecord]
+    strategy: StrategyView
 
     @classmethod
     def read(cls, store: Store, ref: str, objectives: Objectives = ()) -> _Content:
@@ -76,6 +78,7 @@ class _Content:
             diagnosis=Diagnosis.of(record, trials),
             failures=reasons,
             failed={trial.number: trial for trial in failed},
+            strategy=StrategyView.of(store, record),
         )
 
 
@@ -139,6 +142,8 @@ def _sections(content: _Content) -> Iterable[Html]:
         yield _section(_front_title(content), _front_table(content), wide=True)
     if content.history.reference:
         yield from _growth(content)
+    for number, part in enumerate(content.strategy.parts):
+        yield _part(part, number)
     if content.failures:
         yield _section("Failed trials", _failures(content), wide=True)
     yield _section("Where the numbers come from", _provenance(content.record), wide=True)
@@ -302,6 +307,23 @@ def _about(content: _Content) -> Html:
         f"objective{whose} and 10 % of its range beyond.",
         class_="about",
     )
+
+
+def _part(part: Part, number: int) -> Html:
+    """Return something that the strategy trained."""
+    children: list[Html] = []
+    if part.text:
+        children.append(el("p", part.text, class_="about"))
+    if part.figure is not None:
+        children.append(_figure(part.figure, f"strategy-{number}"))
+    if part.rows is not None:
+        rows = [[notation(c) if isinstance(c, Notation) else c for c in r] for r in part.rows.rows]
+        whole = table(part.rows.head, rows, numeric=part.rows.numeric)
+        summary = el("summary", plural(len(rows), "row"))
+        children.append(el("details", summary, whole) if part.folded else whole)
+    if part.code is not None:
+        children.append(el("pre", part.code, tabindex=0))
+    return _section(part.title, *children, wide=True)
 
 
 def _failures(content: _Content) -> Html:

@@ -334,11 +334,19 @@ class Store:
         with self._read() as connection:
             return frames.trials_frame(connection, reading.resolve(connection, experiment))
 
-    def curves(self, experiment_id: str, *, number: int | None = None) -> pd.DataFrame:
-        """Return `number`, `name`, `step`, `value`; `number` is missing for the strategy's own."""
+    def curves(
+        self, experiment_id: str, *, number: int | None = None, strategy: bool = False
+    ) -> pd.DataFrame:
+        """Return `number`, `name`, `step`, `value`; `number` is missing for the strategy's own.
+
+        Args:
+            experiment_id: The experiment's id.
+            number: Only those of this trial.
+            strategy: Only the strategy's own.
+        """
         with self._read() as connection:
             id = self._catalog.entry(connection, experiment_id).id
-            return frames.curves_frame(connection, id, number)
+            return frames.curves_frame(connection, id, -1 if strategy else number)
 
     def costs(
         self,

@@ -19,7 +19,7 @@ from ..rows import ExperimentRow
 from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
-from . import trial, trials
+from . import strategy, trial, trials
 from .parts import card, chip, graph, notation, note, trouble
 
 
@@ -73,6 +73,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
             [html.H2("Best so far"), graph("best-graph", waiting, "Best values so far")],
             className="half" if several else "wide",
         ),
+        html.Div(id="strategy", className="wide parts"),
         html.Section(
             [html.H2("Trials"), trials.grid(shot.record)],
             className="wide",
@@ -84,6 +85,7 @@ def register(app: Dash, source: Source) -> None:
     """Connect the page."""
     _register_navigation(app)
     _register_figures(app, source)
+    strategy.register(app, source)
     trial.register(app, source)
     trials.register(app, source)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...errors import SpecError, UnknownName
 from .common import (
     ExperimentArgument,
     JsonOption,
@@ -20,7 +22,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ...db.records import ExperimentRecord, TrialRecord
+    from ...db.records import ExperimentRecord, NoteRecord, TrialRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -70,21 +72,32 @@ def show(
     trial: Annotated[
         int | None, typer.Option("--trial", metavar="N", help="Show one trial.", min=0)
     ] = None,
+    note_: Annotated[
+        str | None,
+        typer.Option("--note", metavar="NAME", help="Print a note of the strategy, as JSON."),
+    ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """Show an experiment, or one of its trials: everything that the store knows."""
     from ...dashboard.rows import open_record
 
+    if trial is not None and note_ is not None:
+        raise SpecError(f"show takes --trial or --note, got both ({trial} and {note_}); leave one")
     with open_store(store) as opened:
         record = open_record(opened, experiment)
         found = None if trial is None else opened.trial(record.id, trial)
-    if as_json:
-        emit_json(experiment_json(record, full=True) if found is None else trial_json(found))
-    elif found is None:
-        _show_experiment(record)
+        notes = opened.notes(record.id)
+        curves = list(dict.fromkeys(opened.curves(record.id, strategy=True)["name"]))
+    if note_ is not None:
+        emit_json(_note_of(notes, note_).value)
+    elif found is not None:
+        emit_json(trial_json(found)) if as_json else _show_trial(record, found)
+    elif as_json:
+        named = [{"name": n.name, "kind": n.kind} for n in notes]
+        emit_json({**experiment_json(record, full=True), "curves": curves, "notes": named})
     else:
-        _show_trial(record, found)
+        _show_experiment(record, curves, notes)
 
 
 def experiment_json(record: ExperimentRecord, *, full: bool = False) -> dict[str, Any]:
@@ -149,7 +162,16 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
-def _show_experiment(record: ExperimentRecord) -> None:
+def _note_of(notes: Sequence[NoteRecord], name: str) -> NoteRecord:
+    named = {note.name: note for note in notes}
+    if name not in named:
+        raise UnknownName("note", name, named)
+    return named[name]
+
+
+def _show_experiment(
+    record: ExperimentRecord, curves: Sequence[str], notes: Sequence[NoteRecord]
+) -> None:
     from ...dashboard.words import constraint_text, seconds_text
     from ...db.rescored import RESCORED
 
@@ -173,9 +195,18 @@ def _show_experiment(record: ExperimentRecord) -> None:
         "group": record.group or "",
         "tags": ", ".join(record.tags),
         "rescored on": ", ".join(record.info.get(RESCORED, {})),
+        "curves": _short(", ".join(dict.fromkeys(name.rpartition("/")[2] for name in curves))),
+        "notes": _short(", ".join(note.name for note in notes)),
+        "to see them": _seeing(record, notes) if curves or notes else "",
     }
     facts |= {f"result: {k}": _short(v) for k, v in record.summary.items()}
     emit_facts({label: value for label, value in facts.items() if value})
+
+
+def _seeing(record: ExperimentRecord, notes: Sequence[NoteRecord]) -> str:
+    """Return the commands that show curves and notes."""
+    report = f"netloom report {record.name}"
+    return f"{report}; netloom show {record.name} --note {notes[0].name}" if notes else report
 
 
 def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:

@@ -278,6 +278,8 @@ class FewShotSearch:
             "nodes": self.tree.to_json(),
             "scores": self.scores,
             "chosen": {name: list(c) for name, c in self.chosen.items()},
+                architecture = Architecture.from_json(node["architecture"])
+                node["notation"] = self.work.space.format(architecture)
         }
         self.context.checkpoint(
             f"{self.work.name}/tree",

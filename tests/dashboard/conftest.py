@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from netloom.db import ExperimentRecord, MetricRecord, NewExperiment, NewTrial, Store
+from netloom.dashboard.strategy_view import StrategyView
+from netloom.db import CurvePoint, ExperimentRecord, MetricRecord, NewExperiment, NewTrial, Store
 from netloom.jsonio import digest
 
 ACCURACY = MetricRecord(
@@ -94,6 +96,28 @@ def make(store: Store) -> Make:
         return store.experiment(record.id)
 
     return make
+
+
+@pytest.fixture
+def keep(store: Store) -> Callable[..., StrategyView]:
+    """Store curves, and notes (name -> (kind, value)), of an experiment's strategy."""
+
+    def keep(
+        record: ExperimentRecord,
+        curves: Sequence[CurvePoint] = (),
+        notes: Mapping[str, tuple[str, Any]] | None = None,
+    ) -> StrategyView:
+        with store.transaction() as transaction:
+            transaction.add_curves(record.id, list(curves))
+            for name, (kind, value) in (notes or {}).items():
+                sha256, size = store.put_file(json.dumps(value).encode())
+                meta = {"kind": kind, "value": value}
+                transaction.add_artifact(
+                    record.id, kind="note", name=name, sha256=sha256, size_bytes=size, meta=meta
+                )
+        return StrategyView.of(store, record)
+
+    return keep
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from netloom.dashboard.pages import shell
 from netloom.dashboard.words import seconds_text
 from netloom.errors import MissingDependency
 
+from .test_strategy_view import GENOTYPES, TREE, points
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ARGUMENTS = [
@@ -186,6 +188,20 @@ def _watch(page, site, store, record, trials):
         transaction.add_trials(record.id, trials[2:])
     front.filter(has_text="4").wait_for()
     page.wait_for_selector("#trials .ag-row[row-index='3'] [col-id='m0']:has-text('95')")
+
+
+def test_what_a_strategy_trains_fills_the_page_before_any_trial(page, site, store, make, keep):
+    record = make(status="running")
+    with store.claim(record.id):
+        page.goto(f"{site}/exp/toy")
+        page.wait_for_selector("#exp-head .status.running")
+        assert page.locator("#strategy section").count() == 0
+        keep(record, points("search/lr", [0.1, 0.05]), {"s/genotypes": ("genotypes", GENOTYPES)})
+        page.wait_for_selector("#strategy-0 .js-plotly-plot")
+        page.get_by_role("cell", name="2 to 4").wait_for()
+        keep(record, notes={"search/tree": ("split_tree", TREE)})
+        page.get_by_role("heading", name="Distances of options in root").wait_for()
+        page.wait_for_selector("#strategy-3 .heatmaplayer")
 
 
 BUTTONS = {
