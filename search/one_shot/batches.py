@@ -15,8 +15,7 @@ from ...errors import SpecError
 from ...estimators import augment
 from ...estimators.loop import Examples, Prepared
 from ...seeds import derive_seed
-
-LEAST = 2  # examples of a batch: batch norm has no variance over one
+from .strategy import LEAST
 
 
 class Batch(NamedTuple):
@@ -31,10 +30,11 @@ class Halves:
 
     Args:
         data: The data set on its device.
-        batch_size: Examples of a batch; a last batch of a single one is left out.
+        batch_size: Examples of a batch.
         augmentation: Any of `crop`, `flip`, `cutout`, for both halves.
         share: Of the examples that the weights learn from; the others are the logits'.
         seed: Decides the halves, the order, and the augmentation.
+        least: Examples that a batch must have; a smaller last one is left out.
 
     Raises:
         SpecError: If a half is too small for a batch.
@@ -48,18 +48,19 @@ class Halves:
         augmentation: tuple[str, ...] = (),
         share: float = 0.5,
         seed: int = 0,
+        least: int = LEAST,
     ) -> None:
         self._data, self._size, self._augmentation = data, batch_size, augmentation
-        self._seed = seed
+        self._seed, self._least = seed, least
         self._examples: Examples = data.split("train")
         count = len(self._examples)
         order = torch.randperm(count, generator=self._generator("halves"))
         cut = int(share * count)
         self.halves = (order[:cut], order[cut:])
-        if min(map(len, self.halves)) < max(LEAST, min(batch_size, LEAST)):
+        if min(map(len, self.halves)) < least:
             raise SpecError(
-                f"the training split must have at least {2 * LEAST} examples to be cut into a half "
-                f"for the weights and one for the architecture, got {count}"
+                f"the training split must have at least {2 * least} examples to be cut into a half "
+                f"for the weights and one for the architecture of {least} or more each, got {count}"
             )
 
     @property
@@ -67,7 +68,7 @@ class Halves:
         """Batches of an epoch."""
         count = len(self.halves[0])
         full, rest = divmod(count, self._size)
-        return full + (rest >= LEAST or (rest > 0 and not full))
+        return full + (rest >= self._least)
 
     def train(self, epoch: int, step: int) -> Batch:
         """Return one batch of the weights' half; the batches of an epoch hold each example once."""

@@ -21,9 +21,9 @@ from .gradients import (
     exact_second_order,
     first_order,
     frozen_statistics,
-    gradients_of,
     second_order,
 )
+from .pieces import Pieces, gradients_of, value_of
 from .sampling import set_mixture, temperature
 from .trainer import Trainer
 
@@ -73,7 +73,7 @@ class BilevelTrainer(Trainer):
             costs = self.cost.relative(self.logits.weights())
             found = {f"expected_{metric}": float(value) for metric, value in costs.items()}
         if self.recipe.early_stop and epoch >= self.recipe.warmup_epochs:
-            found["max_eigenvalue"] = self._eigenvalue(epoch)
+            found["max_eigenvalue"] = self.crew.agreed(self._eigenvalue(epoch))
             self._eigenvalues.values.append(found["max_eigenvalue"])
         return found
 
@@ -95,18 +95,18 @@ class BilevelTrainer(Trainer):
         if epoch >= self.recipe.warmup_epochs:
             losses["valid_loss"] = self._step_architecture(train, valid)
         self.mix()
-        loss = self.loss(train)
+        loss = self.pieces(train)
         self.descend(loss)
-        return {**losses, "train_loss": loss.detach()}
+        return {**losses, "train_loss": value_of(loss)}
 
     def _step_architecture(self, train: Batch, valid: Batch) -> Tensor:
-        seen: list[Tensor] = []
+        seen: list[Pieces] = []
 
-        def loss(batch: Batch, weights: Sequence[Tensor] | None = None) -> Tensor:
+        def loss(batch: Batch, weights: Sequence[Tensor] | None = None) -> Pieces:
             self.mix()
-            value = self.loss(batch, weights)
+            value = self.pieces(batch, weights)
             if batch is valid:
-                seen.append(value.detach())
+                seen.append(value)
             return value
 
         with frozen_statistics(self.supernet):
@@ -118,7 +118,7 @@ class BilevelTrainer(Trainer):
             alpha.grad = gradient
         self.arch_optimizer.step()
         self.arch_optimizer.zero_grad(set_to_none=True)
-        return seen[0]
+        return value_of(seen[0])
 
     def _added(self) -> Tensor:
         """Return what is added to the architecture's loss and depends on the logits alone."""
@@ -128,7 +128,7 @@ class BilevelTrainer(Trainer):
         return total if self.cost is None else total + self.cost(self.logits.weights())
 
     def _gradients(
-        self, train: Batch, valid: Batch, loss: Callable[..., Tensor]
+        self, train: Batch, valid: Batch, loss: Callable[..., Pieces]
     ) -> Sequence[Tensor]:
         if self.recipe.order == 1:
             return first_order(partial(loss, valid), self.alphas, self.weights)

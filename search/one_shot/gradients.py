@@ -18,8 +18,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-Loss: TypeAlias = Callable[[], Tensor]  # at the current values, on a batch that stays the same
-LossAt: TypeAlias = Callable[[Sequence[Tensor]], Tensor]  # at other weights
+from .pieces import Value, gradients_of
+
+Loss: TypeAlias = Callable[[], Value]  # at the current values, on a batch that stays the same
+LossAt: TypeAlias = Callable[[Sequence[Tensor]], Value]  # at other weights
 
 RADIUS = 0.01  # of the finite difference, in weight space
 
@@ -141,17 +143,8 @@ def exact_second_order(
         alphas: alpha.
         step: The step on the weights to look ahead by.
     """
-    ahead = torch.autograd.grad(
-        train(weights), weights, create_graph=True, allow_unused=True, materialize_grads=True
-    )
+    ahead = gradients_of(train(weights), weights, again=True)
     return gradients_of(valid(step.after(weights, ahead)), alphas)
-
-
-def gradients_of(loss: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return d loss / d tensor, zeros where the loss does not depend on it."""
-    if not loss.requires_grad:
-        return [torch.zeros_like(tensor) for tensor in tensors]
-    return list(torch.autograd.grad(loss, tensors, allow_unused=True, materialize_grads=True))
 
 
 @contextmanager

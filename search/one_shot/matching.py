@@ -26,7 +26,7 @@ from ...errors import SpecError
 from ...estimators.network import seeded
 from ...spaces.decision import Option
 from ...spaces.layers import Junction, ModuleSupernet, OneOf
-from .gradients import gradients_of
+from .pieces import gradients_of
 
 Scope: TypeAlias = Literal["all", "edges"]
 Probing: TypeAlias = Literal["hard", "soft"]

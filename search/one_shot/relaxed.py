@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from ..strategy import Context
 from .batches import Batch
-from .gradients import Loss, frozen_statistics, gradients_of, unrecorded
+from .gradients import Loss, unrecorded
+from .pieces import Value, gradients_of, value_of
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Relaxed:
             L_train and L_val before the step.
         """
         train_loss = train()
-        both = gradients_of(self.train_weight * train_loss, [*self.w, *self.alphas])
+        both = gradients_of(train_loss, [*self.w, *self.alphas], self.train_weight)
         own, first = both[: len(self.w)], both[len(self.w) :]
         move_w(self._pulled(own, self.w, self.y))
         valid_loss = valid()
@@ -76,10 +77,10 @@ class Relaxed:
         move_y(self._pulled(own, self.y, self.w))
         if self.mode == "strict":
             with unrecorded([*self.w, *self.y]):
-                first = gradients_of(self.train_weight * train(), self.alphas)
+                first = gradients_of(train(), self.alphas, self.train_weight)
                 second = gradients_of(valid(), self.alphas)
         move_alpha([a + b for a, b in zip(first, second, strict=True)])
-        return train_loss.detach(), valid_loss.detach()
+        return value_of(train_loss), value_of(valid_loss)
 
     @torch.no_grad()
     def distance(self) -> Tensor:
@@ -184,13 +185,10 @@ class _Counted:
         self._trainer, self._network, self._batch = trainer, network, batch
         self._first = True
 
-    def __call__(self) -> Tensor:
+    def __call__(self) -> Value:
         self._network.mix(self._trainer.logits.weights())
-        if self._first:
-            self._first = False
-            return self._trainer.loss(self._batch, network=self._network)
-        with frozen_statistics(self._network):
-            return self._trainer.loss(self._batch, network=self._network)
+        frozen, self._first = not self._first, False
+        return self._trainer.pieces(self._batch, network=self._network, frozen=frozen)
 
 
 def _stay(gradients: Sequence[Tensor]) -> None:

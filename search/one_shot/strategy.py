@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 AUGMENTATIONS = ("crop", "flip", "cutout")
+LEAST = 2  # examples of a batch, and of a piece of one: batch norm has no variance over one
 
 
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -55,7 +56,11 @@ class GradientSearch(Strategy):
         limits: Metric -> most that a derived architecture may cost: `macs`, `params`,
             `peak_activation_bytes`, or a metric of a device (`latency_ms@v100`).
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
-        amp: Mixed precision (bfloat16) on CUDA.
+        accumulate: Pieces into which every batch is cut; their gradients are added up, which takes
+            the memory of one. The same steps as in one piece, but for batch norms, which see a
+            piece at a time.
+        amp: Mixed precision (bfloat16): for GPUs, and CPUs that are made for it.
+        channels_last: Whether the channels of a pixel are neighbours in memory; None: on CUDA.
         checkpoint_minutes: Between two checkpoints.
 
     Raises:
@@ -87,7 +92,9 @@ class GradientSearch(Strategy):
         max_skips: Annotated[int, Field(ge=0)] | None = None,
         limits: Mapping[str, Positive] | None = None,
         supernet: Mapping[str, Any] | None = None,
+        accumulate: Count = 1,
         amp: bool = False,
+        channels_last: bool | None = None,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         self.epochs, self.batch_size = epochs, batch_size
@@ -99,11 +106,17 @@ class GradientSearch(Strategy):
         self.searches, self.propose = searches, propose
         self.max_skips, self.limits = max_skips, dict(limits or {})
         self.supernet, self.amp = dict(supernet or {}), amp
+        self.accumulate, self.channels_last = accumulate, channels_last
         self.checkpoint_minutes = checkpoint_minutes
         if unknown := [a for a in self.augment if a not in AUGMENTATIONS]:
             raise SpecError(f"augment takes any of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
         if lr_min > lr:
             raise SpecError(f"lr_min must be at most lr, got {lr_min} with lr {lr}")
+        if batch_size < LEAST * accumulate:
+            raise SpecError(
+                f"batch_size must leave {LEAST} examples for each of {accumulate} pieces, got "
+                f"{batch_size}; set it to {LEAST * accumulate} or more, or accumulate less"
+            )
 
     @abstractmethod
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:

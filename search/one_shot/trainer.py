@@ -23,11 +23,13 @@ from ...seeds import derive_seed
 from ...spaces import Architecture, Space
 from ..strategy import Context
 from .batches import Batch, Halves
+from .crew import Crew
 from .derivation import CellSpace, derive
-from .limits import Limits
 from .genotypes import GENOTYPES, genotypes_note
 from .gradients import frozen_statistics
+from .limits import Limits
 from .logits import Logits
+from .pieces import Pieces, Value
 
 if TYPE_CHECKING:
     from ...spaces.layers import ModuleSupernet
@@ -60,8 +62,14 @@ class Trainer(ABC):
             share=recipe.train_share,
             seed=derive_seed(seed, "data"),
         )
+        self.crew = Crew()  # nobody else, until others join
         with seeded(seed, "supernet"):
             self.supernet: ModuleSupernet = self.make_supernet().to(self.device)
+        wanted, cuda = recipe.channels_last, self.device.type == "cuda"
+        self._format = torch.contiguous_format
+        if cuda if wanted is None else wanted:
+            self._format = torch.channels_last
+            self.supernet.to(memory_format=self._format)  # type: ignore[call-overload]
         self.supernet.train()
         draws = torch.Generator().manual_seed(derive_seed(seed, "logits"))
         self.logits = Logits(
@@ -148,7 +156,7 @@ class Trainer(ABC):
         saved = time.monotonic()
         with quiet_settings(self.device, None):
             while self.done < self.steps:
-                if self.context.stopping():
+                if self.crew.any(self.context.stopping()):
                     self.save()
                     return False
                 self._take_step()
@@ -163,7 +171,8 @@ class Trainer(ABC):
         for group in self.weight_optimizer.param_groups:
             group["lr"] = self.rate(epoch)
         train, valid = self.halves.train(epoch, within), self.halves.valid(self.done)
-        with seeded(derive_seed(self.seed, "step", self.done), "forward", self.device):
+        draws = seeded(derive_seed(self.seed, "step", self.done), "forward", self.device)
+        with draws, self.crew.norms():
             losses = self.step(epoch, train, valid)
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
@@ -217,23 +226,54 @@ class Trainer(ABC):
             network: In place of the super-network, a copy of it.
         """
         network = network or self.supernet
+        x = batch.x.contiguous(memory_format=self._format) if batch.x.ndim == 4 else batch.x
         with self._precision():
             if weights is None:
-                output = network(batch.x)
+                output = network(x)
             else:
                 values = dict(zip(self._names, weights, strict=True))
-                output = functional_call(network, values, (batch.x,))
+                output = functional_call(network, values, (x,))
         return loss_of(output, batch.y)
 
+    def pieces(
+        self,
+        batch: Batch,
+        weights: Sequence[Tensor] | None = None,
+        network: nn.Module | None = None,
+        *,
+        frozen: bool = False,
+    ) -> Pieces:
+        """Return the same loss, to be computed as the options say: in pieces, by this process.
+
+        Args:
+            batch: Inputs and targets, of all processes.
+            weights: See `loss`.
+            network: See `loss`.
+            frozen: Whether running statistics stay as they are.
+        """
+
+        def compute(part: Batch, share: float) -> Tensor:
+            still = frozen_statistics(network or self.supernet) if frozen else nullcontext()
+            with still:
+                value = self.loss(part, weights, network)
+            return value if share == 1.0 else share * value
+
+        shares = self.crew.shares(batch, self.recipe.accumulate)
+        total = self.crew.total if self.crew.size > 1 else None
+        return Pieces([partial(compute, *share) for share in shares], total)
+
     def _precision(self) -> AbstractContextManager[Any]:
-        if self.recipe.amp and self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
+        if self.recipe.amp:
+            return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def descend(self, loss: Tensor) -> None:
+    def descend(self, loss: Value) -> None:
         """Take a step of SGD on the weights, their gradient's norm clipped."""
         self.weight_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss, inputs=self.weights)
+        if isinstance(loss, Pieces):
+            loss.backward(self.weights)
+        else:
+            torch.autograd.backward(loss, inputs=self.weights)
         if self.recipe.grad_clip:
             nn.utils.clip_grad_norm_(self.weights, self.recipe.grad_clip, foreach=True)
         self.weight_optimizer.step()
@@ -294,6 +334,8 @@ def supernet_of(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:
 
 def loss_of(output: Tensor, y: Tensor) -> Tensor:
     """Return cross-entropy for classes, the mean square for targets."""
+    if output.dtype in (torch.float16, torch.bfloat16):
+        output = output.float()
     if y.dtype == torch.int64:
-        return F.cross_entropy(output.float(), y)
-    return F.mse_loss(output.float(), y)
+        return F.cross_entropy(output, y)
+    return F.mse_loss(output, y)

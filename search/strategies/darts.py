@@ -68,6 +68,11 @@ class Darts(BilevelSearch):
                 f"sampling: {sampling} needs order 1, got order 2: each pass that looks ahead "
                 "would draw other weights"
             )
+        if order == 2 and hessian == "exact" and self.accumulate > 1:
+            raise SpecError(
+                f"hessian: exact differentiates through the step, which needs all of a batch in "
+                f"memory: accumulate must be 1, got {self.accumulate}; set hessian: difference"
+            )
 
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:
         """Return the search that starts from `seed`."""

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from netloom.search.one_shot.gradients import first_order, gradients_of
+from netloom.search.one_shot.gradients import first_order
+from netloom.search.one_shot.pieces import gradients_of
 from netloom.search.one_shot.relaxed import Relaxed
 
 CHANNELS, NODES = 4, 4
