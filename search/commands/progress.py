@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..objectives import Objective, losses
@@ -43,6 +43,46 @@ class Goal:
     counts: Mapping[str, int] | None = None
     done: Sequence[tuple[int, Mapping[str, float]]] = ()
     epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Work that precedes the trials.
+
+    Args:
+        text: What is done.
+        done: How many of its steps.
+        total: How many there are.
+        first: What `done` was when it was first heard of: a resumed run does not begin with 0.
+        began: When that was (monotonic seconds).
+    """
+
+    text: str
+    done: int
+    total: int
+    first: int
+    began: float
+
+    def at(self, text: str, done: int, total: int) -> Phase:
+        """Return it as it is now; another text or total is other work."""
+        if (text, total) == (self.text, self.total) and done >= self.first:
+            return replace(self, done=done)
+        return Phase(text, done, total, done, time.monotonic())
+
+    def left(self) -> float | None:
+        """Return about how many seconds it still takes; None: nothing is known yet."""
+        if self.done <= self.first:
+            return None
+        spent = time.monotonic() - self.began
+        return spent / (self.done - self.first) * max(0, self.total - self.done)
+
+    def __str__(self) -> str:
+        """Return how far it is, and about how long it takes."""
+        from ...dashboard.words import seconds_text
+
+        left = self.left()
+        about = f", left {seconds_text(left)}" if left else ""
+        return f"{self.text} {self.done}/{self.total}{about}"
 
 
 @contextmanager
@@ -82,7 +122,8 @@ class Progress:
         from ..run.standing import Standing
 
         self.goal = goal
-        self.name, self.phase = "", ""
+        self.name = ""
+        self.phase: Phase | None = None
         self.counts = Counter(goal.counts or {})
         self._resumed = self.spent
         self._standing = Standing(goal.objectives, best=1)
@@ -119,10 +160,12 @@ class Progress:
         elif kind == "started":
             self.name = str(event.data.get("name", ""))
         elif kind == "progress":
-            done, total = event.data.get("done"), event.data.get("total")
-            self.phase = f"{event.data.get('text', '')} {done}/{total}"
+            text, data = str(event.data.get("text", "")), event.data
+            done, total = int(data.get("done", 0)), int(data.get("total", 0))
+            known = self.phase or Phase(text, done, total, done, time.monotonic())
+            self.phase = known.at(text, done, total)
         elif kind == "asked":
-            self.phase = ""
+            self.phase = None
 
     def _count(self, number: int, metrics: Mapping[str, float]) -> None:
         if any(o.metric not in metrics for o in self.goal.objectives):
@@ -186,18 +229,22 @@ class Progress:
         return min(left, default=None)
 
     def table(self) -> RenderableType:
-        """Return the live table."""
+        """Return the live table, with a bar for work that precedes the trials."""
         from rich import box
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         facts = self.facts()
         table = Table(title=self.name or None, box=box.SIMPLE_HEAD, title_justify="left")
         for label in facts:
             table.add_column(label, overflow="fold")
         table.add_row(*facts.values())
-        if self.phase:
-            table.caption = self.phase
-        return table
+        if (phase := self.phase) is None:
+            return table
+        bar = ProgressBar(total=phase.total or None, completed=phase.done, width=40)
+        return Group(table, bar, Text(str(phase)))
 
 
 class Lines:

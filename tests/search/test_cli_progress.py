@@ -117,8 +117,8 @@ def test_a_training_before_the_trials_says_a_line_every_ten_seconds(
         clock[0] += 1.0
         lines(Event("progress", None, {"text": "search: steps", "done": step, "total": 40}))
     assert capsys.readouterr().err.splitlines() == [
-        "search: steps 10/40, time 10 s",
-        "search: steps 20/40, time 20 s",
+        "search: steps 10/40, left 30 s, time 10 s",
+        "search: steps 20/40, left 20 s, time 20 s",
     ]
 
 
@@ -135,6 +135,22 @@ def test_the_table_draws(capsys: pytest.CaptureFixture[str]) -> None:
     assert "toy" in text
     assert "1/4" in text
     assert "training the super-network 3/9" in text
+    assert "━" in text  # a bar
+
+
+def test_how_long_a_training_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what was done since it was first heard of: a resumed one begins in the middle."""
+    now = 100.0
+    monkeypatch.setattr("netloom.search.commands.progress.time.monotonic", lambda: now)
+    progress = Progress(GOAL)
+    said = []
+    for at, text, number in ((100, "search0", 40), (110, "search0", 60), (111, "search1", 1)):
+        now = float(at)
+        progress(Event("progress", None, {"text": text, "done": number, "total": 100}))
+        said.append(str(progress.phase))
+    assert said == ["search0 40/100", "search0 60/100, left 20 s", "search1 1/100"]
+    progress(Event("asked", None, {}))
+    assert progress.phase is None
 
 
 def test_live_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
