@@ -13,6 +13,7 @@ STRATEGIES = Registry(
         "local_search": "netloom.search.strategies.local_search:LocalSearch",
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
         "pc_darts": "netloom.search.strategies.pc_darts:PcDarts",
+        "proxyless": "netloom.search.strategies.proxyless:Proxyless",
         "random": "netloom.search.strategies.random:RandomSearch",
         "rarts": "netloom.search.strategies.rarts:Rarts",
         "regularized_evolution": (

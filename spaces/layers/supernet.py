@@ -257,6 +257,33 @@ class ModuleSupernet(Supernet):
             choice.restrict(wanted.get(name))
         self._masked = restricted
 
+    @contextmanager
+    def among(self, options: Mapping[str, Sequence[Any]]) -> Iterator[None]:
+        """Leave only some of the allowed options to mixtures meanwhile.
+
+        Unlike `restrict` it says nothing about what is drawn or active, and takes no time: for
+        searches that run a few options of each decision per step.
+
+        Args:
+            options: Decision name -> options; decisions left out keep theirs.
+
+        Raises:
+            SpecError: If a name is no choice of this module.
+        """
+        if unknown := [name for name in options if name not in self._choices]:
+            raise SpecError(
+                f"{unknown[0]!r} is no choice of this super-network"
+                f"{did_you_mean(unknown[0], self._choices)}"
+            )
+        before = {name: self._choices[name].allowed for name in options}
+        for name, some in options.items():
+            self._choices[name].allowed = tuple(o for o in before[name] if o in some)
+        try:
+            yield
+        finally:
+            for name, allowed in before.items():
+                self._choices[name].allowed = allowed
+
     def _decided(self, masks: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         """Return masks without options that no architecture takes (`none` of a search network)."""
         known = {decision.name: decision for decision in self.space.decisions}

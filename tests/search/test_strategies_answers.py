@@ -413,6 +413,7 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
         "local_search",
         "nsga2",
         "pc_darts",
+        "proxyless",
         "random",
         "rarts",
         "regularized_evolution",
