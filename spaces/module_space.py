@@ -14,6 +14,8 @@ from torch import nn
 from ..errors import SpecError
 from .arguments import as_json
 from .decision import Architecture
+from .layers.elastic import ElasticConv2d
+from .layers.mutable import Choice
 from .layers.one_of import OneOf
 from .layers.supernet import ModuleSupernet, activate, choices_of
 from .layers.tree import cut, derive_decisions, mutables
@@ -66,6 +68,10 @@ class ModuleSpace(Space):
         self._structure = _structure(template)
         layers = list(mutables(template))
         self._mixture = all(isinstance(layer, OneOf) for layer in layers)
+        self._kernels = any(
+            isinstance(layer, ElasticConv2d) and isinstance(layer.kernel, Choice)
+            for layer in layers
+        )
         self._partial = all(isinstance(layer, OneOf) and layer.channels for layer in layers)
         super().__init__(derive_decisions(template))
 
@@ -83,8 +89,13 @@ class ModuleSpace(Space):
 
     @property
     def supports(self) -> frozenset[str]:
-        """A super-network; mixtures where every decision is a `OneOf`, partial if all are."""
-        offers = {"supernet": True, "mixture": self._mixture, "partial": self._partial}
+        """A super-network; mixtures where every layer is a `OneOf`; kernels of one weight."""
+        offers = {
+            "supernet": True,
+            "mixture": self._mixture,
+            "kernels": self._kernels,
+            "partial": self._partial,
+        }
         return frozenset(name for name, offered in offers.items() if offered)
 
     def identity(self) -> dict[str, Any]:

@@ -386,14 +386,16 @@ class Space(DecisionSpace):
     """
 
     mixture: ClassVar[bool] = False  # whether its super-network runs weighted mixtures of options
+    kernels: ClassVar[bool] = False  # whether it cuts kernels of several sides out of one weight
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the class defines: `supernet`, `mixture`, `partial` channels of it, `tasks`."""
+        """What the class defines: `supernet`, its `mixture`, `kernels` and `partial`; `tasks`."""
         cls = type(self)
         offers = {
             "supernet": cls.supernet is not Space.supernet,
             "mixture": cls.mixture,
+            "kernels": cls.kernels,
             "partial": "partial" in signature(cls.supernet).parameters,
             "tasks": cls.tasks is not Space.tasks,
         }

@@ -22,13 +22,15 @@ from ...spaces.decision import Option
 from ..run.tensors import pack_tensors, unpack_tensors
 from ..strategy import Context
 from .genotypes import GENOTYPES
-from .judging import Judgement, Zeros, judge
+from .judging import Judgement, Zeros, judge, settled
+from .matching import Matching
 from .partition import MOST, balanced_labels, best_split
-from .splitting import ROOT, Node, SplitTree
+from .splitting import ROOT, Node, SplitTree, check_enough, may_split
 from .work import Chosen, Job, Trained, Work, advance, choose, compare
 
 TREE_VERSION = 1
 TRIES = 1000  # random splits after which a possible one is given up
+FIRST = 8  # batches after which a comparison may end
 
 
 class FewShotSearch:
@@ -43,6 +45,9 @@ class FewShotSearch:
         rule: `gradients`, or `random`: any balanced groups of any decision.
         decisions: What may be split; None: everything.
         zeros: `left_out`: pairs with a gradient of 0 say nothing; `counted`: they have distance 1.
+        most: Options of a decision of which all partitions are tried; others stay whole.
+        settle: Standard errors of a lead at which gradients are compared on no more batches; None:
+            they are compared on all.
         checkpoint_minutes: Between two checkpoints of nodes in training.
     """
 
@@ -57,12 +62,15 @@ class FewShotSearch:
         rule: Literal["gradients", "random"] = "gradients",
         decisions: Sequence[str] | None = None,
         zeros: Zeros = "left_out",
+        most: int = MOST,
+        settle: float | None = None,
         checkpoint_minutes: float = 5.0,
     ) -> None:
         self.work, self.context, self._belongs = work, context, belongs
-        self.tree = SplitTree(work.space, options)
+        self.tree = SplitTree(work.tree_space(), options)
         self._groups, self._rule, self._zeros = tuple(groups), rule, zeros
         self._decisions, self._minutes = decisions, checkpoint_minutes
+        self._most, self._settle = most, settle
         self.scores: dict[str, dict[str, Any]] = {}  # node -> what its split was decided by
         self.chosen: dict[str, Chosen] = {}  # leaf -> what it ends with
         self._states: dict[str, bytes] = {}
@@ -82,7 +90,8 @@ class FewShotSearch:
             SpecError: If nothing is left to be split.
             EvaluationError: If training diverges.
         """
-        self._check_enough()
+        whole = self.tree.whole(ROOT)
+        check_enough(whole, self._groups, self._most, self._decisions)
         for level in range(len(self._groups)):
             waiting = [node for node in self.tree.level(level) if node.split is None]
             if not self._train(waiting):
@@ -165,29 +174,15 @@ class FewShotSearch:
     # ---------------------------------------------------------------- splitting
     def _open(self, node: Node, groups: int) -> dict[str, tuple[Option, ...]]:
         """Return the decisions by which a node may be split."""
-        return {
-            name: row
-            for name, row in self.tree.whole(node.name).items()
-            if groups <= len(row) <= MOST and (self._decisions is None or name in self._decisions)
-        }
-
-    def _check_enough(self) -> None:
-        root = self.tree.nodes[ROOT]
-        for groups in set(self._groups):
-            found, splits = len(self._open(root, groups)), self._groups.count(groups)
-            if found < splits:
-                raise SpecError(
-                    f"each split needs a decision of its own with {groups} to {MOST} options (all "
-                    f"partitions are tried), got {found} for {splits} splits into {groups} groups; "
-                    "take fewer split_epochs, or a space with fewer options of each decision"
-                )
+        return may_split(self.tree.whole(node.name), groups, self._most, self._decisions)
 
     def _split(self, node: Node, groups: int) -> None:
         rows = self._open(node, groups)
         if not rows:
             raise SpecError(
-                f"a split into {groups} groups needs a decision of {groups} to {MOST} options that "
-                f"{node.name!r} has whole, got none; take fewer split_epochs or other groups"
+                f"a split into {groups} groups needs a decision of {groups} to {self._most} "
+                f"options that {node.name!r} has whole, got none; take fewer split_epochs or other "
+                "groups"
             )
         split = self._by_chance if self._rule == "random" else self._by_gradients
         decision, parts = split(node, rows, groups)
@@ -197,13 +192,31 @@ class FewShotSearch:
     def _by_gradients(
         self, node: Node, rows: Mapping[str, tuple[Option, ...]], groups: int
     ) -> tuple[str, list[list[Option]]]:
-        state = self._state(node)
-        items = [(node, state, decision) for decision in rows]
-        matchings = self.context.map(partial(compare, self.work), items)
+        """Compare on batches, twice as many each time, until all were seen or it is clear."""
+        found: dict[str, Matching] = {}
+        judged: dict[str, Judgement] = {}
+        done, batches, state = 0, self.work.batches, self._state(node)
+        while done < batches:
+            count = batches if self._settle is None else min(max(done, FIRST), batches - done)
+            items = [(node, state, decision, done, count) for decision in rows]
+            for matching in self.context.map(partial(compare, self.work), items):
+                name = matching.decision
+                found[name] = found[name].joined(matching) if name in found else matching
+            done += count
+            judged = self._judged(node, list(found.values()), groups)
+            if self._settle is not None and settled(list(judged.values()), self._settle):
+                break
+        decision = best_split({name: j.cut for name, j in judged.items()})
+        return decision, judged[decision].groups
+
+    def _judged(
+        self, node: Node, matchings: Sequence[Matching], groups: int
+    ) -> dict[str, Judgement]:
+        """Return the judgements of the decisions whose parts all hold a network; note all."""
         judged: dict[str, Judgement] = {}
         scores: dict[str, Any] = {}
         for matching in matchings:
-            judgement = judge(matching, groups, self._zeros)
+            judgement = judge(matching, groups, self._zeros, self._most)
             scores[matching.decision] = judgement.to_json()
             try:
                 self.tree.children(node.name, matching.decision, judgement.groups)
@@ -212,8 +225,7 @@ class FewShotSearch:
                 continue
             judged[matching.decision] = judgement
         self.scores[node.name] = scores
-        decision = best_split({name: j.cut for name, j in judged.items()})
-        return decision, judged[decision].groups
+        return judged
 
     def _by_chance(
         self, node: Node, rows: Mapping[str, tuple[Option, ...]], groups: int
@@ -244,7 +256,9 @@ class FewShotSearch:
             self.chosen |= {leaf.name: c for leaf, c in zip(leaves, found, strict=True)}
             for leaf in leaves:
                 trainer = self.work.trainer(self.work.context(), leaf, self._state(leaf))
-                self.context.publish(f"{self.work.name}/{leaf.name}", trainer.supernet, leaf.masks)
+                self.context.publish(
+                    f"{self.work.name}/{leaf.name}", trainer.supernet, trainer.supernet.masks
+                )
             self._save_tree()
         return True
 
@@ -264,6 +278,8 @@ class FewShotSearch:
                 node["decisions"] = self.scores[node["name"]]
             if node["name"] in self.chosen:
                 node |= self.chosen[node["name"]]._asdict()
+                architecture = Architecture.from_json(node["architecture"])
+                node["notation"] = self.work.space.format(architecture)
         return {"rule": self._rule, "seed": self.work.seed, "nodes": nodes}
 
     def _save_nodes(self) -> None:
@@ -278,8 +294,6 @@ class FewShotSearch:
             "nodes": self.tree.to_json(),
             "scores": self.scores,
             "chosen": {name: list(c) for name, c in self.chosen.items()},
-                architecture = Architecture.from_json(node["architecture"])
-                node["notation"] = self.work.space.format(architecture)
         }
         self.context.checkpoint(
             f"{self.work.name}/tree",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ...spaces.decision import Option
 from .matching import Matching
-from .partition import Cut, minimum_cut
+from .partition import MOST, Cut, minimum_cut
 
 Zeros: TypeAlias = Literal["left_out", "counted"]
 
@@ -37,16 +38,19 @@ class Judgement:
         return [[self.matching.options[i] for i in group] for group in self.cut.groups]
 
     @property
-    def error(self) -> float | None:
-        """The standard error of the cut's score over batches; None with a single one."""
-        batches = self.matching.batches
-        if len(batches) < 2:
-            return None
+    def each(self) -> Tensor:
+        """The cut's score on each batch: (batches,)."""
         label = torch.zeros(len(self.matching.options), dtype=torch.int64)
         for number, group in enumerate(self.cut.groups):
             label[list(group)] = number
-        crossing = (1 - batches)[:, label[:, None] != label[None, :]]
-        return float(crossing.mean(1).std()) / math.sqrt(len(batches))
+        crossing = (1 - self.matching.batches)[:, label[:, None] != label[None, :]]
+        return crossing.mean(1)
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the cut's score over batches; None with a single one."""
+        each = self.each
+        return float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -66,13 +70,16 @@ class Judgement:
         }
 
 
-def judge(matching: Matching, groups: int, zeros: Zeros = "left_out") -> Judgement:
+def judge(
+    matching: Matching, groups: int, zeros: Zeros = "left_out", most: int = MOST
+) -> Judgement:
     """Return the balanced minimum cut of a decision's options.
 
     Args:
         matching: Their gradient distances.
         groups: How many.
         zeros: `left_out`: pairs with a gradient of 0 say nothing; `counted`: they have distance 1.
+        most: See `minimum_cut`.
 
     Raises:
         SpecError: As `minimum_cut` does.
@@ -83,9 +90,27 @@ def judge(matching: Matching, groups: int, zeros: Zeros = "left_out") -> Judgeme
             replace(matching, batches=matching.batches[i::2], silent=matching.silent[i::2])
             for i in (0, 1)
         ]
-        even, odd = (minimum_cut(_similarity(half, zeros), groups).groups for half in halves)
+        even, odd = (minimum_cut(_similarity(half, zeros), groups, most).groups for half in halves)
         agree = even == odd
-    return Judgement(matching, minimum_cut(_similarity(matching, zeros), groups), agree)
+    return Judgement(matching, minimum_cut(_similarity(matching, zeros), groups, most), agree)
+
+
+def settled(judgements: Sequence[Judgement], errors: float) -> bool:
+    """Return whether more batches would hardly change which decision is split, and how.
+
+    Every other batch and the rest give the best decision the same groups, and its score is below
+    that of every other one by so many standard errors of the difference on the same batches.
+
+    Args:
+        judgements: Of the decisions that may be split, on the same two batches or more.
+        errors: How many.
+    """
+    if not judgements:
+        return False
+    best, *others = sorted(judgements, key=lambda judgement: judgement.cut.score)
+    gaps = [other.each - best.each for other in others]
+    clear = all(float(g.mean()) >= errors * float(g.std()) / math.sqrt(len(g)) for g in gaps)
+    return best.agree is True and clear
 
 
 def _similarity(matching: Matching, zeros: Zeros) -> Tensor:

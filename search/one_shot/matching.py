@@ -27,8 +27,8 @@ from ...estimators.network import seeded
 from ...spaces.decision import Option
 from ...spaces.layers import Junction, ModuleSupernet, OneOf
 from .pieces import gradients_of
+from .sharing import Scope, shared_parameters, splittable
 
-Scope: TypeAlias = Literal["all", "edges"]
 Probing: TypeAlias = Literal["hard", "soft"]
 B = TypeVar("B")
 
@@ -57,13 +57,25 @@ class Path:
 
     def set(self, supernet: ModuleSupernet, decision: str, position: int, probing: Probing) -> None:
         """Let one option take the probed decision; on a path every weight is 1."""
-        option = supernet.mixtures[decision][position]
+        option = splittable(supernet)[decision][position]
         supernet.mix(dict.fromkeys(supernet.mixtures))
         supernet.activate(self.architecture)
         supernet.select({decision: option})  # also `none`, where no architecture takes it
 
 
-State: TypeAlias = Mixed | Path
+@dataclass(frozen=True)
+class Selected:
+    """The state of the other decisions: an option of each, also one that no architecture takes."""
+
+    options: Mapping[str, Option]
+
+    def set(self, supernet: ModuleSupernet, decision: str, position: int, probing: Probing) -> None:
+        """Let one option take the probed decision; each runs alone."""
+        supernet.mix(dict.fromkeys(supernet.mixtures))
+        supernet.select({**self.options, decision: supernet.mixtures[decision][position]})
+
+
+State: TypeAlias = Mixed | Path | Selected
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,12 @@ class Matching:
     options: tuple[Option, ...]
     batches: Tensor
     silent: Tensor
+
+    def joined(self, other: Matching) -> Matching:
+        """Return this one with the batches of another, of the same options, behind its own."""
+        batches = torch.cat([self.batches, other.batches])
+        silent = torch.cat([self.silent, other.silent])
+        return Matching(self.decision, self.options, batches, silent)
 
     @property
     def distances(self) -> Tensor:
@@ -134,39 +152,6 @@ def gradient_distance(gradients: Tensor) -> Tensor:
     return 1 - cosines
 
 
-def shared_parameters(
-    supernet: ModuleSupernet, decision: str, scope: Scope = "all"
-) -> dict[str, nn.Parameter]:
-    """Return the parameters that all options of a decision share, by name.
-
-    Args:
-        supernet: Whose.
-        decision: What is probed; its own candidates' parameters are left out.
-        scope: `all`, or `edges`: of those only the parameters of other decisions' candidates (what
-            the reference compares on NAS-Bench-201, but for its reduction blocks, and on DARTS).
-
-    Raises:
-        SpecError: If nothing is shared.
-    """
-    own: set[int] = set()
-    others: set[int] = set()
-    for layer in supernet.modules():
-        if isinstance(layer, OneOf):
-            mine = layer.choice.name == decision
-            (own if mine else others).update(map(id, layer.candidates.parameters()))
-    found = {
-        name: p
-        for name, p in supernet.named_parameters()
-        if p.requires_grad and id(p) not in own and (scope == "all" or id(p) in others)
-    }
-    if not found:
-        raise SpecError(
-            f"the options of {decision!r} must share parameters to be compared, got none in the "
-            f"scope {scope!r}" + ("; use the scope 'all'" if scope == "edges" else "")
-        )
-    return found
-
-
 def match(
     supernet: ModuleSupernet,
     decision: str,
@@ -176,6 +161,7 @@ def match(
     scope: Scope = "all",
     probing: Probing = "hard",
     seed: int = 0,
+    first: int = 0,
 ) -> Matching:
     """Return the gradient distances of the options that the masks leave to a decision.
 
@@ -191,20 +177,22 @@ def match(
         scope: Which parameters are compared.
         probing: `hard`: an option runs with weight 1; `soft`: with the weight that it has.
         seed: Of the random numbers inside the network (dropout).
+        first: Number of the first round, from which they follow.
 
     Raises:
         SpecError: If there is no such decision, no batch, or nothing is shared.
     """
-    if decision not in supernet.mixtures:
-        raise SpecError(f"{decision!r} must be one of {sorted(supernet.mixtures)}")
-    options = supernet.mixtures[decision]
+    known = splittable(supernet)
+    if decision not in known:
+        raise SpecError(f"{decision!r} must be one of {sorted(known)}")
+    options = known[decision]
     left = supernet.masks.get(decision, options)
     places = [i for i, option in enumerate(options) if option in left]
     shared = shared_parameters(supernet, decision, scope)
     device = next(iter(shared.values())).device
     found, silent = [], []
     with _untouched(supernet):
-        for number, (batch, state) in enumerate(rounds):
+        for number, (batch, state) in enumerate(rounds, start=first):
             rows = []
             for place in places:
                 state.set(supernet, decision, place, probing)

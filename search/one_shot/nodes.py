@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,27 @@ from ...spaces.layers import ModuleSupernet, OneOf
 from ..strategy import Context
 from .batches import Batch
 from .bilevel import BilevelTrainer
-from .matching import Matching, Mixed, Path, Probing, Scope, State, match
+from .binary import draw_path
+from .matching import Matching, Mixed, Path, Probing, Selected, State, match
+from .pieces import value_of
+from .proxyless import ProxylessTrainer
 from .sampling import set_mixture, temperature
+from .sharing import Scope, kernel_masks
 from .splitting import Masks, Segment, connects
+from .trainer import Trainer
 
 if TYPE_CHECKING:
-    from ..strategies.darts import Darts
+    from ..strategies.proxyless import Proxyless
+    from .strategy import BilevelSearch, GradientSearch
 
 TRIES = 1000  # draws after which a path with a property is given up
 
 
-class NodeTrainer(BilevelTrainer):
-    """DARTS, or its loop with the samples of SNAS, on part of a space.
+class NodeTrainer(Trainer):
+    """Trains part of a space, and compares the options of its decisions.
 
     Before the last split the logits stay equal: gradients would else measure what the logits
-    prefer by then. All options that the masks leave are trained in a mixture.
+    prefer by then.
 
     Args:
         recipe: Options of the base search.
@@ -50,7 +57,7 @@ class NodeTrainer(BilevelTrainer):
 
     def __init__(
         self,
-        recipe: Darts,
+        recipe: GradientSearch,
         context: Context,
         seed: int,
         name: str,
@@ -72,8 +79,12 @@ class NodeTrainer(BilevelTrainer):
     def make_supernet(self) -> ModuleSupernet:
         """Return the super-network with the node's masks."""
         supernet = super().make_supernet()
-        supernet.restrict(self.masks)
+        self.restrict(supernet)
         return supernet
+
+    def restrict(self, supernet: ModuleSupernet) -> None:
+        """Give a super-network the node's masks."""
+        supernet.restrict(self.masks)
 
     # ---------------------------------------------------------------- what it trains
     @property
@@ -97,6 +108,67 @@ class NodeTrainer(BilevelTrainer):
         low, high = self.recipe.lr_min, self.recipe.lr
         return low + (high - low) * (1 + math.cos(math.pi * epoch / self.segment.period)) / 2
 
+    def train_as_set(self, train: Batch) -> dict[str, Tensor]:
+        """Take a step on the weights of the super-network as it is set; return its loss."""
+        loss = self.pieces(train)
+        self.descend(loss)
+        return {"train_loss": value_of(loss)}
+
+    def inherit(self, state: Mapping[str, Any]) -> None:
+        """Start from what the parent saved: weights, buffers, logits, moments, learning rate.
+
+        Raises:
+            SpecError: If it is the state of another search.
+        """
+        self.load(state)
+        self.restrict(self.supernet)
+        self._sums, self.epochs = {}, []
+
+    # ---------------------------------------------------------------- how it is split
+    def distances(
+        self, decision: str, batches: int, scope: Scope, probing: Probing, first: int = 0
+    ) -> Matching:
+        """Compare the options of a decision on training batches that come after its epochs.
+
+        Args:
+            decision: What is probed.
+            batches: How many.
+            scope: Which parameters are compared.
+            probing: Whether a probed option runs alone.
+            first: Number of the first batch.
+        """
+        return match(
+            self.supernet,
+            decision,
+            self._rounds(decision, range(first, first + batches)),
+            self.loss,
+            scope=scope,
+            probing=probing,
+            seed=self.seed,
+            first=first,
+        )
+
+    def _rounds(self, decision: str, numbers: range) -> Iterator[tuple[Batch, State]]:
+        for number in numbers:
+            epoch, within = divmod(number, self.halves.steps)
+            batch = self.halves.train(self.segment.last + epoch, within)
+            yield batch, self.state(decision, number)
+
+    @abstractmethod
+    def state(self, decision: str, number: int) -> State:
+        """Return what the other decisions are while one is probed, on the batch of a number."""
+
+    # ---------------------------------------------------------------- what it proposes
+    @abstractmethod
+    def candidates(self, paths: int) -> list[Architecture]:
+        """Return the architectures to choose from at the end; so many, if they are drawn."""
+
+
+class MixtureTrainer(NodeTrainer, BilevelTrainer):
+    """DARTS, or its loop with the samples of SNAS: all options that the masks leave are mixed."""
+
+    recipe: BilevelSearch
+
     def mix(self) -> None:
         """Set the mixture; the temperature falls while logits are trained."""
         first, last = (e * self.halves.steps for e in (self.segment.first, self.segment.last))
@@ -107,51 +179,41 @@ class NodeTrainer(BilevelTrainer):
     def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
         """Take a step on the logits, unless they are frozen, then on the weights."""
         if not self.segment.frozen:
-            return super().step(epoch, train, valid)
+            return BilevelTrainer.step(self, epoch, train, valid)
         self.mix()
-        loss = self.loss(train)
-        self.descend(loss)
-        return {"train_loss": loss.detach()}
-
-    def inherit(self, state: Mapping[str, Any]) -> None:
-        """Start from what the parent saved: weights, buffers, logits, moments, learning rate.
-
-        Raises:
-            SpecError: If it is the state of another search.
-        """
-        self.load(state)
-        self.supernet.restrict(self.masks)
-        self._sums, self.epochs = {}, []
-
-    # ---------------------------------------------------------------- how it is split
-    def distances(self, decision: str, batches: int, scope: Scope, probing: Probing) -> Matching:
-        """Compare the options of a decision on training batches that come after its epochs."""
-        return match(
-            self.supernet,
-            decision,
-            self._rounds(decision, batches),
-            self.loss,
-            scope=scope,
-            probing=probing,
-            seed=self.seed,
-        )
-
-    def _rounds(self, decision: str, batches: int) -> Iterator[tuple[Batch, State]]:
-        for number in range(batches):
-            epoch, within = divmod(number, self.halves.steps)
-            batch = self.halves.train(self.segment.last + epoch, within)
-            yield batch, self.state(decision, number)
+        return self.train_as_set(train)
 
     def state(self, decision: str, number: int) -> State:
-        """Return what the other decisions are while one is probed: the mixture of a step."""
+        """Return the mixture of a step."""
         with torch.no_grad(), seeded(self.seed, f"state {number}", self.device):
             self.mix()
         layers = [m for m in self.supernet.modules() if isinstance(m, OneOf)]
         return Mixed({m.choice.name: m.weights for m in layers if m.weights is not None})
 
-    # ---------------------------------------------------------------- what it proposes
     def candidates(self, paths: int) -> list[Architecture]:
-        """Return the architectures to choose from at the end: the derived one."""
+        """Return the derived architecture."""
+        return [self.derived()]
+
+
+class GateTrainer(NodeTrainer, ProxylessTrainer):
+    """ProxylessNAS: one path per step, uniform before the last split, drawn by the logits after."""
+
+    recipe: Proxyless
+
+    def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
+        """Take a step on the weights of a path, then, unless they are frozen, on the logits."""
+        if not self.segment.frozen:
+            return ProxylessTrainer.step(self, epoch, train, valid)
+        self.mix()
+        return self.train_as_set(train)
+
+    def state(self, decision: str, number: int) -> State:
+        """Return a path, drawn as a step draws it."""
+        with seeded(self.seed, f"state {number}", self.device):
+            return Selected(draw_path(self.logits))
+
+    def candidates(self, paths: int) -> list[Architecture]:
+        """Return the derived architecture."""
         return [self.derived()]
 
 
@@ -166,9 +228,7 @@ class PathTrainer(NodeTrainer):
     def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
         """Take a step on the weights of one path."""
         self.supernet.activate(self._path(self.done, "train"))
-        loss = self.loss(train)
-        self.descend(loss)
-        return {"train_loss": loss.detach()}
+        return self.train_as_set(train)
 
     def _end_epoch(self, epoch: int) -> None:
         points = {name: total / self.halves.steps for name, total in self._sums.items()}
@@ -201,3 +261,24 @@ class PathTrainer(NodeTrainer):
             f"none with the masks {json.dumps({k: list(v) for k, v in self.masks.items()})}"
             + (f" that makes the decision {decision!r}" if decision else "")
         )
+
+
+class KernelTrainer(PathTrainer):
+    """Once-for-All's phase of elastic kernels: a uniform kernel in each block, all else largest.
+
+    Without what surrounds the phase there: no teacher, no smaller depths and widths after it.
+
+    Source: arXiv 1908.09791; mit-han-lab/once-for-all: training/progressive_shrinking.py.
+    """
+
+    def make_supernet(self) -> ModuleSupernet:
+        """Return the elastic super-network, with kernels as the only choice."""
+        space: Any = self.context.space
+        supernet: ModuleSupernet = space.supernet(**self.recipe.supernet)
+        self._fixed = kernel_masks(space, supernet)
+        self.restrict(supernet)
+        return supernet
+
+    def restrict(self, supernet: ModuleSupernet) -> None:
+        """Give a super-network the node's masks, and the largest of what is no kernel."""
+        supernet.restrict({**self._fixed, **self.masks})

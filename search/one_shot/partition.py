@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ...errors import SpecError
 
-MOST = 8  # options that are enumerated
+MOST = 8  # options that are enumerated, unless more are allowed
 
 Groups: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -51,18 +51,19 @@ class Cut:
         return self.cost / self.pairs
 
 
-def minimum_cut(similarity: Tensor, groups: int) -> Cut:
+def minimum_cut(similarity: Tensor, groups: int, most: int = MOST) -> Cut:
     """Return the cheapest balanced partition.
 
     Args:
         similarity: (n, n), symmetric; the diagonal is not read.
         groups: B.
+        most: The largest n of which all partitions are tried.
 
     Raises:
-        SpecError: If n is more than 8, B is less than 2 or more than n, or the matrix is not a
-            symmetric one of finite numbers.
+        SpecError: If n is more than `most`, B is less than 2 or more than n, or the matrix is not
+            a symmetric one of finite numbers.
     """
-    values = _checked(similarity, groups)
+    values = _checked(similarity, groups, most)
     return min(
         (_cut(values, labels) for labels in balanced_labels(len(values), groups)),
         key=lambda cut: cut.cost,  # the first of equal ones
@@ -109,14 +110,14 @@ def _cut(values: Sequence[Sequence[float]], labels: Sequence[int]) -> Cut:
     return Cut(tuple(map(tuple, found)), math.fsum(crossing), len(crossing))
 
 
-def _checked(similarity: Tensor, groups: int) -> list[list[float]]:
+def _checked(similarity: Tensor, groups: int, most: int) -> list[list[float]]:
     shape = tuple(similarity.shape)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise SpecError(f"a similarity of options must be a square matrix, got shape {shape}")
     n = shape[0]
-    if n > MOST:
+    if n > most:
         raise SpecError(
-            f"at most {MOST} options are partitioned (all partitions are tried), got {n}; leave "
+            f"at most {most} options are partitioned (all partitions are tried), got {n}; leave "
             "this decision whole"
         )
     if not 2 <= groups <= n:

@@ -184,6 +184,56 @@ class SplitTree:
         }
 
 
+def may_split(
+    rows: Mapping[str, tuple[Option, ...]],
+    groups: int,
+    most: int,
+    names: Sequence[str] | None = None,
+) -> dict[str, tuple[Option, ...]]:
+    """Return those of some decisions that can be split.
+
+    Args:
+        rows: Decision -> options.
+        groups: Into how many.
+        most: Options of which all partitions are tried.
+        names: What may be split; None: everything.
+    """
+    return {
+        name: row
+        for name, row in rows.items()
+        if groups <= len(row) <= most and (names is None or name in names)
+    }
+
+
+def check_enough(
+    rows: Mapping[str, tuple[Option, ...]],
+    groups: Sequence[int],
+    most: int,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Check that there is a decision for each split.
+
+    Args:
+        rows: Decision -> options.
+        groups: Of each split.
+        most: See `may_split`.
+        names: See `may_split`.
+
+    Raises:
+        SpecError: If there are too few.
+    """
+    for number in sorted(set(groups)):
+        found, splits = len(may_split(rows, number, most, names)), groups.count(number)
+        if found < splits:
+            larger = sorted({len(row) for row in rows.values() if most < len(row)})
+            more = f"; max_options {larger[0]} tries those of {larger[0]} too" if larger else ""
+            raise SpecError(
+                f"each split needs a decision of its own with {number} to {most} options (all "
+                f"partitions are tried), got {found} for {splits} splits into {number} groups; "
+                f"take fewer split_epochs, or a space with fewer options of each decision{more}"
+            )
+
+
 @dataclass(frozen=True)
 class Segment:
     """What one node trains.

@@ -6,23 +6,33 @@ States of super-networks travel as bytes: no two of them ever share storage.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
 
 from ...estimators.loop import Prepared, quiet_settings
 from ...spaces import DecisionSpace
+from ...spaces.restricted import RestrictedSpace
 from ..run.tensors import pack_tensors, unpack_tensors
 from ..strategy import Context
 from ..testing import MemoryContext
-from .matching import Matching, Probing, Scope
-from .nodes import NodeTrainer, PathTrainer
+from .matching import Matching, Probing
+from .nodes import GateTrainer, KernelTrainer, MixtureTrainer, NodeTrainer, PathTrainer
+from .sharing import Scope, kernel_masks
 from .splitting import Node, Schedule
+from .strategy import BilevelSearch
 
-if TYPE_CHECKING:
-    from ..strategies.darts import Darts
+Base: TypeAlias = Literal["darts_1st", "darts_2nd", "snas", "rsps", "proxyless", "ofa_kernel"]
 
+_TRAINERS: dict[str, Any] = {
+    "darts_1st": MixtureTrainer,
+    "darts_2nd": MixtureTrainer,
+    "snas": MixtureTrainer,
+    "rsps": PathTrainer,
+    "proxyless": GateTrainer,
+    "ofa_kernel": KernelTrainer,
+}
 _EVAL_BATCH = 256
 
 
@@ -37,7 +47,7 @@ class Work:
         seed: Of the tree.
         name: Of the search; checkpoints and curves of nodes are named after it.
         recipe: Options of the base search.
-        paths: Whether the base search is random sampling with path evaluation.
+        base: The base search.
         nesterov: Of the weights' SGD.
         schedule: When nodes are split, and what they train.
         batches: On how many gradients are compared.
@@ -52,8 +62,8 @@ class Work:
     device: str
     seed: int
     name: str
-    recipe: Darts
-    paths: bool
+    recipe: BilevelSearch
+    base: Base
     nesterov: bool
     schedule: Schedule
     batches: int
@@ -66,10 +76,16 @@ class Work:
         """Return a context for one piece of work."""
         return MemoryContext(self.space, (), seed=self.seed, device=self.device, data=self.data)
 
+    def tree_space(self) -> DecisionSpace:
+        """Return what is split: the space, of elastic kernels with all else at its largest."""
+        if self.base != "ofa_kernel":
+            return self.space
+        space: Any = self.space
+        return RestrictedSpace(space, kernel_masks(space, space.supernet(**self.recipe.supernet)))
+
     def trainer(self, context: Context, node: Node, state: bytes | None = None) -> NodeTrainer:
         """Return the trainer of a node, in a state of its own."""
-        kind = PathTrainer if self.paths else NodeTrainer
-        trainer = kind(
+        trainer: NodeTrainer = _TRAINERS[self.base](
             self.recipe,
             context,
             self.seed,
@@ -137,12 +153,17 @@ def advance(work: Work, job: Job) -> Trained:
     return Trained(state, trainer.epoch, steps, context.curves, context.notes)
 
 
-def compare(work: Work, item: tuple[Node, bytes, str]) -> Matching:
-    """Return the gradient distances of the options of one decision."""
-    node, state, decision = item
+def compare(work: Work, item: tuple[Node, bytes, str, int, int]) -> Matching:
+    """Return the gradient distances of the options of one decision, on some batches.
+
+    Args:
+        work: Of the search.
+        item: Node, its state, decision, number of the first batch, and how many.
+    """
+    node, state, decision, first, count = item
     trainer = work.trainer(work.context(), node, state)
     with quiet_settings(trainer.device, None):
-        return trainer.distances(decision, work.batches, work.scope, work.probing)
+        return trainer.distances(decision, count, work.scope, work.probing, first)
 
 
 def choose(work: Work, item: tuple[Node, bytes]) -> Chosen:

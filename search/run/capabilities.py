@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ...registry import Registry
 from ...spaces import SPACES, DecisionSpace
@@ -16,10 +16,24 @@ _LOG = logging.getLogger(__name__)
 _NEEDS = {
     "supernet": "a space with a super-network",
     "mixture": "a space that mixes operations",
+    "split": "a space that mixes operations or chooses kernels of one weight",
     "partial": "a space whose operations can work on part of the channels",
     "gradients": "a space with a differentiable super-network",
     "tasks": "a space with several tasks",
 }
+_OFFERS = {"gradients": ("mixture",), "split": ("mixture", "kernels")}  # what meets a need as well
+
+
+@runtime_checkable
+class SpaceCheck(Protocol):
+    """A strategy whose options decide whether it can search a space."""
+
+    def check_space(self, space: DecisionSpace) -> None:
+        """Refuse a space that the options do not suit, before anything is trained.
+
+        Raises:
+            SpecError: Says why.
+        """
 
 
 @dataclass(frozen=True)
@@ -116,7 +130,7 @@ def _offer(name: str) -> _Offer | None:
 
 
 def _offers(supports: frozenset[str], need: str) -> bool:
-    return need in supports or (need == "gradients" and "mixture" in supports)
+    return need in supports or not supports.isdisjoint(_OFFERS.get(need, ()))
 
 
 def _fitting(space: Any) -> list[str]:

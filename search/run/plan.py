@@ -16,7 +16,7 @@ from ...options import Path, Problem, SpecProblems
 from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
-from .capabilities import pairing_problem
+from .capabilities import SpaceCheck, pairing_problem
 from .parts import (
     make_data,
     make_estimator,
@@ -267,6 +267,11 @@ def _mismatches(plan: Plan) -> Iterable[Problem]:
     reason = pairing_problem(type(plan.strategy), plan.space, len(plan.objectives))
     if reason:
         yield Problem(("strategy",), reason)
+    elif isinstance(plan.strategy, SpaceCheck):
+        try:
+            plan.strategy.check_space(plan.space)
+        except SpecError as error:
+            yield Problem(("strategy",), str(error))
     if plan.strategy.needs_data and plan.data is None:
         name = plan.strategy.name or type(plan.strategy).__name__
         remedy = "name a data set (data: {name: digits})"

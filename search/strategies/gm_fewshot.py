@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...errors import SpecError
-from ..one_shot.splitting import ROOT, Schedule
-from ..one_shot.strategy import Count, GradientSearch, Positive, Share
+from ...spaces import DecisionSpace
+from ...spaces.decision import Option
+from ..one_shot.splitting import ROOT, Schedule, check_enough
+from ..one_shot.strategy import BilevelSearch, Count, GradientSearch, Positive, Share
 from ..strategy import Context
 from .darts import Darts
+from .proxyless import Proxyless
 
 if TYPE_CHECKING:
     from ..one_shot.few_shot import FewShotSearch
@@ -43,7 +46,9 @@ class GmFewshot(GradientSearch):
     Args:
         base: What searches a leaf: `darts_1st`, `darts_2nd`; `snas`: DARTS' loop with a sample of
             Gumbel-softmax per step, temperature from 1 to 0.1; `rsps`: random sampling with path
-            evaluation.
+            evaluation; `proxyless`: paths with binary gates; `ofa_kernel`: on elastic spaces, a
+            uniform kernel in each block per step, all else at its largest, and networks at random
+            in the end.
         split_epochs: Epochs after which nodes are split.
         groups: Of each of these splits.
         epochs: Of a leaf.
@@ -52,11 +57,17 @@ class GmFewshot(GradientSearch):
             still to come; `leaf`: within the epochs of a leaf.
         rule: `gradients`; `random`: any balanced groups of any decision, to compare with.
         decisions: Names of decisions that may be split; None: all.
-        match_batches: On how many the gradients are compared.
+        max_options: Decisions of more options stay whole: all partitions are tried (the paper: 8).
+        match_batches: On how many the gradients are compared, at most.
+        settle: Standard errors by which the best decision must lead for a comparison to end after
+            8, 16, 32, ... batches, both halves of which give it the same groups; None: it never
+            ends early.
         scope: `all` shared parameters, or those of the other `edges` only.
         probing: `hard`: a probed option runs alone; `soft`: with the weight that it has.
         zero_gradients: Whether pairs with a gradient of 0 are `left_out` or `counted`.
-        paths: Random paths of a leaf that are evaluated at its end (`rsps`).
+        paths: Random paths of a leaf that are evaluated at its end (`rsps`, `ofa_kernel`).
+        gates: Of `proxyless`: options of a decision that run in a step on the logits.
+        arch_every: Of `proxyless`: steps on the weights for each step on the logits.
         calibration_batches: For the batch-norm statistics of what is evaluated.
         batch_size: Examples of a step, of either half.
         augment: Any of `crop`, `flip`, `cutout`, for both halves.
@@ -68,8 +79,8 @@ class GmFewshot(GradientSearch):
         weight_decay: Of the weights; the paper has 1e-4 with `rsps`.
         grad_clip: Largest norm of the weights' gradient; None: no limit.
         arch_lr: Learning rate of the logits.
-        arch_betas: Of their Adam.
-        arch_weight_decay: Of the logits.
+        arch_betas: Of their Adam; None: 0.5 and 0.999, of `proxyless` 0 and 0.999.
+        arch_weight_decay: Of the logits; None: 1e-3, of `proxyless` 0.
         searches: Searches from different seeds.
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
         amp: Mixed precision (bfloat16) on CUDA.
@@ -80,11 +91,14 @@ class GmFewshot(GradientSearch):
     """
 
     name: ClassVar[str] = "gm_fewshot"
+    needs: ClassVar[frozenset[str]] = frozenset({"split"})
 
     def __init__(
         self,
         *,
-        base: Literal["darts_1st", "darts_2nd", "snas", "rsps"] = "darts_2nd",
+        base: Literal[
+            "darts_1st", "darts_2nd", "snas", "rsps", "proxyless", "ofa_kernel"
+        ] = "darts_2nd",
         split_epochs: list[Annotated[int, Field(ge=0)]] | None = None,
         groups: list[Annotated[int, Field(ge=2)]] | None = None,
         epochs: Count = 30,
@@ -92,11 +106,15 @@ class GmFewshot(GradientSearch):
         cosine: Literal["whole", "leaf"] = "whole",
         rule: Literal["gradients", "random"] = "gradients",
         decisions: list[str] | None = None,
+        max_options: Annotated[int, Field(ge=2, le=12)] = 8,
         match_batches: Count = 100,
+        settle: Positive | None = None,
         scope: Literal["all", "edges"] = "all",
         probing: Literal["hard", "soft"] = "hard",
         zero_gradients: Literal["left_out", "counted"] = "left_out",
         paths: Count = 200,
+        gates: Literal["two", "all"] = "two",
+        arch_every: Count = 5,
         calibration_batches: Count = 8,
         batch_size: Count = 48,
         augment: list[Literal["crop", "flip", "cutout"]] | None = None,
@@ -108,13 +126,18 @@ class GmFewshot(GradientSearch):
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
         grad_clip: Positive | None = 5.0,
         arch_lr: Positive = 3e-4,
-        arch_betas: tuple[Share, Share] = (0.5, 0.999),
-        arch_weight_decay: Annotated[float, Field(ge=0)] = 1e-3,
+        arch_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Share] | None = None,
+        arch_weight_decay: Annotated[float, Field(ge=0)] | None = None,
         searches: Count = 1,
         supernet: Mapping[str, Any] | None = None,
         amp: bool = False,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
+        binary = base == "proxyless"
+        if arch_betas is None:
+            arch_betas = (0.0 if binary else 0.5, 0.999)
+        if arch_weight_decay is None:
+            arch_weight_decay = 0.0 if binary else 1e-3
         super().__init__(
             epochs=epochs,
             batch_size=batch_size,
@@ -137,6 +160,8 @@ class GmFewshot(GradientSearch):
         self.split_epochs = (15, 30) if split_epochs is None else tuple(split_epochs)
         self.groups = (2,) * len(self.split_epochs) if groups is None else tuple(groups)
         self.rule, self.decisions = rule, decisions
+        self.max_options, self.settle = max_options, settle
+        self.gates, self.arch_every = gates, arch_every
         self.match_batches, self.scope, self.probing = match_batches, scope, probing
         self.zero_gradients, self.paths = zero_gradients, paths
         self.calibration_batches, self.nesterov = calibration_batches, nesterov
@@ -144,7 +169,7 @@ class GmFewshot(GradientSearch):
         self._check()
 
     def _check(self) -> None:
-        _ = self._schedule
+        _ = self._schedule, self._recipe()
         if len(self.groups) != len(self.split_epochs):
             raise SpecError(
                 f"groups must have one number for each of the {len(self.split_epochs)} splits, got "
@@ -169,7 +194,6 @@ class GmFewshot(GradientSearch):
             SpecError: If space, data and options do not fit, or a checkpoint is another search's.
         """
         from ..one_shot.few_shot import FewShotSearch
-        from ..one_shot.trainer import supernet_of
         from ..one_shot.work import Work
 
         work = Work(
@@ -179,7 +203,7 @@ class GmFewshot(GradientSearch):
             seed=seed,
             name=name,
             recipe=self._recipe(),
-            paths=self.base == "rsps",
+            base=self.base,
             nesterov=self.nesterov,
             schedule=self._schedule,
             batches=self.match_batches,
@@ -188,20 +212,49 @@ class GmFewshot(GradientSearch):
             candidates=self.paths,
             calibration=self.calibration_batches,
         )
-        options = supernet_of(context.space, self.supernet).mixtures
-        if unknown := [d for d in self.decisions or () if d not in options]:
-            raise SpecError(f"decisions must be of {sorted(options)}, got {unknown[0]!r}")
         return FewShotSearch(
             work,
             context,
             self.identity(context, seed),
-            options,
+            self._splittable(context.space),
             groups=self.groups,
             rule=self.rule,
             decisions=self.decisions,
             zeros=self.zero_gradients,
+            most=self.max_options,
+            settle=self.settle,
             checkpoint_minutes=self.checkpoint_minutes,
         )
+
+    def check_space(self, space: DecisionSpace) -> None:
+        """Check that the space has what is to be split, before anything is trained.
+
+        Raises:
+            SpecError: If the base search does not suit it, a decision that is to be split is
+                unknown, or there are fewer decisions than splits.
+        """
+        rows = self._splittable(space)
+        check_enough(rows, self.groups, self.max_options, self.decisions)
+
+    def _splittable(self, space: Any) -> Mapping[str, tuple[Option, ...]]:
+        """Return decision -> options of what can be split."""
+        from ..one_shot.sharing import kernel_masks, kernels_of
+        from ..one_shot.trainer import supernet_of
+
+        if self.base == "ofa_kernel":
+            supernet = space.supernet(**self.supernet)
+            kernel_masks(space, supernet)
+            options = kernels_of(supernet)
+        elif "mixture" not in space.supports:
+            raise SpecError(
+                f"base: {self.base} needs a space that mixes operations; {space.name} offers "
+                f"{', '.join(sorted(space.supports))}; set base: ofa_kernel, or take another space"
+            )
+        else:
+            options = supernet_of(space, self.supernet).mixtures
+        if unknown := [d for d in self.decisions or () if d not in options]:
+            raise SpecError(f"decisions must be of {sorted(options)}, got {unknown[0]!r}")
+        return options
 
     def prepare(self, context: Context) -> None:
         """Train, split and search; go on where an earlier process stopped.
@@ -234,24 +287,37 @@ class GmFewshot(GradientSearch):
         ranked = sorted(self._ranked, key=lambda found: -found[0])
         return [(architecture, tags) for _, architecture, tags in ranked]
 
-    def _recipe(self) -> Darts:
+    def _recipe(self) -> BilevelSearch:
         """Return the search of a leaf with the options of this one."""
+        shared: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "augment": self._augment,
+            "train_share": self.train_share,
+            "lr": self.lr,
+            "lr_min": self.lr_min,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "grad_clip": self.grad_clip,
+            "arch_lr": self.arch_lr,
+            "arch_betas": self.arch_betas,
+            "arch_weight_decay": self.arch_weight_decay,
+            "supernet": self.supernet,
+            "amp": self.amp,
+            "checkpoint_minutes": self.checkpoint_minutes,
+        }
+        if self.base == "proxyless":
+            whole = self._schedule.total if self.restart == "none" else self.epochs
+            return Proxyless(
+                epochs=whole,
+                warmup_epochs=0,
+                gates=self.gates,
+                arch_every=self.arch_every,
+                nesterov=self.nesterov,
+                **shared,
+            )
         return Darts(
             epochs=self.epochs,
             order=2 if self.base == "darts_2nd" else 1,
             sampling="snas" if self.base == "snas" else "softmax",
-            batch_size=self.batch_size,
-            augment=self._augment,
-            train_share=self.train_share,
-            lr=self.lr,
-            lr_min=self.lr_min,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            grad_clip=self.grad_clip,
-            arch_lr=self.arch_lr,
-            arch_betas=self.arch_betas,
-            arch_weight_decay=self.arch_weight_decay,
-            supernet=self.supernet,
-            amp=self.amp,
-            checkpoint_minutes=self.checkpoint_minutes,
+            **shared,
         )

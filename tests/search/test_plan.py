@@ -363,6 +363,17 @@ def test_one_objective_strategies_refuse_several() -> None:
     assert "random" in line
 
 
+def test_options_of_a_strategy_that_do_not_suit_the_space_are_refused() -> None:
+    """Before anything is trained: nine blocks in each layer, of which eight are partitioned."""
+    text = TEXT.replace("space: nb201", "space: fbnet").replace("[tabular]", "[complexity]")
+    text = text.partition("objectives:")[0] + "objectives: [minimize: macs]\nbudget: {trials: 9}\n"
+    changes = ("data=digits", "strategy={name: gm_fewshot, split_epochs: [1]}")
+    [found] = errors(text, *changes)
+    assert "2 to 8 options" in found
+    assert "max_options 9" in found
+    assert plan(text, changes[0], "strategy={name: gm_fewshot, max_options: 9}").strategy
+
+
 def test_constructors_that_raise_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise RuntimeError("no weights")

@@ -243,7 +243,28 @@ def test_mixtures_of_a_super_network() -> None:
     torch.testing.assert_close(supernet(x), plain)
     with pytest.raises(SpecError, match="'opp' is no OneOf"):
         supernet.mix({"opp": None})
-    assert "mixture" not in example("module_space").MobileSpace().supports
+    assert example("module_space").MobileSpace().supports == {"supernet", "kernels"}
+
+
+def test_mixtures_among_some_options() -> None:
+    """A search runs a few options of each decision per step; masks and what is active stay."""
+    space = ModuleSpace(Gate, torch.zeros(1, 5))
+    supernet, x = space.supernet(), torch.randn(4, 5)
+    supernet.activate(space.architecture({"act": "tanh", "op": "flat"}))
+    plain = supernet(x)
+    other = next(o for o in supernet.mixtures["op"] if o != "flat")
+    active = supernet.active
+    with supernet.among({"op": ["flat"]}):
+        supernet.mix({"op": torch.ones(2)})
+        torch.testing.assert_close(supernet(x), plain)
+        assert supernet.active == active
+    assert not torch.allclose(supernet(x), plain)
+    assert supernet.masks == {}
+    supernet.restrict({"op": [other]})
+    with supernet.among({"op": [other, "flat"]}):
+        assert supernet.masks == {"op": (other,)}
+    with pytest.raises(SpecError, match="'opp' is no choice"), supernet.among({"opp": []}):
+        pass
 
 
 def test_unequal_shapes_cannot_be_mixed() -> None:

@@ -95,6 +95,7 @@ class OfaMobile(OfaSpace):
     """Stages of inverted residuals with elastic kernel, expansion ratio and depth."""
 
     plan: ClassVar[MobilePlan]
+    kernels = True
 
     # ---------------------------------------------------------------- decisions
     @cached_property

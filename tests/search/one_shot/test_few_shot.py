@@ -154,7 +154,7 @@ def test_paths_obey_the_mask_and_lead_through(context):
     assert len(set(probed)) > 10
 
 
-@pytest.mark.parametrize("base", ["darts_1st", "snas", "rsps"])
+@pytest.mark.parametrize("base", ["darts_1st", "snas", "rsps", "proxyless"])
 def test_comparing_leaves_no_trace(context, base):
     search, root, trained = started(context, base=base)
     trainer = opened(search, root, trained)
@@ -292,7 +292,7 @@ def test_what_is_proposed(found):
     assert strategy.ask(9) == []
 
 
-@pytest.mark.parametrize("base", ["darts_1st", "rsps"])
+@pytest.mark.parametrize("base", ["darts_1st", "rsps", "proxyless"])
 def test_a_stopped_search_goes_on_bit_for_bit(base):
     options = {"base": base, "split_epochs": [1], "epochs": 2, **SMALL}
     undisturbed = make_context()
@@ -428,7 +428,15 @@ def test_cells_that_keep_two_edges_of_a_node(base):
 
 
 def test_decisions_of_more_options_than_are_enumerated():
-    context = make_context("fbnet", 12)
-    strategy = GmFewshot(split_epochs=[0], epochs=1, **{**SMALL, "batch_size": 4})
-    with pytest.raises(SpecError, match=r"2 to 8 options.*got 0 for 1 splits"):
-        strategy.prepare(context)
+    """Nine blocks in each layer of fbnet: 126 partitions, tried where that is allowed."""
+    space = make_context("fbnet", 12).space
+    with pytest.raises(SpecError, match=r"2 to 8 options.*got 0 for 2 splits.*max_options 9"):
+        GmFewshot().check_space(space)
+    GmFewshot(max_options=9).check_space(space)
+    with pytest.raises(SpecError, match=r"mixes operations; ofa_mbv3 offers.*set base: ofa_kernel"):
+        GmFewshot().check_space(SPACES.get("ofa_mbv3")(preset="tiny", resolution=24))
+
+
+@pytest.mark.parametrize("base", ["darts_1st", "snas", "rsps", "proxyless"])
+def test_a_space_that_suits_the_base(base):
+    GmFewshot(base=base).check_space(make_context().space)

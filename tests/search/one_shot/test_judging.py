@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from netloom.search.one_shot.judging import judge
+from netloom.errors import SpecError
+from netloom.search.one_shot.judging import judge, settled
 from netloom.search.one_shot.matching import Matching
 
 from .test_partition import FIVE
@@ -61,3 +62,42 @@ def test_gradients_of_zero_are_left_out_or_counted():
     assert counted.cut.score == pytest.approx((0.8 + 0.8 + 0 + 0) / 4)
     assert left.cut.score == pytest.approx((0.8 + 0.8 + 2 * (1 - 0.5 / 3)) / 4)
     assert left.to_json()["silent"] == [0, 0, 0, 1]
+
+
+def shifted(score, spread):
+    """Two groups of two, whose similarity is `score` on average and off by `spread` in turns."""
+    batches = []
+    for number in range(8):
+        matrix = torch.full((4, 4), 1 - score - spread * (-1) ** (number // 2), dtype=torch.float64)
+        matrix[0, 1] = matrix[1, 0] = matrix[2, 3] = matrix[3, 2] = 0.1
+        batches.append(matrix)
+    return judge(matching(*batches), 2)
+
+
+def test_a_lead_is_clear_in_standard_errors_of_the_difference():
+    """A lead of 0.1 on 8 batches that differ by 0.05 in turns: standard error 0.0189."""
+    best, other = shifted(0.2, 0.05), shifted(0.3, 0.0)
+    assert settled([other, best], 5.2)
+    assert not settled([other, best], 5.4)
+    same_noise = shifted(0.3, 0.05)  # on the same batches it does not count
+    assert settled([best, same_noise], 100)
+    assert settled([best], 3)
+    assert not settled([], 3)
+
+
+def test_groups_that_differ_between_halves_are_not_clear():
+    order = [2, 3, 0, 1, 4]
+    wavering = judge(matching(*[FIVE, FIVE[order][:, order]] * 4), 2)
+    assert wavering.agree is False
+    assert not settled([wavering], 0.0)
+
+
+def test_more_options_where_they_are_allowed():
+    matrix = torch.full((9, 9), 0.9, dtype=torch.float64)
+    for group in ([0, 2, 4, 6], [1, 3, 5, 7, 8]):
+        for i in group:
+            matrix[i, group] = 0.1
+    wide = Matching("edge", tuple("abcdefghi"), matrix[None], torch.zeros(1, 9, dtype=torch.bool))
+    with pytest.raises(SpecError, match=r"at most 8 options.*got 9"):
+        judge(wide, 2)
+    assert judge(wide, 2, most=9).groups == [list("aceg"), list("bdfhi")]

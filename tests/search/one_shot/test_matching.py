@@ -18,9 +18,9 @@ from netloom.search.one_shot.matching import (
     Path,
     gradient_distance,
     match,
-    shared_parameters,
 )
 from netloom.search.one_shot.partition import best_split, minimum_cut
+from netloom.search.one_shot.sharing import shared_parameters
 from netloom.spaces import SPACES, ModuleSpace
 from netloom.spaces.layers import OneOf, Zero
 
