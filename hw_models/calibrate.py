@@ -4,10 +4,10 @@
     found = calibrate(load_device("cpu_generic"), measured)
     write_device(found.device, "my-cpu.yaml")
 
-What is fitted, and how the kind of model is chosen, is in `fitting`; nothing in it knows a space or
-its names: networks are the layers of their workloads. The report is that of networks which neither
-the fit nor the choice has seen: both are repeated without each tenth of the measurements (without
-each one, up to 20).
+What is fitted, and how the kind of model is chosen, is in `fitting` (for microcontrollers in
+`mcu.calibrate`); nothing in it knows a space or its names: networks are the layers of their
+workloads. The report is that of networks which neither the fit nor the choice has seen: both are
+repeated without each tenth of the measurements (without each one, up to 20).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .device import Device, Validation, model_for
 from .dtypes import Dtype
 from .fit import Fit
 from .fitting import Fitted, Fitter
+from .mcu.numbers import McuNumbers
 from .regression import Vector
 from .roofline import RooflineModel, RooflineNumbers
 from .scores import noise_ceiling, validation
@@ -76,11 +77,13 @@ def calibrate(
     source: str = "networks measured by the user",
     seed: int = 0,
 ) -> Calibration:
-    """Fit a device of family `cpu` or `gpu` to measured networks.
+    """Fit a device of family `cpu`, `gpu` or `mcu` to measured networks.
 
     Args:
-        device: Its data-sheet numbers; a fit that it already has is replaced.
-        measurements: At least 10 different networks that differ in more than one way.
+        device: Its data-sheet numbers; a fit that it already has is replaced. Of a microcontroller
+            the runtime under which the networks were measured.
+        measurements: At least 10 different networks (4 on microcontrollers) that differ in more
+            than one way.
         batch: Images at once in each measurement.
         dtype: Number format of the measurements; None: the device's first.
         name: Of the new device; empty: that of the old one.
@@ -91,11 +94,24 @@ def calibrate(
         SpecError: If the device is of another family; if a measurement is no positive number; if
             there are too few networks, or all differ in one way only.
     """
+    calibratable(device)
+    if isinstance(device.numbers, McuNumbers):
+        from .mcu.calibrate import calibrate_mcu
+
+        return calibrate_mcu(
+            device,
+            measurements,
+            batch=batch,
+            dtype=dtype,
+            name=name,
+            source=source,
+            seed=seed,
+        )
     model = _model(device)
     chosen = model.settled(batch, dtype)
     values = checked(measurements)
     design = Design.of([m.workload.cast(chosen) for m in measurements], batch)
-    names = _groups(measurements)
+    names = groups(measurements)
     _enough(design, names)
     fitter = Fitter(
         design, values * 1e3, names, lambda w: 1e3 * model.kernel_time(w, batch, chosen).ms, seed
@@ -137,19 +153,29 @@ def checked(measurements: Sequence[Measurement]) -> Vector:
     return np.array(values)
 
 
+def calibratable(device: Device) -> None:
+    """Refuse a device whose model has nothing to fit.
+
+    Raises:
+        SpecError: If it is of another family than `cpu`, `gpu` and `mcu`.
+    """
+    if not isinstance(device.numbers, RooflineNumbers | McuNumbers):
+        raise SpecError(
+            f"calibration is for devices of the families cpu, gpu and mcu, got {device.name!r} of "
+            f"family {device.family!r}, whose cycles are computed and not fitted; describe what "
+            "you measured by one of these families"
+        )
+
+
 def _model(device: Device) -> RooflineModel:
     numbers = device.numbers
-    if not isinstance(numbers, RooflineNumbers):
-        raise SpecError(
-            f"calibration is for devices of the families cpu and gpu, got {device.name!r} of "
-            f"family {device.family!r}; describe the device by one of these"
-        )
+    assert isinstance(numbers, RooflineNumbers)
     model = model_for(replace(device, numbers=numbers.model_copy(update={"fit": None})))
     assert isinstance(model, RooflineModel)
     return model
 
 
-def _groups(measurements: Sequence[Measurement]) -> list[str]:
+def groups(measurements: Sequence[Measurement]) -> list[str]:
     """Return what must not be parted: measurements of one group, and of equal networks."""
     known: dict[Any, str] = {}
     names = []

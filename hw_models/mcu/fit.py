@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...errors import SpecError
 from ..device import Validation
-from ..memory.graph import Graph, spatial
-from .cycles import CLASSES, WIDE_CHANNELS, Cycles, as_stem, depth
+from ..memory.graph import Graph, MemOp, spatial
+from .cycles import CLASSES, WIDE_CHANNELS, Cycles, as_stem, depth, op_cycles
 
 RIDGE = 0.001  # weight of a relative step away from the prior, beside squared relative errors
+ROUNDS = 10  # of classes and coefficients in turn
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,50 @@ class CyclesFit:
         )
 
 
-def features(graph: Graph) -> tuple[float, ...]:
+class Executed(NamedTuple):
+    """A network as its runtime executes it.
+
+    Args:
+        graph: Lowered for the runtime.
+        macs: Multiply-adds of each operator, halos of tiles included.
+    """
+
+    graph: Graph
+    macs: Sequence[int]
+
+    def cycles(self, table: Cycles) -> float:
+        """Return what the model says of it."""
+        pairs = zip(self.graph.ops, self.macs, strict=True)
+        return math.fsum([c for op, n in pairs for c in op_cycles(self.graph, op, table, n)])
+
+
+def features(network: Executed, table: Cycles | None = None) -> tuple[float, ...]:
     """Return what multiplies each field of `Cycles` for one network.
 
-    A convolution beyond 1x1 counts as a stem below 16 input channels, else as plain.
+    Args:
+        network: Its operators.
+        table: A convolution beyond 1x1 counts as a stem or as plain, whichever costs more under
+            it; None: as a stem below 16 input channels.
     """
     counts = dict.fromkeys(Cycles._fields, 0.0)
-    for op in graph.ops:
+    graph = network.graph
+    for op, macs in zip(graph.ops, network.macs, strict=True):
         name = CLASSES.get(op.kind)
-        if name == "conv" and depth(graph, op) < WIDE_CHANNELS:
-            counts["stem"] += as_stem(graph, op, op.macs)
+        if name == "conv" and _is_stem(graph, op, table):
+            counts["stem"] += as_stem(graph, op, macs)
         elif name:
-            counts[name] += op.macs
+            counts[name] += macs
         if name in ("conv", "pw"):
             shape = graph.tensors[op.output].shape
             counts["output"] += shape[0] * shape[1] * math.prod(spatial(shape))
         counts["op"] += 1
     return tuple(counts.values())
+
+
+def _is_stem(graph: Graph, op: MemOp, table: Cycles | None) -> bool:
+    if table is None:
+        return depth(graph, op) < WIDE_CHANNELS
+    return table.stem * as_stem(graph, op, op.macs) > table.conv * op.macs
 
 
 def fit_cycles(
@@ -84,19 +113,37 @@ def fit_cycles(
         )
     if wrong := [t for t in latencies_ms if not (t > 0 and math.isfinite(t))]:
         raise SpecError(f"latencies must be positive numbers of milliseconds, got {wrong[0]!r}")
-    rows = [features(g) for g in graphs]
+    networks = [Executed(g, [op.macs for op in g.ops]) for g in graphs]
     cycles = [t * clock_hz / 1e3 for t in latencies_ms]
-    found = _solve(rows, cycles, prior)
+    found = fitted(networks, cycles, prior)
     left_out = []
-    for i in range(len(rows)):
-        rest = _solve(rows[:i] + rows[i + 1 :], cycles[:i] + cycles[i + 1 :], prior)
-        left_out.append(_error(rows[i], cycles[i], rest))
-    errors = [_error(row, c, found) for row, c in zip(rows, cycles, strict=True)]
+    for i in range(len(networks)):
+        rest = fitted(networks[:i] + networks[i + 1 :], cycles[:i] + cycles[i + 1 :], prior)
+        left_out.append(100 * _error(networks[i], cycles[i], rest))
+    errors = [100 * _error(n, c, found) for n, c in zip(networks, cycles, strict=True)]
     return CyclesFit(found, tuple(errors), tuple(left_out))
 
 
-def _error(row: Sequence[float], cycles: float, table: Cycles) -> float:
-    return 100 * (sum([x * a for x, a in zip(row, table, strict=True)]) / cycles - 1)
+def fitted(networks: Sequence[Executed], cycles: Sequence[float], prior: Cycles) -> Cycles:
+    """Return the coefficients that explain the cycles of networks best.
+
+    Which class a convolution belongs to depends on the coefficients, so that both are found in
+    turn; of the rounds the best one counts.
+    """
+    best, least, table = prior, math.inf, None
+    for _ in range(ROUNDS):
+        found = _solve([features(n, table) for n in networks], cycles, prior)
+        error = sum([_error(n, c, found) ** 2 for n, c in zip(networks, cycles, strict=True)])
+        if error < least:
+            best, least = found, error
+        if found == table:
+            break
+        table = found
+    return best
+
+
+def _error(network: Executed, cycles: float, table: Cycles) -> float:
+    return network.cycles(table) / cycles - 1
 
 
 def _solve(rows: Sequence[Sequence[float]], cycles: Sequence[float], prior: Cycles) -> Cycles:

@@ -217,6 +217,14 @@ def _finish(
     )
 
 
+def executed_macs(graph: Graph, plan: MemoryPlan, policy: Policy) -> list[int]:
+    """Return the multiply-adds of each operator under a plan: tiles compute their halos again."""
+    if plan.patch is None:
+        return [op.macs for op in graph.ops]
+    tiling = patching.Tiling(plan.patch.n, plan.patch.split)
+    return patching.op_macs(graph, tiling, clip=policy.clips)
+
+
 def persistent_bytes(graph: Graph, policy: Policy) -> int:
     """Return what the runtime keeps beside the arena: structures, and weights that lie in SRAM."""
     tail = tail_bytes(**tail_counts(graph)) if policy.overhead == "tflm" else 0

@@ -192,8 +192,8 @@ def calibrate(
         typer.Option(
             "--base",
             metavar="NAME|FILE",
-            help="Device whose data sheet the fit starts from; chosen by the processor that the "
-            "table names when left out.",
+            help="Device of family cpu, gpu or mcu whose data sheet the fit starts from; chosen by "
+            "the processor that the table names when left out.",
             autocompletion=completion.devices,
         ),
     ] = None,
@@ -206,6 +206,15 @@ def calibrate(
         ),
     ] = None,
     option: OptionOption = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="NAME|JSON",
+            help="What ran the networks on a microcontroller, where the table has no such column "
+            "(default: the base's own).",
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -242,6 +251,7 @@ def calibrate(
         base=base,
         space=None if space is None else (space, options),
         seed=seed,
+        runtime=runtime,
     )
     file.parent.mkdir(exist_ok=True)
     write_device(found.device, file)

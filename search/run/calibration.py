@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import NetloomError, SpecError
 from ...estimators.complexity import Workloads
 from ...hw_models import Workload, device_names, load_device
+from ...hw_models.device import with_runtime
 from ...hw_models.dtypes import DTYPES, Dtype
 from .measurements import Measured
 from .networks import network_workload, parse_shape
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ...hw_models.calibrate import Calibration, Measurement
     from ...hw_models.device import Device
 
-_ONE_OF = ("place", "batch", "dtype", "threads", "hardware")
+_ONE_OF = ("place", "batch", "dtype", "threads", "hardware", "runtime")
 
 
 def calibrated(
@@ -33,6 +34,7 @@ def calibrated(
     base: str | None,
     space: tuple[str, Mapping[str, Any]] | None,
     seed: int,
+    runtime: str | None = None,
 ) -> Calibration:
     """Fit a device to measured networks.
 
@@ -44,15 +46,21 @@ def calibrated(
         base: The device whose numbers the fit starts from; None: chosen by the processor.
         space: Name and options of the space, where the table does not name one.
         seed: Of the cross-validation.
+        runtime: Under which they ran, on devices that know several; None: as the table says, else
+            the base's own.
 
     Raises:
         SpecError: If measurements differ in their batch or number format, a network is none of its
-            space, or the measurements are too few or too alike.
+            space, the measurements are too few or too alike, or the base cannot be calibrated.
     """
-    from ...hw_models.calibrate import calibrate
+    from ...hw_models.calibrate import calibratable, calibrate
 
     batch, dtype = _asked(setting, source)
     start = load_device(base) if base else base_device(setting)
+    calibratable(start)
+    if chosen := runtime or setting.get("runtime"):
+        start = with_runtime(start, _runtime(chosen, source))
+        setting = {**setting, "runtime": chosen}
     found = calibrate(
         start,
         measurements(rows, source, space),
@@ -119,23 +127,37 @@ class _Networks:
 
 
 def base_device(setting: Mapping[str, str]) -> Device:
-    """Return the device to start from: the GPU that the processor is called after, or any CPU.
+    """Return the device to start from: what the processor is called after, or any CPU.
 
     Raises:
-        SpecError: If it is a GPU that no device is named after.
+        SpecError: If it is a GPU or a microcontroller that no device is named after.
     """
-    if setting.get("place", "cpu") == "cpu":
+    place = setting.get("place", "cpu")
+    if place == "cpu":
         return load_device("cpu_generic")
+    family = "mcu" if place == "mcu" else "gpu"
     words = re.sub(r"[^a-z0-9]", "", setting.get("hardware", "").lower())
-    gpus = [d for d in map(load_device, device_names()) if d.family == "gpu"]
-    fitting = [d for d in gpus if re.sub(r"[^a-z0-9]", "", d.name.lower()) in words]
+    known = [d for d in map(load_device, device_names()) if d.family == family]
+    fitting = [d for d in known if re.sub(r"[^a-z0-9]", "", d.name.lower()) in words]
     if not fitting:
         raise SpecError(
             f"no device describes {setting.get('hardware') or 'this processor'}; name the one to "
-            f"start from with --base, such as {', '.join(d.name for d in gpus)}, or write its "
+            f"start from with --base, such as {', '.join(d.name for d in known)}, or write its "
             "data sheet into a device file"
         )
     return max(fitting, key=lambda d: len(d.name))
+
+
+def _runtime(text: str, source: str) -> Any:
+    """Return a runtime as device files write it: the name of a preset, or JSON."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(
+            f"{source}: runtime must be a name or JSON: {error}; got {text!r}"
+        ) from error
 
 
 def _title(name: str, setting: Mapping[str, str]) -> str:
@@ -154,6 +176,7 @@ def describe(rows: Sequence[Measured], setting: Mapping[str, str], batch: int, d
         f"{setting['threads']} threads" if setting.get("threads") else "",
         f"batch {batch}, {dtype}",
         f"torch {setting['torch']}" if setting.get("torch") else "",
+        f"runtime {setting['runtime']}" if setting.get("runtime") else "",
     ]
     return ", ".join(word for word in words if word)
 
@@ -179,7 +202,7 @@ def check_one_setting(setting: Mapping[str, str], columns: Sequence[str], source
     """Refuse a table whose rows were measured in different ways.
 
     Raises:
-        SpecError: If batch, number format, threads or processor differ between rows.
+        SpecError: If batch, number format, threads, processor or runtime differ between rows.
     """
     for column in _ONE_OF:
         if column in columns and column not in setting:

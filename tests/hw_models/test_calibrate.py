@@ -213,15 +213,18 @@ def test_too_few_networks_are_refused_with_what_is_missing():
 
 def test_networks_that_differ_in_one_way_only_are_refused():
     rows = [Measurement(toy_network(blocks=b), float(b)) for b in range(1, 15)]
-    with pytest.raises(SpecError, match=r"at least two ways.*activation, add, conv, linear, reduce"):
+    with pytest.raises(
+        SpecError, match=r"at least two ways.*activation, add, conv, linear, reduce"
+    ):
         calibrate(CPU, rows)
 
 
 def test_other_families_and_formats_are_refused():
-    device = dataclasses.replace(CPU, numbers=object(), family="mcu", name="f746")
     rows = [Measurement(w, counted(w)) for w in networks(12)]
-    with pytest.raises(SpecError, match="cpu and gpu, got 'f746' of family 'mcu'"):
-        calibrate(device, rows)
+    for name, family in (("zcu102", "fpga"), ("scale_sim_12x14", "systolic")):
+        said = f"cpu, gpu and mcu, got '{name}' of family '{family}', whose cycles are computed"
+        with pytest.raises(SpecError, match=said):
+            calibrate(load_device(name), rows)
     with pytest.raises(SpecError, match="float32, got 'int8'"):
         calibrate(CPU, rows, dtype="int8")
     with pytest.raises(SpecError, match="batch must be"):

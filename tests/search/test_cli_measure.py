@@ -204,7 +204,9 @@ def test_a_measured_table_calibrates(cli: Any, quick: None) -> None:
         ("latency_ms,notation\nnan,x\n", [], "t.csv:2: latency_ms must be a positive number"),
         ("latency_ms,notation\n1,x\n", [], "t.csv:2: the table names no space; add --space"),
         ("latency_ms,notation\n1,x\n", [*TINY], "t.csv:2: "),
-        ("latency_ms,architecture\n1,{x\n", [*TINY], "t.csv:2: must be JSON"),
+        ("latency_ms,architecture\n1,{x\n", [*TINY], "t.csv:2: architecture must be JSON"),
+        ("latency_ms,notation,options\n1,x,{a\n", [*TINY], "t.csv:2: options must be JSON"),
+        ("latency_ms,notation,options\n1,x,[1]\n", [*TINY], "options must be a JSON object"),
         ("latency_ms,notation,batch\n1,x,1\n2,x,8\n", [*TINY], "several values of batch"),
         ("latency_ms,notation,batch\n1,x,many\n", [*TINY], "batch must be a number"),
         ("latency_ms,notation,dtype\n1,x,int3\n", [*TINY], "dtype must be one of"),
@@ -256,3 +258,86 @@ def test_a_gpu_is_known_by_its_name(cli: Any) -> None:
     device = load_device("my-gpu")
     assert device.family == "gpu"
     assert device.title == "NVIDIA H100 80GB HBM3: calibrated on measured networks"
+
+
+# ------------------------------------------------------------------------ microcontrollers
+
+
+def write_boards(cli: Any, path: str, n: int, **changes: str) -> list[float]:
+    """Write what an STM32F746 at a third of its speed would take, as if it were measured."""
+    (cli.folder / f"tiny_{cli.module}.py").write_text(
+        "from torch import nn\n\n\ndef net(width: int, depth: int):\n"
+        "    layers = [nn.Conv2d(3, width, 3, 2, 1)]\n"
+        "    for _ in range(depth):\n"
+        "        layers += [nn.Conv2d(width, width, 3, 1, 1, groups=width)]\n"
+        "        layers += [nn.Conv2d(width, width, 1)]\n"
+        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+        "nn.Linear(width, 10))\n",
+        encoding="utf-8",
+    )
+    values = []
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["network", "input", "options", "latency_ms", *changes])
+        writer.writeheader()
+        for i in range(n):
+            row = {"network": f"tiny_{cli.module}:net", "input": "1x3x16x16"}
+            row["options"] = json.dumps({"width": 8 + 8 * (i % 3), "depth": 1 + i // 3})
+            words = ["--network", row["network"], "--input", row["input"], "--device", "stm32f746"]
+            width, depth = json.loads(row["options"]).values()
+            words += ["--option", f"width={width}", "--option", f"depth={depth}"]
+            told = json.loads(cli.run("estimate", *words, "--json").stdout)
+            values.append(3 * told["metrics"]["latency_ms@stm32f746"])
+            writer.writerow({**row, "latency_ms": values[-1], **changes})
+    return values
+
+
+def test_a_microcontroller_calibrates(cli: Any) -> None:
+    values = write_boards(cli, "t.csv", 6)
+    words = ["calibrate", "t.csv", "--device", "my-mcu", "--base", "stm32f746"]
+    value = json.loads(cli.run(*words, "--json").stdout)
+    assert value["file"] == "devices/my-mcu.yaml"
+    assert value["model"].startswith("cycles of stem, pw, dw, fc, op under cmsis_nn")
+    report = value["validation"]
+    assert report["n"] == 6
+    assert report["mape_percent"] < 10
+    assert {"spearman", "kendall", "within_5_percent", "within_10_percent"} <= set(report)
+    device = load_device("my-mcu")
+    assert (device.family, device.calibrated) == ("mcu", True)
+    estimate = ["estimate", "--network", f"tiny_{cli.module}:net", "--input", "1x3x16x16"]
+    estimate += ["--option", "width=8", "--option", "depth=1", "--device", "my-mcu"]
+    answer = json.loads(cli.run(*estimate, "--explain", "--json").stdout)
+    assert answer["metrics"]["latency_ms@my-mcu"] == pytest.approx(values[0], rel=0.1)
+    listed = {row["name"]: row for row in json.loads(cli.run("devices", "--json").stdout)}
+    assert listed["my-mcu"]["error_percent"]["latency_ms"] == pytest.approx(report["mape_percent"])
+
+
+def test_the_runtime_of_a_table_is_calibrated(cli: Any) -> None:
+    changes = {"place": "mcu", "hardware": "STM32F746G-DISCO", "runtime": "tinyengine"}
+    write_boards(cli, "t.csv", 5, **changes)
+    value = json.loads(cli.run("calibrate", "t.csv", "--device", "te", "--json").stdout)
+    assert "under tinyengine" in value["model"]
+    assert "runtime tinyengine" in value["validation"]["source"]
+    assert list(load_device("te").numbers.cycles) == ["tinyengine"]
+    words = ["calibrate", "t.csv", "--device", "tiled", "--runtime"]
+    cli.run(*words, '{"preset": "tinyengine", "patch": "auto"}')
+    assert load_device("tiled").numbers.runtime.patch == "auto"
+    words[3] = "other"
+    assert "runtime must be a name or JSON" in cli.run(*words, "{tinyengine", code=2).stderr
+    assert "unknown runtime 'tinyengin'" in cli.run(*words, "tinyengin", code=2).stderr
+
+
+def test_what_cannot_be_calibrated_is_said_at_once(cli: Any) -> None:
+    write_boards(cli, "t.csv", 3)
+    words = ["calibrate", "t.csv", "--device", "mine", "--base"]
+    said = cli.run(*words, "zcu102", code=2).stderr
+    assert "families cpu, gpu and mcu, got 'zcu102' of family 'fpga'" in said
+    said = cli.run(*words, "stm32f746", code=2).stderr
+    assert "at least 4 different networks, got 3; measure 1 more" in said
+    text = Path("t.csv").read_text(encoding="utf-8")
+    Path("t.csv").write_text(text.replace("latency_ms", "latency_ms,place", 1), encoding="utf-8")
+    rows_ = Path("t.csv").read_text(encoding="utf-8").splitlines()
+    Path("t.csv").write_text("\n".join([rows_[0], *(r + ",mcu" for r in rows_[1:])]) + "\n")
+    said = cli.run("calibrate", "t.csv", "--device", "mine", code=2).stderr
+    assert "no device describes this processor" in said
+    assert "stm32f746" in said
+    assert not Path("devices").exists()
