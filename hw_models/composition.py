@@ -161,10 +161,19 @@ class ComposedWorkload(Workload):
         sources: Sequence[tuple[int, ...]],
     ) -> None:
         self._name, self._workloads, self._sources = labels, workloads, tuple(sources)
-        self.params = sum([w.params for w in workloads])
-        self.weight_bytes = sum([w.weight_bytes for w in workloads])
         self.casts: dict[str, Workload] = {}
+        self._cast_from: ComposedWorkload | None = None
         self._scaled: tuple[ComposedWorkload, int, int] | None = None  # cast from, bytes now, then
+
+    @cached_property
+    def params(self) -> int:  # type: ignore[override]
+        """Elements of all parameters of the parts."""
+        return sum([w.params for w in self._workloads])
+
+    @cached_property
+    def weight_bytes(self) -> int:  # type: ignore[override]
+        """Bytes of all parameters and buffers of the parts."""
+        return sum([w.weight_bytes for w in self._workloads])
 
     @cached_property
     def _labels(self) -> Sequence[str]:
@@ -178,7 +187,8 @@ class ComposedWorkload(Workload):
     def _cast(self, dtype: Dtype) -> ComposedWorkload:
         parts = [w.casts.get(dtype) or w.cast(dtype) for w in self._workloads]
         found = ComposedWorkload(self._name, parts, self._sources)
-        if False not in [w.only_floats for w in self._workloads]:  # every byte scales alike
+        found._cast_from = self
+        if all(w.only_floats for w in self.distinct):  # every byte scales alike
             found._scaled = (self, DTYPE_BYTES[dtype], FLOAT_BYTES[self.dtype])
         return found
 
@@ -186,6 +196,11 @@ class ComposedWorkload(Workload):
     def parts(self) -> Sequence[Workload]:
         """The workloads of the parts, in execution order."""
         return self._workloads
+
+    @cached_property
+    def distinct(self) -> Sequence[Workload]:
+        """The workloads of the parts, each once."""
+        return tuple(dict.fromkeys(self._workloads))
 
     @property
     def input_shape(self) -> Shape:
@@ -213,7 +228,8 @@ class ComposedWorkload(Workload):
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of all convolutions, linear layers and matrix products."""
-        return sum([w.macs for w in self._workloads])
+        origin = self._cast_from
+        return sum([w.macs for w in self._workloads]) if origin is None else origin.macs
 
     @cached_property
     def pieces(self) -> tuple[tuple[str, Workload], ...]:

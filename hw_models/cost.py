@@ -300,7 +300,14 @@ class PieceMemo(Generic[_T]):
 
     def of(self, workload: Workload) -> list[_T]:
         """Return what is known of each piece, in order."""
-        known, parts = self._parts, workload.parts
+        return self._of(workload.parts)
+
+    def distinct(self, workload: Workload) -> list[_T]:
+        """Return what is known of each piece that differs from the others."""
+        return self._of(workload.distinct)
+
+    def _of(self, parts: Sequence[Workload]) -> list[_T]:
+        known = self._parts
         if len(parts) == 1:
             return [self._of_whole(parts[0])]
         try:

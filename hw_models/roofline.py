@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from math import fsum
 from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
@@ -130,7 +131,8 @@ class RooflineModel(HardwareModel):
             found = kernels(workload, self.runtime)
             return fsum([self._time(k, batch, dtype).ms for k in found])
         key = self._key(batch, dtype)
-        return fsum([ms for p in workload.parts for ms in p.memo.get(key) or self._new(p, key)])
+        times = [p.memo.get(key) or self._new(p, key) for p in workload.parts]
+        return fsum(chain.from_iterable(times))
 
     def _key(self, batch: int, dtype: Dtype) -> tuple[str, int, Dtype]:
         """Return what the times of the kernels of a piece are remembered under."""

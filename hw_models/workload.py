@@ -204,6 +204,11 @@ class Workload:
         return (self,)
 
     @property
+    def distinct(self) -> Sequence[Workload]:
+        """The parts, each once, for what does not depend on how often they come."""
+        return self.parts
+
+    @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """For each piece, where its inputs come from: the position of a piece, or -1."""
         return ((-1,) * len(self.inputs),)

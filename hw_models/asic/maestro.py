@@ -154,7 +154,7 @@ class MaestroModel(ArrayModel):
     def cost_of(self, workload: Workload, batch: int, dtype: Dtype, *, breakdown: bool) -> Cost:
         """Return the sum over the layers, and the area; see `HardwareModel.cost`."""
         cost = super().cost_of(workload, batch, dtype, breakdown=breakdown)
-        return replace(cost, area_mm2=self.area_mm2(workload, batch))
+        return replace(cost, area_mm2=self.area_mm2(workload.cast(dtype), batch))
 
     def cost_at_once(
         self,
@@ -245,7 +245,7 @@ class MaestroModel(ArrayModel):
 
     def area_mm2(self, workload: Workload, batch: int = 1) -> float:
         """Return the silicon of all accelerators, with buffers for this network."""
-        needs = self._needs(workload, batch)
+        needs = self._memo(batch).distinct(workload)
         areas = [
             area_um2(
                 self.table,
@@ -262,9 +262,10 @@ class MaestroModel(ArrayModel):
     def memory(self, workload: Workload, batch: int) -> tuple[int, tuple[Excess, ...]]:
         """Return the peak of main memory; also a limit: buffers that hold no step of a layer."""
         needed, excesses = super().memory(workload, batch)
-        pieces = self._needs(workload, batch)
-        if not any(piece.excess for piece in pieces):
+        known = self._memo(batch)
+        if not any(piece.excess for piece in known.distinct(workload)):
             return needed, excesses
+        pieces = known.of(workload)
         found = [
             replace(excess, layer=f"{label}.{excess.layer}" if label else excess.layer)
             for (label, _), piece in zip(workload.pieces, pieces, strict=True)
@@ -273,12 +274,12 @@ class MaestroModel(ArrayModel):
         worst = max(found, key=lambda e: e.violation, default=None)
         return needed, excesses if worst is None else (*excesses, worst)
 
-    def _needs(self, workload: Workload, batch: int) -> list[Needs]:
-        """Return what each piece needs of the buffers."""
+    def _memo(self, batch: int) -> PieceMemo[Needs]:
+        """Return what pieces need of the buffers."""
         known = self._needed.get(batch)
         if known is None:
             known = self._needed[batch] = PieceMemo(lambda piece: self._collect(piece, batch))
-        return known.of(workload)
+        return known
 
     def _collect(self, piece: Workload, batch: int) -> Needs:
         """Return what the layers of a piece need of each accelerator's buffers."""
