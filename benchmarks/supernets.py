@@ -30,7 +30,13 @@ from netloom.spaces import SPACES, Architecture, Space
 from netloom.spaces.layers import ModuleSupernet, OneOf
 
 BATCH, ROUNDS = 8, 11
-SIDES = {"ofa_mbv3": 128, "ofa_proxyless": 128, "ofa_resnet50": 128, "mobilenet": 128}  # else as is
+SIDES = {
+    "ofa_mbv3": 128,
+    "ofa_proxyless": 128,
+    "ofa_resnet50": 128,
+    "mobilenet": 128,
+    "hytra": 128,
+}  # else as is
 
 
 def seconds(function: Callable[[], Any]) -> float:

@@ -17,6 +17,7 @@ SPACES = Registry(
         "darts": "netloom.spaces.zoo.darts:Darts",
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
+        "hytra": "netloom.spaces.zoo.hytra:Hytra",
     },
 )
 # spaces that build no network: factors of a product
