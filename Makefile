@@ -4,7 +4,7 @@
 #
 # And for those who change it:
 #   make test-full     the slow tests too
-#   make bench         measure again what docs/benchmarks.md shows (an hour; search is continued)
+#   make bench         measure again what docs/benchmarks.md shows (two hours; searches go on)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -75,6 +75,8 @@ bench: install-bench
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/supernets.py
 	$(BIN)/python benchmarks/one_shot.py
+	$(BIN)/python benchmarks/ground_truth.py
+	$(BIN)/python benchmarks/few_shot.py
 	$(BIN)/python benchmarks/machinery.py
 	$(BIN)/python benchmarks/search_quality.py run
 	$(BIN)/python benchmarks/search_quality.py report
