@@ -136,7 +136,8 @@ def test_a_training_alone_costs_its_epochs_and_its_validation():
 def test_differences_are_paired():
     assert tables.paired([1.0, 1.0, 1.0]) == "+1.000, 3 of 3"
     text = tables.paired([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert text.startswith("+3.000 [+1.") and text.endswith("], 5 of 5 (p 0.06)")  # 2 / 2^5
+    assert text.startswith("+3.000 [+1.")
+    assert text.endswith("], 5 of 5 (p 0.06)")  # 2 / 2^5
 
 
 def test_the_report_shows_every_finished_search():
