@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from netloom.estimators import ESTIMATORS
-from netloom.hw_models import load_device, timing
+from netloom.hw_models import load_device, model_for, timing, trace
 from netloom.spaces import SPACES
 
 TINY = ("--space", "nb201", "--option", "channels=2", "--option", "cells=1")
@@ -263,31 +263,32 @@ def test_a_gpu_is_known_by_its_name(cli: Any) -> None:
 # ------------------------------------------------------------------------ microcontrollers
 
 
+TINY_NETWORK = """from torch import nn
+
+
+def net(width: int, depth: int):
+    layers = [nn.Conv2d(3, width, 3, 2, 1)]
+    for _ in range(depth):
+        layers += [nn.Conv2d(width, width, 3, 1, 1, groups=width), nn.Conv2d(width, width, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+"""
+
+
 def write_boards(cli: Any, path: str, n: int, **changes: str) -> list[float]:
     """Write what an STM32F746 at a third of its speed would take, as if it were measured."""
-    (cli.folder / f"tiny_{cli.module}.py").write_text(
-        "from torch import nn\n\n\ndef net(width: int, depth: int):\n"
-        "    layers = [nn.Conv2d(3, width, 3, 2, 1)]\n"
-        "    for _ in range(depth):\n"
-        "        layers += [nn.Conv2d(width, width, 3, 1, 1, groups=width)]\n"
-        "        layers += [nn.Conv2d(width, width, 1)]\n"
-        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
-        "nn.Linear(width, 10))\n",
-        encoding="utf-8",
-    )
-    values = []
+    (cli.folder / f"tiny_{cli.module}.py").write_text(TINY_NETWORK, encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(TINY_NETWORK, names)
+    model, values = model_for("stm32f746"), []
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["network", "input", "options", "latency_ms", *changes])
         writer.writeheader()
         for i in range(n):
-            row = {"network": f"tiny_{cli.module}:net", "input": "1x3x16x16"}
-            row["options"] = json.dumps({"width": 8 + 8 * (i % 3), "depth": 1 + i // 3})
-            words = ["--network", row["network"], "--input", row["input"], "--device", "stm32f746"]
-            width, depth = json.loads(row["options"]).values()
-            words += ["--option", f"width={width}", "--option", f"depth={depth}"]
-            told = json.loads(cli.run("estimate", *words, "--json").stdout)
-            values.append(3 * told["metrics"]["latency_ms@stm32f746"])
-            writer.writerow({**row, "latency_ms": values[-1], **changes})
+            options = {"width": 8 + 8 * (i % 3), "depth": 1 + i // 3}
+            workload = trace(names["net"](**options), torch.zeros(1, 3, 16, 16))
+            values.append(3 * model.cost(workload).latency_ms)
+            row = {"network": f"tiny_{cli.module}:net", "input": "1x3x16x16", **changes}
+            writer.writerow({**row, "options": json.dumps(options), "latency_ms": values[-1]})
     return values
 
 
