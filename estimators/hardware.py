@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import SpecError, UnknownName
+from ..errors import EvaluationError, SpecError, UnknownName
 from ..hw_models import (
     Cost,
     Device,
@@ -181,7 +181,13 @@ class Hardware(Estimator):
             asked = self.asked(architecture, target)
             cost = asked.cost_together(workloads, breakdown=False)
             for name in asked.model.provides:
-                metrics[f"{name}@{target}"] = float(getattr(cost, name))
+                value = getattr(cost, name)
+                if value is None:
+                    raise EvaluationError(
+                        f"{target} has no {name} for {architecture.to_json()}: nothing of this "
+                        "network takes time there; leave such networks out of the space"
+                    )
+                metrics[f"{name}@{target}"] = float(value)
         return metrics
 
     def cost(self, architecture: Architecture, target: str) -> Cost:

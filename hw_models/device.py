@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ..errors import SpecError, UnknownName
+from ..errors import SpecError, UnknownName, did_you_mean
 from ..options import Problem, SpecProblems, validate
 from ..registry import Registry
 from .cost import HardwareModel
@@ -312,11 +312,22 @@ def _read(path: str) -> Device:
         file = validate(_File, value)
         family = _family(file.family)
         numbers = validate(family, file.numbers, where="numbers")
+        _known_fields(file)
     except SpecProblems as error:
         problems = [Problem(p.path, p.message, place(p.path)) for p in error.problems]
         raise SpecProblems(problems) from error
     facts = {**dict(file), "numbers": numbers}
     return Device(**facts, origin=path)
+
+
+def _known_fields(file: _File) -> None:
+    """Check that what was compared with measurements is what models of the family give."""
+    given = FAMILIES.get(file.family).provides
+    unknown = [name for name in file.validation if name not in given]
+    if unknown:
+        raise SpecProblems(
+            [Problem(("validation", n), f"unknown key{did_you_mean(n, given)}") for n in unknown]
+        )
 
 
 def _family(name: str) -> type[Numbers]:

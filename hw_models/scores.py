@@ -52,7 +52,7 @@ def noise_ceiling(values: Vector, groups: Sequence[str], least: int = 10) -> flo
     Args:
         values: The measurements.
         groups: Equal texts for measurements that would be equal without noise; empty: unknown.
-        least: Fewer groups with two measurements say too little: None.
+        least: Fewer groups with two measurements say too little: None. So do equal ones.
     """
     from scipy.stats import spearmanr
 
@@ -61,7 +61,7 @@ def noise_ceiling(values: Vector, groups: Sequence[str], least: int = 10) -> flo
         if group:
             members.setdefault(group, []).append(value)
     pairs = [found[:2] for found in members.values() if len(found) > 1]
-    if len(pairs) < least:
+    if len(pairs) < least or len({value for pair in pairs for value in pair}) == 1:
         return None
     first, second = np.array(pairs).T
     both = spearmanr(np.concatenate([first, second]), np.concatenate([second, first])).statistic

@@ -48,7 +48,7 @@ def _totals(explained: Mapping[str, Any]) -> dict[str, str]:
 
 
 def provenance_text(provenance: Mapping[str, Any]) -> str:
-    """Return source and error bar of a number: `(fitted, 4.1 % off on average on 60 networks)`."""
+    """Return source and error bar: `(fitted, 4.1 % off on average in 60 measurements)`."""
     words = [str(provenance["source"])]
     if base := provenance.get("derived_from"):
         words.append(f"a multiple of {base}")
@@ -56,7 +56,7 @@ def provenance_text(provenance: Mapping[str, Any]) -> str:
     if found is None:
         words.append("never compared with measurements")
     else:
-        words.append(f"{found['mape_percent']:.3g} % off on average on {found['n']} networks")
+        words.append(f"{found['mape_percent']:.3g} % off on average in {found['n']} measurements")
     return f"({', '.join(words)})"
 
 

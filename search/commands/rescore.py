@@ -20,6 +20,7 @@ from .common import (
     open_store,
     store_words,
 )
+from .estimate import ResolutionOption
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +43,7 @@ def rescore(
     dtype: Annotated[
         Dtype | None, typer.Option("--dtype", help="Number format; the device's own when left out.")
     ] = None,
+    resolution: ResolutionOption = None,
     as_: Annotated[
         str | None,
         typer.Option("--as", metavar="NAME", help="What metrics call it; its own name else."),
@@ -57,10 +59,12 @@ def rescore(
     Afterwards pareto and report take --objective METRIC@NAME, and the dashboard offers it as an
     axis. Costs that are stored already are not computed again.
     """
+    from ..run.networks import parse_resolution
     from ..run.rescoring import rescore as run
 
     choice: dict[str, Any] = {"device": device, "batch": batch}
     choice |= {"dtype": dtype} if dtype else {}
+    choice |= {"resolution": parse_resolution(resolution)} if resolution else {}
     choice |= {"as": as_} if as_ else {}
     with open_store(store, write=True) as opened:
         record = opened.experiment(experiment)

@@ -247,6 +247,13 @@ def read_measurements(lines: Sequence[str], path: str) -> tuple[list[Measured], 
     return rows, {name: next(iter(values)) for name, values in seen.items() if len(values) == 1}
 
 
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{where} must be JSON: {error}; got {text!r}") from error
+
+
 def _measured(reader: csv.DictReader[str], path: str) -> Iterator[Measured]:
     for row in reader:
         line = reader.line_num
@@ -254,7 +261,8 @@ def _measured(reader: csv.DictReader[str], path: str) -> Iterator[Measured]:
             value = float(row["latency_ms"])
         except (TypeError, ValueError) as error:
             raise SpecError(
-                f"{path}:{line}: latency_ms must be a number of ms, got {row['latency_ms']!r}"
+                f"{path}:{line}: latency_ms must be a number of ms, got "
+                f"{row['latency_ms']!r}; measure the network again, or delete the row"
             ) from error
         if not (math.isfinite(value) and value > 0):
             raise SpecError(
@@ -262,11 +270,13 @@ def _measured(reader: csv.DictReader[str], path: str) -> Iterator[Measured]:
                 "the network again, or delete the row"
             )
         text = row.get("architecture") or row.get("notation") or ""
-        try:
-            options = json.loads(row.get("options") or "{}")
-            architecture = json.loads(text) if text.startswith(("{", "[", '"')) else text
-        except json.JSONDecodeError as error:
-            raise SpecError(f"{path}:{line}: must be JSON: {error}; got {text!r}") from error
+        where = f"{path}:{line}"
+        options = _json(row.get("options") or "{}", f"{where}: options")
+        if not isinstance(options, dict):
+            raise SpecError(f"{where}: options must be a JSON object, got {options!r}")
+        architecture = text
+        if text.startswith(("{", "[", '"')):
+            architecture = _json(text, f"{where}: architecture")
         network, space = row.get("network") or "", row.get("space") or ""
         chosen = None if network else architecture
         yield Measured(line, space, options, chosen, value, network, row.get("input") or "")

@@ -11,10 +11,10 @@ from ...dashboard.table import TrialTable
 from ...db.records import CostRecord, ExperimentRecord, MetricRecord
 from ...db.rescored import VIOLATION, rescored_info
 from ...errors import HardwareLimit, SpecError, did_you_mean
-from ...estimators.hardware import Hardware
+from ...estimators.hardware import DeviceChoice, Hardware
 from ...hw_models import device_names
 from ...hw_models.device_folders import add_device_folder
-from ...options import build
+from ...options import build, validate
 from ...spaces import Architecture, DecisionSpace
 from ..objectives import Constraint
 from .parts import make_importable, make_space
@@ -65,7 +65,7 @@ def rescore(
     Args:
         store: Where the experiment is, open for writing.
         record: The experiment.
-        choice: `{"device": ..., "batch": ..., "dtype": ..., "as": ...}`.
+        choice: `{"device": ..., "batch": ..., "dtype": ..., "resolution": ..., "as": ...}`.
         options: Further options of the estimator `hardware`.
         progress: Called with how many of how many architectures are costed.
 
@@ -75,7 +75,8 @@ def rescore(
         UnknownName: If there is no such device.
     """
     space = stored_space(record)
-    named = {"devices": [dict(choice)], **(options or {})}
+    device = validate(DeviceChoice, dict(choice), where="--device")
+    named = {"devices": [device], **(options or {})}
     estimator: Hardware = build(Hardware, named, space, None, where=("--device",))
     [target] = estimator.targets
     version = f"{estimator.targets[target].model.version}-{estimator.fingerprint[:16]}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from netloom.errors import HardwareLimit, SpecError, UnknownName
+from netloom.errors import EvaluationError, HardwareLimit, SpecError, UnknownName
 from netloom.estimators import Hardware
 from netloom.estimators.hardware import DeviceChoice
 from netloom.estimators.testing import EstimatorContract
@@ -92,6 +92,14 @@ def test_a_network_that_does_not_fit_raises_the_limit(tmp_path):
     assert isinstance(result, HardwareLimit)
     assert result.violation > 0
     assert result.layer
+
+
+def test_a_network_without_a_value_is_an_error_that_says_so(monkeypatch):
+    estimator = Hardware(space(), devices=["nvdla_256"])
+    nothing = trace(torch.nn.Identity(), torch.zeros(1, 3, 8, 8))
+    monkeypatch.setattr(estimator._networks, "of", lambda architecture: [nothing])
+    with pytest.raises(EvaluationError, match=r"nvdla_256 has no utilization for .* takes time"):
+        estimator.evaluate(space().at(0))
 
 
 def test_details_break_down_by_layer():

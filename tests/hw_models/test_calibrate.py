@@ -211,6 +211,12 @@ def test_too_few_networks_are_refused_with_what_is_missing():
         calibrate(CPU, [Measurement(w, 1.0 + n) for n, w in enumerate(again)])
 
 
+def test_repeats_that_are_all_equal_say_nothing_of_noise():
+    groups = [str(n) for n in range(12)] * 2
+    assert noise_ceiling(np.ones(24), groups) is None
+    assert noise_ceiling(np.arange(24.0) % 12, groups) == pytest.approx(1)
+
+
 def test_networks_that_differ_in_one_way_only_are_refused():
     rows = [Measurement(toy_network(blocks=b), float(b)) for b in range(1, 15)]
     with pytest.raises(

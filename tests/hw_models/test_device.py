@@ -92,6 +92,16 @@ def test_the_generic_cpu_says_that_it_is_not_calibrated():
             r"mine\.yaml:4: calibrated: must be true or false, got 0",
         ),
         ("name: mine", "name: 'my core'", r"mine\.yaml:1: name: must match pattern"),
+        (
+            "title: A core",
+            "title: A core\nvalidation: {latncy_ms: {n: 9, mape_percent: 4, source: 9 networks}}",
+            r"mine\.yaml:4: validation\.latncy_ms: unknown key; did you mean latency_ms\?",
+        ),
+        (
+            "title: A core",
+            "title: A core\nvalidation: {energy_mj: {n: 9, mape_percent: 4, source: 9 networks}}",
+            r"validation\.energy_mj: unknown key; known: latency_ms, peak_memory_bytes",
+        ),
         ("name: mine", "family: cpu", r"mine\.yaml:2: family: stands twice"),
         ("title: A core", "title: [", r"mine\.yaml:\d: the file must be YAML"),
         (GOOD, "- cpu", r"must be a mapping"),

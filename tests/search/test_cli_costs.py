@@ -95,7 +95,7 @@ def test_an_explanation_is_read_by_people(cli: Any, board: Path) -> None:
     words = [*SMALL, "--arch", RESNET, "--device", "my-board", "--device", "cpu_generic"]
     text = cli.run(*words, "--explain").stdout
     assert "my-board: A board (family cpu, calibrated, batch 1, float32)" in text
-    assert "(analytic, 4.5 % off on average on 40 networks)" in text
+    assert "(analytic, 4.5 % off on average in 40 measurements)" in text
     assert "(analytic, never compared with measurements)" in text
     assert text.count("costliest layers") == 2
     assert text.count(" conv ") == 10  # five layers of each device, and all are convolutions

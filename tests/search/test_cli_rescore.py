@@ -166,6 +166,8 @@ def test_other_objectives_need_no_rescoring(archive: Any) -> None:
         (["rescore", "q", "--device", "pixel3"], "use tabular"),
         (["rescore", "q", "--device", "board", "--as", "pixel3"], "give the device another name"),
         (["rescore", "q", "--device", "board", "--dtype", "int16"], "board computes in"),
+        (["rescore", "q", "--device", "board", "--as", "a b"], "--device.as: must match pattern"),
+        (["rescore", "q", "--device", "board", "--resolution", "8x"], "such as 192 or 192x160"),
     ],
 )
 def test_wrong_questions_are_told_the_way(archive: Any, words: list[str], said: str) -> None:
