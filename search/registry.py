@@ -16,6 +16,7 @@ STRATEGIES = Registry(
         "proxyless": "netloom.search.strategies.proxyless:Proxyless",
         "random": "netloom.search.strategies.random:RandomSearch",
         "rarts": "netloom.search.strategies.rarts:Rarts",
+        "rarts_width": "netloom.search.strategies.rarts_width:RartsWidth",
         "regularized_evolution": (
             "netloom.search.strategies.regularized_evolution:RegularizedEvolution"
         ),

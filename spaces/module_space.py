@@ -72,6 +72,8 @@ class ModuleSpace(Space):
             isinstance(layer, ElasticConv2d) and isinstance(layer.kernel, Choice)
             for layer in layers
         )
+        read = {c for layer in layers if isinstance(c := getattr(layer, "reads", None), Choice)}
+        self._widths = read == {c for layer in layers for c in layer.choices}
         self._partial = all(isinstance(layer, OneOf) and layer.channels for layer in layers)
         super().__init__(derive_decisions(template))
 
@@ -93,6 +95,7 @@ class ModuleSpace(Space):
         offers = {
             "supernet": True,
             "mixture": self._mixture,
+            "widths": self._widths,
             "kernels": self._kernels,
             "partial": self._partial,
         }

@@ -386,15 +386,17 @@ class Space(DecisionSpace):
     """
 
     mixture: ClassVar[bool] = False  # whether its super-network runs weighted mixtures of options
+    widths: ClassVar[bool] = False  # whether every decision is a width of its super-network
     kernels: ClassVar[bool] = False  # whether it cuts kernels of several sides out of one weight
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the class defines: `supernet`, its `mixture`, `kernels` and `partial`; `tasks`."""
+        """What the class defines: `tasks`, `supernet`, and what that offers (`mixture`, ...)."""
         cls = type(self)
         offers = {
             "supernet": cls.supernet is not Space.supernet,
             "mixture": cls.mixture,
+            "widths": cls.widths,
             "kernels": cls.kernels,
             "partial": "partial" in signature(cls.supernet).parameters,
             "tasks": cls.tasks is not Space.tasks,

@@ -26,6 +26,7 @@ from .pieces import Value, gradients_of, value_of
 from .trainer import Trainer
 
 if TYPE_CHECKING:
+    from ...spaces.layers import ModuleSupernet
     from ..strategies.rarts import Rarts
 
 Move: TypeAlias = Callable[[Sequence[Tensor]], None]  # takes a step by gradients
@@ -117,13 +118,8 @@ class RelaxedTrainer(Trainer):
             weight_decay=recipe.weight_decay,
             foreach=True,
         )
-        self.alphas = list(self.logits.rows)
-        self.arch_optimizer = torch.optim.Adam(
-            self.alphas,
-            lr=recipe.arch_lr,
-            betas=recipe.arch_betas,
-            weight_decay=recipe.arch_weight_decay,
-        )
+        self.alphas = self.architecture_parameters()
+        self.arch_optimizer = self.make_arch_optimizer()
         self.problem = Relaxed(
             self.weights,
             self.twin_weights,
@@ -132,6 +128,23 @@ class RelaxedTrainer(Trainer):
             recipe.coupling,
             recipe.mode,
         )
+
+    def architecture_parameters(self) -> list[Tensor]:
+        """Return alpha."""
+        return list(self.logits.rows)
+
+    def make_arch_optimizer(self) -> torch.optim.Optimizer:
+        """Return what takes the steps on alpha."""
+        return torch.optim.Adam(
+            self.alphas,
+            lr=self.recipe.arch_lr,
+            betas=self.recipe.arch_betas,
+            weight_decay=self.recipe.arch_weight_decay,
+        )
+
+    def set(self, network: ModuleSupernet) -> None:
+        """Let a copy run as alpha says."""
+        network.mix(self.logits.weights())
 
     def parts(self) -> dict[str, Any]:
         """Return everything that has a state, by name."""
@@ -151,7 +164,7 @@ class RelaxedTrainer(Trainer):
             _Counted(self, self.twin, valid),
             lambda g: self._descend(self.weight_optimizer, self.weights, g),
             lambda g: self._descend(self.twin_optimizer, self.twin_weights, g),
-            self._move_architecture if epoch >= self.recipe.warmup_epochs else _stay,
+            self.move_architecture if epoch >= self.recipe.warmup_epochs else _stay,
         )
         return {
             "train_loss": losses[0],
@@ -160,7 +173,8 @@ class RelaxedTrainer(Trainer):
             "distance": self.problem.distance(),
         }
 
-    def _move_architecture(self, gradients: Sequence[Tensor]) -> None:
+    def move_architecture(self, gradients: Sequence[Tensor]) -> None:
+        """Take a step on alpha."""
         self._descend(self.arch_optimizer, self.alphas, gradients, clip=False)
 
     def _descend(
@@ -186,7 +200,7 @@ class _Counted:
         self._first = True
 
     def __call__(self) -> Value:
-        self._network.mix(self._trainer.logits.weights())
+        self._trainer.set(self._network)
         frozen, self._first = not self._first, False
         return self._trainer.pieces(self._batch, network=self._network, frozen=frozen)
 

@@ -16,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _NEEDS = {
     "supernet": "a space with a super-network",
     "mixture": "a space that mixes operations",
+    "widths": "a space whose decisions are all widths",
     "split": "a space that mixes operations or chooses kernels of one weight",
     "partial": "a space whose operations can work on part of the channels",
     "gradients": "a space with a differentiable super-network",

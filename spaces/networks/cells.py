@@ -112,6 +112,11 @@ class Skip(Mutable):
         return tuple(dict.fromkeys((*self.in_channels.choices, *self.out_channels.choices)))
 
     @property
+    def reads(self) -> Size | None:
+        """The width that it passes on, while it is the identity; else its convolution reads it."""
+        return None if self.projects else self.in_channels
+
+    @property
     def projects(self) -> bool:
         """Whether the widths differ now."""
         return self.in_channels.value != self.out_channels.value
@@ -247,7 +252,8 @@ def operation(
 def _part(channels: Width, partial: int) -> int:
     if not isinstance(channels, int) or channels % partial:
         raise SpecError(
-            f"the channels must divide by partial={partial}, got {channels}; choose a multiple"
+            f"the channels must divide by partial={partial}, got {channels}; choose channels that "
+            "are a multiple of it, or another partial"
         )
     return channels // partial
 

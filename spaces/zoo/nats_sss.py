@@ -63,6 +63,7 @@ class NatsSSS(Space):
 
     name = "nats_sss"
     notation = "c1:c2:c3:c4:c5"
+    widths = True
     presets: ClassVar = {
         "full": {"widths": [8, 16, 24, 32, 40, 48, 56, 64], "resolution": 32},
         "tiny": {"widths": [4, 8, 12, 16], "resolution": 16},

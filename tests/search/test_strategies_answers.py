@@ -416,6 +416,7 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
         "proxyless",
         "random",
         "rarts",
+        "rarts_width",
         "regularized_evolution",
         "tpe",
     ]

@@ -194,4 +194,4 @@ def test_the_super_network_has_the_listed_widths_only() -> None:
         supernet.activate(space.parse("8:12:24:64:8"))
     with pytest.raises(SpecError, match="norms must be width or shared, got 'both'"):
         space.supernet(norms="both")
-    assert space.supports == {"supernet"}
+    assert space.supports == {"supernet", "widths"}
