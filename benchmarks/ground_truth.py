@@ -69,7 +69,7 @@ def train_alone(architectures: Sequence[Any], path: Path = FILE) -> None:
     done = {(row["cell"], int(row["seed"])) for row in known(path)}
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if not done:
+        if not file.tell():
             writer.writeheader()
         for seed, architecture in itertools.product(SEEDS, architectures):
             cell = space.format(architecture)

@@ -164,3 +164,21 @@ def test_the_report_shows_every_finished_search():
     assert "| one-shot | 61.5 ± 0.7 | 2.5 (3, 2) | 19.5 ± 0.7 |" in text
     assert "random search, 2 networks" in text
     assert "| random split | -2.000, 0 of 2 | -2.000, 0 of 2 | +0.000, 0 of 2 |" in text
+
+
+# ---------------------------------------------------------------- trainings alone
+def test_a_file_of_trainings_is_continued(tmp_path, monkeypatch):
+    trained = []
+
+    def evaluate(architecture, seed):
+        trained.append(seed)
+        return {"valid_accuracy": 50.0 + seed, "valid_loss": 1.0}
+
+    space = ground_truth.task()[0]
+    monkeypatch.setattr(ground_truth, "task", lambda: (space, SimpleNamespace(evaluate=evaluate)))
+    path, networks = tmp_path / "alone.csv", ground_truth.cells(space)[:2]
+    for some in ([], networks[:1], networks):
+        ground_truth.train_alone(some, path)
+    assert trained == [0, 1, 2, 0, 1, 2]
+    found = ground_truth.accuracies(ground_truth.known(path))
+    assert found == {space.format(a): [50, 51, 52] for a in networks}
