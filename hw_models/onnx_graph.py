@@ -1,4 +1,4 @@
-"""Workloads of ONNX files, by shape inference; nothing is computed and no code is run.
+"""Workloads of ONNX files, by shape inference; no code is run, and few integers are computed.
 
 Initialisers are the weights: floating-point and 8-bit ones of at least one dimension are
 parameters, but for the statistics of norms and the scales of quantisation, which are stored only.
@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import MissingDependency, SpecError, TraceError
 from .input_shapes import fitted
+from .onnx_numbers import fold_numbers
 from .onnx_ops import (
     CONSTANTS,
     CONVOLUTIONS,
@@ -69,6 +70,7 @@ def read_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Workload:
     _refuse_unknown(model.graph, path)
     _set_inputs(model.graph, path, shapes)
     try:
+        fold_numbers(model)
         inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except (shape_inference.InferenceError, checker.ValidationError) as error:
         raise SpecError(

@@ -7,6 +7,7 @@ import json
 import random
 import zipfile
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -349,6 +350,47 @@ def test_quantised_weights_are_stored_in_their_own_format(tmp_path):
     )
     assert [x.view for x in work.layers] == [True, True, False]
     assert (work.params, work.weight_bytes, work.macs) == (12, 12, 4 * 4 * 3)
+
+
+def whole(name, *values):
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
+
+
+def padding(name, zeros):
+    """Return the nodes that exporters write for the pad (0, 1, 0, 1) of an image."""
+    constants = [whole("few", 0, 1, 0, 1), whole("pairs", -1, 2), whole("all", -1)]
+    return [
+        *[h.make_node("Constant", [], [c.name], value=c) for c in constants],
+        h.make_node("Constant", [], ["zeros"], value=whole("zeros", zeros)),
+        h.make_node("ConstantOfShape", ["zeros"], ["rest"], value=whole("zero", 0)),
+        h.make_node("Concat", ["few", "rest"], ["joined"], axis=0),
+        h.make_node("Reshape", ["joined", "pairs"], ["rows"]),
+        *[h.make_node("Constant", [], [n], value=whole(n, v)) for n, v in RANGE.items()],
+        h.make_node("Slice", ["rows", "start", "stop", "axis", "step"], ["reversed"]),
+        h.make_node("Transpose", ["reversed"], ["sides"], perm=[1, 0]),
+        h.make_node("Reshape", ["sides", "all"], ["flat"]),
+        h.make_node("Cast", ["flat"], [name], to=T.INT64),
+    ]
+
+
+RANGE = {"start": -1, "stop": -(2**62), "axis": 0, "step": -1}
+
+
+def test_a_pad_whose_width_the_file_works_out(tmp_path):
+    nodes = [*padding("pads", 4), h.make_node("Pad", ["x", "pads"], ["y"])]
+    path = saved(tmp_path / "p.onnx", nodes, {"x": (1, 3, 8, 6)}, {"y": None})
+    [layer] = read_network(path).layers
+    assert (layer.kind, layer.input_shapes) == ("pad", ((1, 3, 8, 6),))
+    assert layer.output_shapes == ((1, 3, 9, 7),)
+    with pytest.raises(SpecError, match="may have been worked out from the size"):
+        read_network(path).at_resolution(16, 16)
+
+
+def test_numbers_of_a_file_that_make_no_sense_are_no_traceback(tmp_path):
+    nodes = [*padding("pads", 3), h.make_node("Pad", ["x", "pads"], ["y"])]  # no pairs
+    path = saved(tmp_path / "p.onnx", nodes, {"x": (1, 3, 8, 6)}, {"y": None})
+    with pytest.raises((SpecError, TraceError), match=r"p\.onnx"):
+        read_network(path)
 
 
 @pytest.mark.parametrize(
