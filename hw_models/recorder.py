@@ -33,7 +33,7 @@ class Recorder:
         self.layers: list[Layer] = []
         # of running modules: path, whether it has no submodules, whether it is torch's own
         self.stack: list[tuple[str, bool, bool]] = []
-        self._readers: set[int] = set()  # depths in it of modules that have read a size
+        self.readers: set[int] = set()  # depths in it of modules that have read a size
         self.constants: dict[int, torch.Tensor] = {}  # made in forward from nothing; hold data
         self._tensors: list[tuple[tuple[int, ...], str, int, Role, int, int | None]] = []
         self._inputs: list[int] = []
@@ -74,14 +74,14 @@ class Recorder:
         """Note that a module has run; whoever gets a number from it may have got a size."""
         depth = len(self.stack)
         self.stack.pop()
-        if depth in self._readers:
-            self._readers.discard(depth)
+        if depth in self.readers:
+            self.readers.discard(depth)
             if any(isinstance(v, int | float) for v in tree_flatten(returned)[0]):
-                self._readers.add(depth - 1)
+                self.readers.add(depth - 1)
 
     def read_size(self) -> None:
         """Note that the running module has read the size of a tensor."""
-        self._readers.add(len(self.stack))
+        self.readers.add(len(self.stack))
 
     @property
     def sized(self) -> bool:
@@ -90,7 +90,7 @@ class Recorder:
         So it is once the running module, or one that it runs in, has read a size. What torch's own
         modules call operators with was given to their constructors.
         """
-        return bool(self._readers) and not (self.stack and self.stack[-1][2])
+        return bool(self.readers) and not (self.stack and self.stack[-1][2])
 
     def where(self) -> str:
         """Return the path of the module that is running, for messages."""
@@ -263,7 +263,7 @@ class Recorder:
             for index in read if len(read) < 2 else set(read):
                 consumers[index].append(number)
         tensors = [
-            Tensor(*fields, tuple(readers))
+            tuple.__new__(Tensor, (*fields, tuple(readers)))  # by name it takes twice as long
             for fields, readers in zip(self._tensors, consumers, strict=True)
         ]
         return Workload(

@@ -189,6 +189,29 @@ def _pool(n: int) -> Rule:
     return rule
 
 
+def _max_pool(n: int) -> Rule:
+    """Return the rule of torch's own max pool over `n` dimensions, whose arguments have no names.
+
+    Those of `nn.functional` come with names.
+    """
+    pool = _pool(n)
+
+    def rule(
+        rec: Recorder,
+        func: Any,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = (),
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> Any:
+        sizes = (kernel_size, stride, padding)
+        return pool(rec, func, input, *sizes, dilation=dilation, ceil_mode=ceil_mode)
+
+    return rule
+
+
 def _adaptive_pool(rec: Recorder, func: Any, input: Tensor, output_size: Any) -> Any:
     shape, n = input.shape, int(func.__name__[-2])
     if len(shape) != n + 2:
@@ -336,7 +359,7 @@ def _table() -> dict[Any, Rule]:
     ]
     for n in (1, 2, 3):
         pools = [getattr(F, f"max_pool{n}d"), getattr(F, f"avg_pool{n}d")]
-        groups.append((_pool(n), pools))
+        groups += [(_pool(n), pools), (_max_pool(n), [getattr(torch, f"max_pool{n}d")])]
     adaptive = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d]
     groups.append((_adaptive_pool, adaptive))
     return {function: rule for rule, functions in groups for function in functions}

@@ -5,6 +5,7 @@ The project's only counter of parameters, multiply-adds and activation bytes.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock, get_ident
@@ -53,7 +54,7 @@ def trace(module: nn.Module, example_input: Any) -> Workload:
     _refuse_opaque(modules)
     rec = Recorder(modules)
     args, kwargs = _arguments(example_input, rec.input)
-    with _LOCK, _untouched(rec), _names(rec), _no_fast_path(), torch.no_grad():
+    with _LOCK, _uncollected(), _untouched(rec), _names(rec), _no_fast_path(), torch.no_grad():
         try:
             with _Functions(rec):
                 outputs = module(*args, **kwargs)
@@ -212,6 +213,18 @@ def _untouched(rec: Recorder) -> Iterator[None]:
 
 
 @contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking at a graph that grows and holds no garbage."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@contextmanager
 def _no_fast_path() -> Iterator[None]:
     """Keep transformer layers from fusing themselves, which they do for some padding masks."""
     before = torch.backends.mha.get_fastpath_enabled()
@@ -226,7 +239,7 @@ def _no_fast_path() -> Iterator[None]:
 def _names(rec: Recorder) -> Iterator[None]:
     """Tell the recorder which module is running, without adding hooks to any."""
     original: Callable[..., Any] = nn.Module.__call__
-    thread, enter = get_ident(), rec.enter
+    thread, enter, stack, readers = get_ident(), rec.enter, rec.stack, rec.readers
     leaves = known_leaves()
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -240,7 +253,10 @@ def _names(rec: Recorder) -> Iterator[None]:
             out = leaf(rec, module, *args)
         if out is NotImplemented:
             out = original(module, *args, **kwargs)
-        rec.leave(out)  # not in a finally: after a failure the stack says where
+        if readers:  # not in a finally: after a failure the stack says where
+            rec.leave(out)
+        else:
+            stack.pop()
         return out
 
     nn.Module.__call__ = call  # type: ignore[method-assign]

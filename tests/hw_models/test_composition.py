@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from netloom.errors import TraceError
@@ -207,3 +209,24 @@ def test_a_constructor_that_reads_values_is_built_for_real(cache):
     workload = cache.workload(Part("reads", "reads", build, (Input(-1),)))
     assert workload.params == 40
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+SHAPELESS = [name for name in MODULES if name not in ("scores", "softmax", "product", "zeros")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_graphs_need_the_memory_of_the_traced_network(cache, data):
+    lines = []
+    for i in range(data.draw(st.integers(1, 9))):
+        name = data.draw(st.sampled_from(SHAPELESS))
+        near = st.sampled_from([i - 1, i - 1, i - 1, *range(-1, i)])  # narrow places are common
+        count = 2 if name in ("add", "second") else 1
+        lines.append(" ".join([name, *[str(data.draw(near)) for _ in range(count)]]))
+    parts = parts_of(lines)
+    composed, traced = cache.compose(parts), trace(Network(parts), torch.zeros(SHAPE))
+    assert composed.peak_activation_bytes == traced.peak_activation_bytes
+    assert (composed.params, composed.weight_bytes) == (traced.params, traced.weight_bytes)
+    eight = composed.cast("int8")
+    assert eight.peak_activation_bytes == traced.cast("int8").peak_activation_bytes
+    assert (eight.params, eight.macs) == (traced.params, traced.macs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -139,3 +141,67 @@ def test_a_stride_of_one_number_holds_for_every_dimension():
             return torch.nn.functional.conv2d(x, weight, stride=(2,), padding=[1], dilation=1)
 
     assert trace(Functions(), torch.zeros(MAPS)).layers[-1].output_shapes == ((2, 4, 6, 5),)
+
+
+class Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+LINE, BOX = MAPS[:3], (1, 4, 6, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("direct", "named", "shape"),
+    [
+        (lambda x: torch.max_pool1d(x, 3, 2, 1), nn.MaxPool1d(3, 2, 1), LINE),
+        (lambda x: torch.max_pool2d(x, 2), nn.MaxPool2d(2), MAPS),
+        (
+            lambda x: torch.max_pool2d(x, [3], 2, 1, 2, True),
+            nn.MaxPool2d(3, 2, 1, 2, False, True),
+            MAPS,
+        ),
+        (
+            lambda x: torch.max_pool2d(x, kernel_size=(3, 2), stride=1, ceil_mode=True),
+            nn.MaxPool2d((3, 2), 1, ceil_mode=True),
+            MAPS,
+        ),
+        (lambda x: torch.max_pool3d(x, 2, padding=1), nn.MaxPool3d(2, padding=1), BOX),
+        (lambda x: torch.avg_pool1d(x, 3, 2, 1), nn.AvgPool1d(3, 2, 1), LINE),
+        (lambda x: torch._C._nn.avg_pool2d(x, 2), nn.AvgPool2d(2), MAPS),
+        (lambda x: torch._C._nn.avg_pool3d(x, 2), nn.AvgPool3d(2), BOX),
+        (lambda x: torch.adaptive_avg_pool1d(x, 3), nn.AdaptiveAvgPool1d(3), LINE),
+        (lambda x: torch.conv1d(x, torch.ones(4, 4, 3)), nn.Conv1d(4, 4, 3), LINE),
+        (
+            lambda x: torch.conv2d(x, torch.ones(4, 4, 3, 3), None, 2, 1),
+            nn.Conv2d(4, 4, 3, 2, 1),
+            MAPS,
+        ),
+    ],
+)
+def test_functions_of_torch_record_the_window_of_the_module(direct, named, shape):
+    ours, theirs = (trace(m, torch.zeros(shape)).layers[0] for m in (Calls(direct), named))
+    assert len(ours.kernel) == len(shape) - 2
+    for field in ("kind", "kernel", "stride", "padding", "dilation", "ceil", "output_shapes"):
+        assert getattr(ours, field) == getattr(theirs, field)
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    seen = []
+    network = Calls(lambda x: seen.append(gc.isenabled()) or x + 1)
+    trace(network, torch.zeros(MAPS))
+    assert gc.isenabled()
+    with pytest.raises(TraceError):
+        trace(Calls(lambda x: x @ x), torch.zeros(2, 3))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        trace(network, torch.zeros(MAPS))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert seen == [False, False]
