@@ -57,10 +57,17 @@ class Halves:
         order = torch.randperm(count, generator=self._generator("halves"))
         cut = int(share * count)
         self.halves = (order[:cut], order[cut:])
-        if min(map(len, self.halves)) < least:
+        if count < 2 * least:
             raise SpecError(
                 f"the training split must have at least {2 * least} examples to be cut into a half "
-                f"for the weights and one for the architecture of {least} or more each, got {count}"
+                f"for the weights and one for the architecture of {least} or more each, got "
+                f"{count}; take more data, or a smaller valid and test split"
+            )
+        if min(map(len, self.halves)) < least:
+            raise SpecError(
+                f"train_share must leave {least} examples to the weights and to the architecture, "
+                f"got {share:g}, which cuts {count} into {cut} and {count - cut}; take it nearer "
+                "to 0.5"
             )
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import SpecError
+from ...errors import SpecError, UnknownName
 from ...hw_models import Workload, model_for, trace
 from ...spaces.layers import ModuleSupernet, OneOf
 
@@ -83,25 +83,34 @@ class ExpectedCost:
         return torch.stack(terms).sum()
 
 
-def measure_of(metric: str) -> Callable[[Workload], float]:
+def measure_of(metric: str, option: str = "cost") -> Callable[[Workload], float]:
     """Return what a metric makes of a workload: a count, or a field of a device's cost.
 
+    Args:
+        metric: Name of a count, or `FIELD@DEVICE`.
+        option: Which asks for it.
+
     Raises:
-        SpecError: If it is neither.
-        UnknownName: If there is no such device.
+        SpecError: If it is neither, or there is no such device.
     """
     field, _, device = metric.partition("@")
     if not device and field in COUNTS:
         return COUNTS[field]
     if not device:
         raise SpecError(
-            f"{metric!r} does not follow from a network's layers; choose one of "
+            f"{option}: {metric!r} does not follow from a network's layers; choose one of "
             f"{', '.join(COUNTS)}, or a metric of a device (latency_ms@DEVICE)"
         )
-    model = model_for(device)
+    try:
+        model = model_for(device)
+    except UnknownName as error:
+        raise SpecError(
+            f"{option}: {metric!r} needs a device's own name, not one that a spec gives it: {error}"
+        ) from error
     if field not in model.provides:
         raise SpecError(
-            f"{device} gives {', '.join(model.provides)}, got {metric!r}; choose one of these"
+            f"{option}: {device} gives {', '.join(model.provides)}, got {metric!r}; choose one of "
+            "these"
         )
     return lambda work: float(getattr(model.cost(work, breakdown=False, enforce=False), field))
 
@@ -115,7 +124,8 @@ def check_additive(metric: str) -> None:
     if metric.partition("@")[0] not in ADDITIVE:
         raise SpecError(
             f"cost: a term must add up over the layers, as {', '.join(ADDITIVE)} do; got "
-            f"{metric!r}: make it a constraint, an objective or one of `limits` instead"
+            f"{metric!r}: make it an objective or a constraint instead, or, where it follows from "
+            "a network's layers, one of `limits`"
         )
 
 

@@ -52,7 +52,7 @@ class Limits:
     ) -> None:
         self._space, self._options = space, supernet.mixtures
         self._max_skips, self._limits = max_skips, dict(limits or {})
-        self._measures = {metric: measure_of(metric) for metric in self._limits}
+        self._measures = {metric: measure_of(metric, "limits") for metric in self._limits}
         self._tables: dict[str, Table] = {}
         if self._limits:
             self._workloads = Workloads(space)

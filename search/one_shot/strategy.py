@@ -11,8 +11,8 @@ from pydantic import Field
 
 from ...errors import SpecError
 from ...jsonio import digest
-from ...options import options_of
-from ...spaces import Architecture
+from ...options import options_of, validate
+from ...spaces import Architecture, DecisionSpace
 from ..strategy import Candidate, Context, Result, Strategy
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def check_supernet(space: Any, options: Mapping[str, Any]) -> None:
+    """Check options of a space's super-network by their annotations.
+
+    Raises:
+        SpecError: If there is no such option, or a value is of another type.
+    """
+    validate(options_of(space.supernet), options, where="supernet")
 
 
 class GradientSearch(Strategy):
@@ -112,6 +121,11 @@ class GradientSearch(Strategy):
             raise SpecError(f"augment takes any of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
         if lr_min > lr:
             raise SpecError(f"lr_min must be at most lr, got {lr_min} with lr {lr}")
+        if warmup_epochs and warmup_epochs >= epochs:
+            raise SpecError(
+                f"warmup_epochs must be below epochs, got {warmup_epochs} of {epochs}: the logits "
+                "would never be trained; set it to 0, or train for longer"
+            )
         if batch_size < LEAST * accumulate:
             raise SpecError(
                 f"batch_size must leave {LEAST} examples for each of {accumulate} pieces, got "
@@ -121,6 +135,20 @@ class GradientSearch(Strategy):
     @abstractmethod
     def trainer(self, context: Context, seed: int, name: str) -> Trainer:
         """Return the search that starts from `seed`."""
+
+    def check_space(self, space: DecisionSpace) -> None:
+        """Refuse options that do not suit the space, before anything is trained.
+
+        Raises:
+            SpecError: If its super-network does not take the options, a limit is on what does not
+                follow from a network's layers, or there is no such device.
+        """
+        check_supernet(space, self.supernet)
+        if self.limits:
+            from .expected_cost import measure_of
+
+            for metric in self.limits:
+                measure_of(metric, "limits")
 
     def prepare(self, context: Context) -> None:
         """Train; go on where an earlier process stopped.
@@ -204,3 +232,17 @@ class BilevelSearch(GradientSearch):
     beta_decay: float = 0.0
     cost: Mapping[str, float] = MappingProxyType({})
     early_stop: bool = False
+
+    def check_space(self, space: DecisionSpace) -> None:
+        """Refuse options that do not suit the space, before anything is trained.
+
+        Raises:
+            SpecError: Also if a cost does not add up over the layers.
+        """
+        super().check_space(space)
+        if self.cost:
+            from .expected_cost import check_additive, measure_of
+
+            for metric in self.cost:
+                check_additive(metric)
+                measure_of(metric, "cost")

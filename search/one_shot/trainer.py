@@ -30,6 +30,7 @@ from .gradients import frozen_statistics
 from .limits import Limits
 from .logits import Logits
 from .pieces import Pieces, Value
+from .strategy import check_supernet
 
 if TYPE_CHECKING:
     from ...spaces.layers import ModuleSupernet
@@ -151,9 +152,13 @@ class Trainer(ABC):
         """Train from where it stands to the end; return whether it came there.
 
         Raises:
-            EvaluationError: If a loss is no longer a finite number; the last checkpoint is kept.
+            SpecError: If no network keeps the limits.
+            EvaluationError: If a loss or a weight is no longer a finite number; the last
+                checkpoint, which is of finite ones, is kept.
         """
         saved = time.monotonic()
+        if self.recipe.limits:
+            self.derived()  # rather an error now than after an epoch
         with quiet_settings(self.device, None):
             while self.done < self.steps:
                 if self.crew.any(self.context.stopping()):
@@ -178,14 +183,20 @@ class Trainer(ABC):
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self.done += 1
         if not all(map(math.isfinite, self._sums.values())):
-            raise EvaluationError(
-                f"the search diverged: losses must be finite, got {self._sums} in step {self.done} "
-                f"(epoch {epoch + 1}, lr {self.recipe.lr:g}); lower lr, or set grad_clip. The last "
-                "checkpoint is kept"
-            )
+            raise self._diverged(f"losses must be finite, got {self._sums}")
         self.context.progress(f"{self.name}: steps", self.done, self.steps)
         if within + 1 == self.halves.steps:
             self._end_epoch(epoch)
+
+    def _diverged(self, found: str) -> EvaluationError:
+        epoch = (self.done - 1) // self.halves.steps
+        clip = "set grad_clip" if self.recipe.grad_clip is None else "a lower grad_clip"
+        return EvaluationError(
+            f"{self.name} diverged: {found} in step {self.done} (epoch {epoch + 1}, lr "
+            f"{self.rate(epoch):g}). Going on would end here again: start a new search with a "
+            f"lower lr or arch_lr, or {clip}. The last checkpoint is kept, and what was derived "
+            "until then"
+        )
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate: a half cosine over the epochs."""
@@ -280,7 +291,15 @@ class Trainer(ABC):
 
     # ---------------------------------------------------------------- state
     def save(self) -> None:
-        """Store everything that decides how the search goes on."""
+        """Store everything that decides how the search goes on.
+
+        Raises:
+            EvaluationError: If a weight is no longer a finite number: such a state leads nowhere.
+        """
+        for part in self.parts().values():
+            for name, value in part.state_dict().items() if isinstance(part, nn.Module) else ():
+                if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                    raise self._diverged(f"weights must be finite, those of {name} are not")
         self.context.checkpoint(
             self.name,
             {
@@ -300,7 +319,13 @@ class Trainer(ABC):
             SpecError: If the checkpoint is that of another search.
         """
         belongs = self.recipe.identity(self.context, self.seed)
-        if state["version"] != CHECKPOINT_VERSION or state["belongs"] != belongs:
+        if state["version"] != CHECKPOINT_VERSION:
+            raise SpecError(
+                f"the checkpoint {self.name!r} must have version {CHECKPOINT_VERSION}, got "
+                f"{state['version']}: another version of netloom wrote it; resume with that one, "
+                "or start a new search"
+            )
+        if state["belongs"] != belongs:
             raise SpecError(
                 f"the checkpoint {self.name!r} must belong to this space, data set, seed and "
                 "options; it does not: resume with the spec that it was made with, or start a new "
@@ -318,10 +343,8 @@ def supernet_of(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:
     Raises:
         SpecError: If an option is unknown, or a decision is not one of candidates.
     """
-    try:
-        supernet: ModuleSupernet = space.supernet(**options)
-    except TypeError as error:
-        raise SpecError(f"supernet: {space.name} does not take these options: {error}") from error
+    check_supernet(space, options)
+    supernet: ModuleSupernet = space.supernet(**options)
     rows = set(supernet.mixtures)
     known = space.operations if isinstance(space, CellSpace) else {d.name for d in space.decisions}
     if missing := sorted(set(known) - rows):

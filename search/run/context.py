@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...db.records import NOTE, CurvePoint, TrialRecord
+from ...errors import StoreError
 from ...seeds import derive_rng
 from ...spaces import Architecture
 from ..strategy import Result
@@ -134,13 +136,23 @@ class RunContext:
         self._keep("checkpoint", name, pack_tensors(tensors), {})
 
     def restore(self, name: str) -> Mapping[str, Any] | None:
-        """Return the tensors stored under a name, or None."""
+        """Return the tensors stored under a name, or None.
+
+        Raises:
+            StoreError: If their file is not there, or damaged.
+        """
         data = self._written.get(name)
         if data is None:
             record = self._store.checkpoint(self._experiment, name)
             if record is None:
                 return None
-            data = self._store.artifact_path(record).read_bytes()
+            path = self._store.artifact_path(record)
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != record.sha256:
+                raise StoreError(
+                    f"the file of checkpoint {name!r} must be what was stored, got other bytes in "
+                    f"{path}; bring it back from a copy, or start a new search"
+                )
         return unpack_tensors(data)
 
     def publish(self, name: str, supernet: Any, mask: Mapping[str, Any] | None = None) -> None:

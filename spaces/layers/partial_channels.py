@@ -40,7 +40,7 @@ class PartialChannels(nn.Module):
         if channels % self.parts:
             raise SpecError(
                 f"the channels must divide by partial={self.parts}, got {channels}; choose a "
-                "multiple as the width"
+                "width that is a multiple of it, or another partial"
             )
         part, rest = x[:, : channels // self.parts], x[:, channels // self.parts :]
         if self.stride > 1:

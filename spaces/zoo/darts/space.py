@@ -155,7 +155,8 @@ class Darts(Space):
         _check_even(channels=channels)
         if channels % partial:
             raise SpecError(
-                f"channels must divide by partial={partial}, got {channels}; choose a multiple"
+                f"channels must divide by partial={partial}, got {channels}; choose channels that "
+                "are a multiple of it, or another partial"
             )
         nodes = dict.fromkeys(KINDS, len(self._concat))
         skeleton = plan(self._skeleton, 3 * channels, channels, layers, nodes, self._image)

@@ -154,6 +154,45 @@ def test_a_checkpoint_of_another_search_is_refused(context, change, match):
         second.load(saved)
 
 
+def test_a_checkpoint_of_another_version_is_refused(context):
+    first = trainer(context)
+    first.save()
+    saved = {**context.restore("search"), "version": 99}
+    with pytest.raises(SpecError, match=r"must have version 1, got 99.*netloom"):
+        trainer(context).load(saved)
+
+
+def test_weights_that_are_no_numbers_are_never_stored(context):
+    """The last step may diverge without any loss that says so."""
+    search = trainer(context)
+    search.save()
+    kept = context.restore("search")
+    search._take_step()
+    with torch.no_grad():
+        search.weights[3].fill_(math.inf)
+    with pytest.raises(EvaluationError, match=r"diverged: weights must be finite.*lower lr"):
+        search.save()
+    assert context.restore("search") is kept
+
+
+def test_limits_that_nothing_keeps_are_refused_before_a_step(context):
+    search = trainer(context, limits={"macs": 1.0})
+    with pytest.raises(SpecError, match="limits: the cheapest options"):
+        search.run()
+    assert search.done == 0
+
+
+def test_a_warm_up_leaves_epochs_to_the_logits():
+    with pytest.raises(SpecError, match="warmup_epochs must be below epochs, got 3 of 3"):
+        Darts(epochs=3, warmup_epochs=3)
+
+
+@pytest.mark.parametrize(("share", "halves"), [(0.01, "0 and 48"), (0.99, "47 and 1")])
+def test_a_share_that_leaves_nothing_to_one_side(context, share, halves):
+    with pytest.raises(SpecError, match=f"train_share must leave 2 .*cuts 48 into {halves}"):
+        trainer(context, train_share=share)
+
+
 def test_a_search_that_diverges_says_so_and_keeps_its_checkpoint(context):
     search = trainer(context, lr=1e18, grad_clip=None)
     search.save()
@@ -174,7 +213,7 @@ def test_options_that_contradict_each_other():
 
 
 def test_unknown_options_of_the_super_network(context):
-    with pytest.raises(SpecError, match=r"does not take these options.*wings"):
+    with pytest.raises(SpecError, match=r"supernet.wings: unknown key; known: affine, partial"):
         trainer(context, supernet={"wings": 2})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from netloom.errors import SpecError, UnknownName
+from netloom.errors import SpecError
 from netloom.hw_models import model_for, trace
 from netloom.search.one_shot.bilevel import BilevelTrainer
 from netloom.search.one_shot.expected_cost import ExpectedCost
@@ -87,7 +87,7 @@ def test_partial_channels_cost_their_part():
     context = make_context()
     tables = []
     for partial in (2, 4):
-        recipe = PcDarts(epochs=1, batch_size=8, partial=partial)
+        recipe = PcDarts(epochs=1, batch_size=8, partial=partial, warmup_epochs=0)
         search = recipe.trainer(context, 0, "search")
         cost = ExpectedCost(search.supernet, torch.zeros(1, 1, 8, 8), {"macs": 1.0})
         tables.append(float(cost.tables["macs"]["node1.from0"].sum()))
@@ -95,14 +95,14 @@ def test_partial_channels_cost_their_part():
 
 
 @pytest.mark.parametrize(
-    ("metric", "error", "match"),
+    ("metric", "match"),
     [
-        ("peak_memory_bytes@cpu_generic", SpecError, "must add up over the layers"),
-        ("valid_accuracy", SpecError, "must add up over the layers"),
-        ("energy_mj@cpu_generic", SpecError, "cpu_generic gives latency_ms"),
-        ("latency_ms@cpu_generik", UnknownName, "did you mean cpu_generic"),
+        ("peak_memory_bytes@cpu_generic", "must add up over the layers"),
+        ("valid_accuracy", "must add up over the layers"),
+        ("energy_mj@cpu_generic", "cpu_generic gives latency_ms"),
+        ("latency_ms@cpu_generik", "device's own name.*did you mean cpu_generic"),
     ],
 )
-def test_what_is_no_cost_term(supernet, metric, error, match):
-    with pytest.raises(error, match=match):
+def test_what_is_no_cost_term(supernet, metric, match):
+    with pytest.raises(SpecError, match=match):
         ExpectedCost(supernet, torch.zeros(1, 1, 8, 8), {metric: 1.0})

@@ -95,21 +95,24 @@ def test_a_budget_gives_up_what_costs_least_weight_for_what_it_saves(space):
         limit_cost(space, options, weights, derive_from, table, measure, 10.0)
 
 
+SMALL = {"epochs": 1, "batch_size": 24}
+
+
 @pytest.mark.parametrize("kind", [Darts, Rarts, PcDarts])
 def test_every_search_keeps_its_limits(kind):
     context = make_context()
-    free = kind(epochs=1, batch_size=24).trainer(context, 3, "search")
+    free = kind(warmup_epochs=0, **SMALL).trainer(context, 3, "search")
     with torch.no_grad():
         for row in free.logits.rows:
             row[OPTIONS.index("nor_conv_3x3")] = 2.0
     works = Workloads(context.space)
     dear = works.of(free.derived()).macs
     bound = kind(
-        epochs=1, batch_size=24, limits={"macs": dear / 2, "latency_ms@cpu_generic": 1e3}
+        warmup_epochs=0, limits={"macs": dear / 2, "latency_ms@cpu_generic": 1e3}, **SMALL
     ).trainer(context, 3, "search")
     bound.logits.load_state_dict(free.logits.state_dict())
     assert works.of(bound.derived()).macs <= dear / 2
-    limited = kind(epochs=1, batch_size=24, max_skips=0).trainer(context, 3, "search")
+    limited = kind(warmup_epochs=0, max_skips=0, **SMALL).trainer(context, 3, "search")
     assert "skip_connect" not in limited.derived().values()
 
 
