@@ -100,7 +100,7 @@ def report(lines: Lines, truth_rows: Rows, alone_rows: Rows) -> str:
             by_method.setdefault(line["method"], []).append(line)
     order = dict.fromkeys(line["method"] for line in lines)
     found = {method: by_method[method] for method in order if method in by_method}
-    foot = f"Mean ± standard deviation over {len(next(iter(found.values())))} seeds"
+    foot = "Mean ± standard deviation over seeds"
     parts = [
         "### Rankings",
         rankings(found, truth),
@@ -128,26 +128,27 @@ def rankings(found: Mapping[str, Lines], truth: Truth) -> str:
         spearman, kendall = zip(*own, strict=True)
         best = statistics.fmean(max(line["scores"]) for line in lines)
         shown = [_spread(values, 3) for values in (spearman, kendall, other)]
-        rows.append([method, *shown, f"{best:.1f} %"])
+        rows.append([method, *shown, f"{best:.1f} %", str(len(lines))])
     for name, scores in (("MACs", [macs(cell) for cell in truth.means]), ("the truth", means)):
         spearman, kendall = agreement(scores, means)
         shown = [f"{v:.3f}" for v in (spearman, kendall, agreement(scores, table)[0])]
-        rows.append([name, *shown, ""])
+        rows.append([name, *shown, "", ""])
     r, tau, most = ceiling(list(zip(*truth.seeds.values(), strict=True)))
     rows[-1][1:3] = [f"at most {most:.3f}", ""]
-    rows.append(["one training against another", f"{r:.3f}", f"{tau:.3f}", "", ""])
-    heads = ["scores of", "Spearman", "Kendall", "with CIFAR-10: Spearman", "best score"]
+    rows.append(["one training against another", f"{r:.3f}", f"{tau:.3f}", "", "", ""])
+    heads = ["scores of", "Spearman", "Kendall", "with CIFAR-10: Spearman", "best score", "seeds"]
     return _table(heads, rows)
 
 
 def choices(found: Mapping[str, Lines], truth: Truth) -> str:
     """Return how good what was derived is, beside random searches of the same compute."""
-    rows, budgets = [], {}
+    rows, budgets = [], set()
     for method, lines in found.items():
         own = [truth.accuracy(line["derived"]) for line in lines]
         ranks = [truth.rank(accuracy) for accuracy in own]
         budget = statistics.fmean(sum(line["images"].values()) for line in lines)
-        budgets.setdefault(round(budget), method)
+        line_to_beat = truth.random_search(affordable(budget))["accuracy"]
+        budgets.add(affordable(budget))
         rows.append(
             [
                 method,
@@ -156,42 +157,43 @@ def choices(found: Mapping[str, Lines], truth: Truth) -> str:
                 _spread([truth.regret(accuracy) for accuracy in own], 1),
                 _spread([published(line["derived"]) for line in lines], 1),
                 f"{budget / 1000:.0f}",
+                paired([accuracy - line_to_beat for accuracy in own], 1),
             ]
         )
-    for budget in sorted(budgets):
-        networks = affordable(budget)
+    for networks in sorted(budgets):
         best = truth.random_search(networks)
         name = f"random search, {networks} networks"
         values = [f"{best['accuracy']:.1f}", f"{best['rank']:.1f}", f"{best['regret']:.1f}", ""]
-        rows.append([name, *values, f"{networks * images_alone() / 1000:.0f}"])
+        rows.append([name, *values, f"{networks * images_alone() / 1000:.0f}", ""])
     heads = ["method", "accuracy", "rank", "regret", "on CIFAR-10", "images"]
+    heads.append("beyond random search of as many images")
     return _table(heads, rows)
 
 
 def differences(found: Mapping[str, Lines], truth: Truth, baseline: str) -> str:
     """Return each method against one of them, seed by seed; positive is better."""
     means = list(truth.means.values())
-    measures: dict[str, Callable[[Mapping[str, Any]], float]] = {
-        "Spearman": lambda line: agreement(line["scores"], means)[0],
-        "Kendall": lambda line: agreement(line["scores"], means)[1],
-        "accuracy": lambda line: truth.accuracy(line["derived"]),
+    measures: dict[str, tuple[Callable[[Mapping[str, Any]], float], int]] = {
+        "Spearman": (lambda line: agreement(line["scores"], means)[0], 3),
+        "Kendall": (lambda line: agreement(line["scores"], means)[1], 3),
+        "accuracy": (lambda line: truth.accuracy(line["derived"]), 1),
     }
     base = {line["seed"]: line for line in found[baseline]}
     rows = []
     for method in (m for m in found if m != baseline):
         pairs = [(line, base[line["seed"]]) for line in found[method] if line["seed"] in base]
-        cells = [paired([f(a) - f(b) for a, b in pairs]) for f in measures.values()]
+        cells = [paired([f(a) - f(b) for a, b in pairs], d) for f, d in measures.values()]
         rows.append([method, *cells])
     return _table([f"against {baseline}", *measures], rows)
 
 
-def paired(values: Sequence[float]) -> str:
+def paired(values: Sequence[float], digits: int = 3) -> str:
     """Return the mean of differences with its interval, and how many are above 0, with a p."""
     mean = statistics.fmean(values)
     above, ties = sum(v > 0 for v in values), sum(v == 0 for v in values)
     count = f"{above} of {len(values)}"
     if len(values) < 2 or len(set(values)) == 1:  # nothing to resample
-        return f"{mean:+.3f}, {count}"
+        return f"{mean:+.{digits}f}, {count}"
     found = bootstrap(
         (np.array(values),),
         np.mean,
@@ -199,8 +201,9 @@ def paired(values: Sequence[float]) -> str:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
+    low, high = (f"{bound:+.{digits}f}" for bound in found)
     p = binomtest(above, len(values) - ties).pvalue
-    return f"{mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {count} (p {p:.2f})"
+    return f"{mean:+.{digits}f} [{low}, {high}], {count} (p {p:.2f})"
 
 
 def splits(found: Mapping[str, Lines]) -> str:

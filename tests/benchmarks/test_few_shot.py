@@ -163,7 +163,7 @@ def test_the_report_shows_every_finished_search():
     assert "| random split | -1.000 ± 0.000 | -1.000 ± 0.000 |" in text
     assert "| one-shot | 61.5 ± 0.7 | 2.5 (3, 2) | 19.5 ± 0.7 |" in text
     assert "random search, 2 networks" in text
-    assert "| random split | -2.000, 0 of 2 | -2.000, 0 of 2 | +0.000, 0 of 2 |" in text
+    assert "| random split | -2.000, 0 of 2 | -2.000, 0 of 2 | +0.0, 0 of 2 |" in text
 
 
 # ---------------------------------------------------------------- trainings alone
