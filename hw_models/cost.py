@@ -224,9 +224,15 @@ class HardwareModel(ABC):
             HardwareLimit: If the network cannot run on the device at all.
             UnsupportedLayer: If it has a layer of a kind that the device cannot run, enforced or
                 not.
-            SpecError: If `batch` is not a positive integer, the device does not compute in
-                `dtype`, or the shapes of the network do not tell what it is at `resolution`.
+            SpecError: If `workload` is none, `batch` is not a positive integer, the device does not
+                compute in `dtype`, or the shapes of the network do not tell what it is at
+                `resolution`.
         """
+        if not isinstance(workload, Workload):
+            raise SpecError(
+                f"cost takes a Workload, got {type(workload).__name__}; trace(module, "
+                "example_input) makes one of a module, read_network(path) of a file"
+            )
         chosen = self.settled(batch, dtype)
         if resolution is not None:
             workload = workload.at_resolution(*sides(resolution))

@@ -97,6 +97,10 @@ class HardwareContract:
         with pytest.raises(SpecError, match="batch"):
             self.make().cost(self.workload(), batch)
 
+    def test_a_cost_is_of_a_workload(self) -> None:
+        with pytest.raises(SpecError, match="takes a Workload, got object; trace"):
+            self.make().cost(object())  # type: ignore[arg-type]
+
     def test_the_first_number_format_is_the_default(self) -> None:
         model, workload = self.make(), self.workload()
         assert model.cost(workload) == model.cost(workload, dtype=model.dtypes[0])
