@@ -69,6 +69,8 @@ class GmFewshot(GradientSearch):
         gates: Of `proxyless`: options of a decision that run in a step on the logits.
         arch_every: Of `proxyless`: steps on the weights for each step on the logits.
         calibration_batches: For the batch-norm statistics of what is evaluated.
+        tune_epochs: That each network is trained alone, from its leaf's weights, before its
+            accuracy orders the leaves: weights of a mixture are worth little alone.
         batch_size: Examples of a step, of either half.
         augment: Any of `crop`, `flip`, `cutout`, for both halves.
         train_share: Of the training split that the weights learn from.
@@ -116,6 +118,7 @@ class GmFewshot(GradientSearch):
         gates: Literal["two", "all"] = "two",
         arch_every: Count = 5,
         calibration_batches: Count = 8,
+        tune_epochs: Annotated[int, Field(ge=0)] = 0,
         batch_size: Count = 48,
         augment: list[Literal["crop", "flip", "cutout"]] | None = None,
         train_share: Share = 0.5,
@@ -165,6 +168,7 @@ class GmFewshot(GradientSearch):
         self.match_batches, self.scope, self.probing = match_batches, scope, probing
         self.zero_gradients, self.paths = zero_gradients, paths
         self.calibration_batches, self.nesterov = calibration_batches, nesterov
+        self.tune_epochs = tune_epochs
         self._augment = augment
         self._check()
 
@@ -211,6 +215,7 @@ class GmFewshot(GradientSearch):
             probing=self.probing,
             candidates=self.paths,
             calibration=self.calibration_batches,
+            tuning=self.tune_epochs,
         )
         return FewShotSearch(
             work,

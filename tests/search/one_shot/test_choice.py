@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from netloom.search.one_shot.splitting import ROOT
-from netloom.search.one_shot.work import Job, advance, choose, held_out
+from netloom.search.one_shot.work import Job, advance, choose, held_out, tuned
 from netloom.search.run.tensors import pack_tensors, unpack_tensors
 from netloom.search.strategies.gm_fewshot import GmFewshot
 from netloom.spaces import ModuleSpace
@@ -61,13 +61,13 @@ def test_the_leaf_that_can_learn_comes_first(base):
     assert other.tags["held_out"] <= 75
 
 
-def leaf_of(context, options):
+def leaf_of(context, options, epochs=10):
     """Return a search, its leaf with these options of `place`, and the leaf's state."""
     search = GmFewshot(base="darts_1st", **OPTIONS).few_shot(context, 7, "search")
     rest = [[o] for o in ("blur", "convolution")]
     leaf = next(n for n in search.tree.split(ROOT, "place", rest) if n.masks["place"] == options)
     state = None
-    for _ in range(10):
+    for _ in range(epochs):
         state = advance(search.work, Job(leaf, None, state, None)).state
     return search, leaf, state
 
@@ -114,3 +114,28 @@ def test_the_examples_are_held_out(trained):
 
 def arranged(search, leaf, state):
     return search.work, (leaf, state)
+
+
+def test_a_network_is_tuned_alone_before_it_is_judged():
+    """The weights that a leaf keeps are those of before; without epochs nothing is trained."""
+    search, leaf, state = leaf_of(planted_context(), ("convolution",))
+    trainer = search.work.trainer(search.work.context(), leaf, state)
+    [architecture] = trainer.candidates(1)
+    before = {n: p.detach().clone() for n, p in trainer.supernet.named_parameters()}
+    plain, trained = (tuned(trainer, architecture, epochs) for epochs in (0, 2))
+    assert same_weights(plain, trainer.supernet.extract(architecture))
+    assert not same_weights(trained, plain)
+    assert same_weights(trained, tuned(trainer, architecture, 2))
+    assert all(torch.equal(p, before[n]) for n, p in trainer.supernet.named_parameters())
+
+
+def test_tuning_goes_on_where_the_leaf_ended():
+    """After one epoch the convolution guesses; nine more of its own make up for it."""
+    search, leaf, state = leaf_of(planted_context(), ("convolution",), epochs=1)
+    values = [choose(replace(search.work, tuning=n), (leaf, state)).held_out for n in (0, 9)]
+    assert values[0] < 87.5 <= values[1]
+
+
+def same_weights(a, b):
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
