@@ -315,7 +315,8 @@ def _part(part: Part, number: int) -> Html:
     if part.text:
         children.append(el("p", part.text, class_="about"))
     if part.figure is not None:
-        children.append(_figure(part.figure, f"strategy-{number}"))
+        drawing = _figure(part.figure, f"strategy-{number}")
+        children.append(el("div", drawing, class_="scroll drawing", tabindex=0))
     if part.rows is not None:
         rows = [[notation(c) if isinstance(c, Notation) else c for c in r] for r in part.rows.rows]
         whole = table(part.rows.head, rows, numeric=part.rows.numeric)

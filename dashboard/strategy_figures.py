@@ -15,6 +15,7 @@ from .figures import BLUE, FONT, GREEN, GREY, SERIES, style, whole_steps
 
 COLUMNS = 2  # panels of curves side by side
 MAPS = 3  # heat maps side by side
+DASHES = ("solid", "dash", "dot", "dashdot")  # more searches than colours
 LEGEND_ROW = 6  # entries of a legend in one line, about
 NUMBERS = 6  # options up to which a heat map has its numbers written into it
 
@@ -35,12 +36,12 @@ def panels_figure(panels: Mapping[str, Sequence[Curve]], step: str) -> go.Figure
         horizontal_spacing=0.08,
     )
     whole_steps(figure, np.concatenate([c.steps for curves in panels.values() for c in curves]))
-    colours: dict[str, str] = {}
+    looks: dict[str, dict[str, Any]] = {}  # of the lines of each search
     for place, curves in enumerate(panels.values()):
         row, column = divmod(place, COLUMNS)
         for curve in curves:
-            first = curve.name not in colours
-            colour = colours.setdefault(curve.name, SERIES[len(colours) % len(SERIES)])
+            first, again, colour = curve.name not in looks, *divmod(len(looks), len(SERIES))
+            look = {"color": SERIES[colour], "dash": DASHES[again % len(DASHES)], "width": 1.8}
             figure.add_scatter(
                 x=curve.steps,
                 y=curve.values,
@@ -48,7 +49,7 @@ def panels_figure(panels: Mapping[str, Sequence[Curve]], step: str) -> go.Figure
                 name=escape(curve.name),
                 legendgroup=escape(curve.name),
                 showlegend=first,
-                line={"color": colour, "width": 1.8},
+                line=looks.setdefault(curve.name, look),
                 marker={"size": 4},
                 hovertemplate=f"{step} %{{x}}: %{{y:.5g}}<extra>{_plain(curve.name)}</extra>",
                 row=row + 1,
@@ -57,9 +58,9 @@ def panels_figure(panels: Mapping[str, Sequence[Curve]], step: str) -> go.Figure
         if place + COLUMNS >= len(panels):  # the lowest of its column
             figure.update_xaxes(title_text=step, row=row + 1, col=column + 1)
     style(figure, 90 + 230 * rows)
-    lines = -(-len(colours) // LEGEND_ROW)
+    lines = -(-len(looks) // LEGEND_ROW)
     figure.update_layout(
-        showlegend=len(colours) > 1,
+        showlegend=len(looks) > 1,
         margin_t=56 + 22 * lines,
         legend={"y": 1 + 50 / (90 + 230 * rows)},
     )

@@ -138,6 +138,7 @@ def _rank(curve: Curve) -> tuple[int, str, str]:
 
 def _genotypes(notes: Sequence[tuple[str, Mapping[str, Any]]]) -> Part:
     rows = [row for name, value in notes for row in _genotype_rows(name, value)]
+    rows.sort(key=lambda row: row[0])  # stable: the newest of each search stays first
     text = "What each search would have proposed after an epoch; equal ones are one line."
     return Part("Genotypes over epochs", text + _cut(rows), rows=_genotype_table(rows))
 

@@ -41,7 +41,8 @@ def section(part: Part, number: int) -> html.Section:
     if part.text:
         children.append(html.P(part.text, className="about"))
     if part.figure is not None:
-        children.append(graph(f"strategy-{number}", part.figure, part.title))
+        drawing = graph(f"strategy-{number}", part.figure, part.title)
+        children.append(html.Div(drawing, className="scroll drawing", tabIndex=0))
     if part.rows is not None:
         table = _table(part.rows)
         count = len(part.rows.rows)

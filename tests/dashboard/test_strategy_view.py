@@ -92,6 +92,12 @@ def test_curves_of_one_quantity_share_a_panel(store, make, trial, keep):
     assert curves.figure.layout.xaxis3.title.text == "epoch"
 
 
+def test_no_two_searches_look_alike(make, keep):
+    (part,) = keep(make(), [p for i in range(9) for p in points(f"s{i}/lr", [1.0])]).parts
+    looks = [(line.line.color, line.line.dash) for line in part.figure.data]
+    assert len(set(looks)) == 9
+
+
 def test_steps_of_a_strategy_without_epochs(make, keep):
     (part,) = keep(make(), points("temperature", [1.0, 0.5])).parts
     assert part.figure.layout.xaxis.title.text == "step"
