@@ -85,7 +85,9 @@ class GmFewshot(GradientSearch):
         arch_weight_decay: Of the logits; None: 1e-3, of `proxyless` 0.
         searches: Searches from different seeds.
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
-        amp: Mixed precision (bfloat16) on CUDA.
+        accumulate: Pieces into which batches of training are cut; their gradients are added up.
+        amp: Mixed precision (bfloat16): for GPUs, and CPUs that are made for it.
+        channels_last: Whether the channels of a pixel are neighbours in memory; None: on CUDA.
         checkpoint_minutes: Between two checkpoints.
 
     Raises:
@@ -133,7 +135,9 @@ class GmFewshot(GradientSearch):
         arch_weight_decay: Annotated[float, Field(ge=0)] | None = None,
         searches: Count = 1,
         supernet: Mapping[str, Any] | None = None,
+        accumulate: Count = 1,
         amp: bool = False,
+        channels_last: bool | None = None,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         binary = base == "proxyless"
@@ -156,7 +160,9 @@ class GmFewshot(GradientSearch):
             arch_weight_decay=arch_weight_decay,
             searches=searches,
             supernet=supernet,
+            accumulate=accumulate,
             amp=amp,
+            channels_last=channels_last,
             checkpoint_minutes=checkpoint_minutes,
         )
         self.base, self.restart, self.cosine = base, restart, cosine
@@ -307,7 +313,9 @@ class GmFewshot(GradientSearch):
             "arch_betas": self.arch_betas,
             "arch_weight_decay": self.arch_weight_decay,
             "supernet": self.supernet,
+            "accumulate": self.accumulate,
             "amp": self.amp,
+            "channels_last": self.channels_last,
             "checkpoint_minutes": self.checkpoint_minutes,
         }
         if self.base == "proxyless":

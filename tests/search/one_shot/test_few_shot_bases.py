@@ -146,3 +146,11 @@ def test_rounds_of_a_comparison_are_the_batches_of_one(monkeypatch):
         GmFewshot(base="darts_1st", split_epochs=[0], epochs=1, **options).prepare(context)
         notes.append(context.notes["search/tree"]["nodes"])
     assert notes[0] == notes[1]
+
+
+# ---------------------------------------------------------------- options of all gradient searches
+def test_nodes_train_in_pieces(context):
+    search, root, _ = started(context, base="darts_1st", accumulate=2, channels_last=True)
+    trainer = opened(search, root)
+    assert len(trainer.pieces(trainer.halves.train(0, 0))._parts) == 2
+    assert trainer.recipe.channels_last is True
