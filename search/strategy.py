@@ -135,6 +135,23 @@ class Context(Protocol):
     def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         """Run independent pieces of work, inline or as Ray tasks; results in order."""
 
+    def parallel(self, function: Callable[[Context], _R], workers: int) -> _R:
+        """Run one piece of training in several processes at once; return what the first one gave.
+
+        Processes of this machine, or Ray Train's. In each, torch's process group is there, and a
+        context that knows no trials; what the first process writes to it (curves, checkpoints,
+        notes, progress) is written here, what the others write is dropped. A stop of the run
+        reaches the first one's `stopping`.
+
+        Args:
+            function: Takes the context; can be pickled.
+            workers: How many processes.
+
+        Raises:
+            NetloomError: What the function raised in a process.
+            EvaluationError: If a process died.
+        """
+
 
 class Strategy(ABC):
     """Proposes architectures.

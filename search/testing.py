@@ -32,7 +32,7 @@ from ..errors import EvaluationError
 from ..seeds import derive_rng
 from ..spaces import Architecture, Decision, DecisionSpace
 from .objectives import Constraint, Objective, losses, total_violation
-from .strategy import Candidate, Result, Strategy
+from .strategy import Candidate, Context, Result, Strategy
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -127,6 +127,24 @@ class MemoryContext:
     def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         """Run the pieces one after the other."""
         return [function(item) for item in items]
+
+    def parallel(self, function: Callable[[Context], _R], workers: int) -> _R:
+        """Run the function in several processes of this machine."""
+        from .run.engines.processes import run_processes
+        from .run.together import Home, Task
+
+        task = Task(
+            function,
+            self.space,
+            self.objectives,
+            self.constraints,
+            self.seed,
+            self.data,
+            self.device,
+            self._costs,
+        )
+        found: _R = run_processes(task, workers, Home.of(self))
+        return found
 
     # ---------------------------------------------------------------- what the runner does
     def ask(self, strategy: Strategy, n: int) -> list[int]:

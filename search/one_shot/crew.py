@@ -44,10 +44,10 @@ class Crew:
         Args:
             batch: The same in all processes, of at least one example for each.
             pieces: Into how many it is cut one after the other; fewer, where a process would have
-                less than two examples of a piece.
+                none of a piece, or a piece less than two examples.
         """
         count = len(batch.y)
-        pieces = max(1, min(pieces, count // (LEAST * self.size)))
+        pieces = max(1, min(pieces, count // max(LEAST, self.size)))
         if pieces == self.size == 1:
             return [(batch, 1.0)]
         xs, ys = (

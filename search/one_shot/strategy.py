@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -68,6 +69,9 @@ class GradientSearch(Strategy):
         accumulate: Pieces into which every batch is cut; their gradients are added up, which takes
             the memory of one. The same steps as in one piece, but for batch norms, which see a
             piece at a time.
+        workers: Processes that train one super-network together, each on its share of every batch
+            (of every piece of it); batch norms see all shares. The same steps as of one process,
+            rounding apart.
         amp: Mixed precision (bfloat16): for GPUs, and CPUs that are made for it.
         channels_last: Whether the channels of a pixel are neighbours in memory; None: on CUDA.
         checkpoint_minutes: Between two checkpoints.
@@ -102,6 +106,7 @@ class GradientSearch(Strategy):
         limits: Mapping[str, Positive] | None = None,
         supernet: Mapping[str, Any] | None = None,
         accumulate: Count = 1,
+        workers: Count = 1,
         amp: bool = False,
         channels_last: bool | None = None,
         checkpoint_minutes: Positive = 5.0,
@@ -115,7 +120,7 @@ class GradientSearch(Strategy):
         self.searches, self.propose = searches, propose
         self.max_skips, self.limits = max_skips, dict(limits or {})
         self.supernet, self.amp = dict(supernet or {}), amp
-        self.accumulate, self.channels_last = accumulate, channels_last
+        self.accumulate, self.workers, self.channels_last = accumulate, workers, channels_last
         self.checkpoint_minutes = checkpoint_minutes
         if unknown := [a for a in self.augment if a not in AUGMENTATIONS]:
             raise SpecError(f"augment takes any of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
@@ -126,10 +131,10 @@ class GradientSearch(Strategy):
                 f"warmup_epochs must be below epochs, got {warmup_epochs} of {epochs}: the logits "
                 "would never be trained; set it to 0, or train for longer"
             )
-        if batch_size < LEAST * accumulate:
+        if batch_size < (least := LEAST * accumulate * workers):
             raise SpecError(
-                f"batch_size must leave {LEAST} examples for each of {accumulate} pieces, got "
-                f"{batch_size}; set it to {LEAST * accumulate} or more, or accumulate less"
+                f"batch_size must leave {LEAST} examples for each of {workers} workers in each of "
+                f"{accumulate} pieces, got {batch_size}; set it to {least} or more, or take fewer"
             )
 
     @abstractmethod
@@ -163,6 +168,10 @@ class GradientSearch(Strategy):
             if not self._search(number):
                 return
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to other processes: the options, not the context."""
+        return {k: v for k, v in self.__dict__.items() if k != "context"}
+
     def ask(self, n: int) -> list[Candidate]:
         """Return what was derived: the last of each search first, then, if asked for, of epochs."""
         found: dict[Architecture, Candidate] = {}
@@ -184,7 +193,7 @@ class GradientSearch(Strategy):
 
     def identity(self, context: Context, seed: int) -> str:
         """Return a digest of everything that decides how a search goes on."""
-        skip = ("propose", "searches", "checkpoint_minutes")
+        skip = ("propose", "searches", "workers", "checkpoint_minutes")
         names = options_of(type(self)).model_fields
         options = {k: getattr(self, k) for k in names if k not in skip}
         return digest(
@@ -205,10 +214,24 @@ class GradientSearch(Strategy):
         trainer = self.trainer(self.context, seed, name)
         if (state := self.context.restore(name)) is not None:
             trainer.load(state)
-        finished = trainer.run()
+        finished = trainer.run() if self.workers == 1 else self._run_together(trainer, seed)
         self._epochs.append(trainer.epochs)
         if finished:
             self.context.publish(name, trainer.supernet, dict(trainer.supernet.masks))
+        return finished
+
+    def _run_together(self, trainer: Trainer, seed: int) -> bool:
+        """Train in several processes, from where `trainer` stands; it stands there afterwards."""
+        from ..run.tensors import pack_tensors
+        from .trainer import train_together
+
+        if trainer.done >= trainer.steps:
+            return True
+        kept = self.context.restore(trainer.name)
+        state = None if kept is None else pack_tensors(kept)
+        work = partial(train_together, self, seed, trainer.name, state)
+        finished = self.context.parallel(work, self.workers)
+        trainer.load(self.context.restore(trainer.name) or {})
         return finished
 
     def _proposals(self) -> list[tuple[str, dict[str, Any]]]:

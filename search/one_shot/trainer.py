@@ -21,6 +21,7 @@ from ...estimators.loop import pick_device, prepared, quiet_settings
 from ...estimators.network import seeded
 from ...seeds import derive_seed
 from ...spaces import Architecture, Space
+from ..run.tensors import unpack_tensors
 from ..strategy import Context
 from .batches import Batch, Halves
 from .crew import Crew
@@ -30,7 +31,7 @@ from .gradients import frozen_statistics
 from .limits import Limits
 from .logits import Logits
 from .pieces import Pieces, Value
-from .strategy import check_supernet
+from .strategy import LEAST, check_supernet
 
 if TYPE_CHECKING:
     from ...spaces.layers import ModuleSupernet
@@ -62,6 +63,7 @@ class Trainer(ABC):
             augmentation=recipe.augment,
             share=recipe.train_share,
             seed=derive_seed(seed, "data"),
+            least=max(LEAST, recipe.workers),
         )
         self.crew = Crew()  # nobody else, until others join
         with seeded(seed, "supernet"):
@@ -335,6 +337,25 @@ class Trainer(ABC):
             part.load_state_dict(state[name])
         self.done, self._sums = state["done"], dict(state["sums"])
         self.epochs = list(state["epochs"])
+
+
+def train_together(
+    recipe: GradientSearch, seed: int, name: str, state: bytes | None, context: Context
+) -> bool:
+    """Train as one of several processes; return whether the search came to its end.
+
+    Args:
+        recipe: The strategy.
+        seed: Of the search.
+        name: Of the search.
+        state: What `Trainer.save` stored; None: it begins.
+        context: This process's.
+    """
+    trainer = recipe.trainer(context, seed, name)
+    trainer.crew = Crew.joined(trainer.device)
+    if state is not None:
+        trainer.load(unpack_tensors(state))
+    return trainer.run()
 
 
 def supernet_of(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:

@@ -16,10 +16,12 @@ from ...db.records import NOTE, CurvePoint, TrialRecord
 from ...errors import StoreError
 from ...seeds import derive_rng
 from ...spaces import Architecture
-from ..strategy import Result
+from ..strategy import Context, Result
+from .engines.processes import run_processes
 from .events import Emitter
 from .pricing import Pricing
 from .tensors import pack_tensors, unpack_tensors
+from .together import Home, Parallel, Task
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -56,6 +58,7 @@ class RunContext:
         emit: Where progress goes.
         stopping: Whether the run is being stopped.
         mapper: Runs independent pieces of work: `mapper(function, items)`.
+        parallel: Runs one piece of work in several processes; on this machine if left out.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class RunContext:
         emit: Emitter,
         stopping: Callable[[], bool],
         mapper: Mapper,
+        parallel: Parallel = run_processes,
     ) -> None:
         self.space, self.data, self.seed = plan.space, plan.data, plan.seed
         self.objectives, self.constraints = plan.objectives, plan.constraints
@@ -77,7 +81,7 @@ class RunContext:
             m.name for e in plan.estimators for m in e.metrics if m.split == "test"
         }  # no strategy sees these
         self._store, self._experiment, self._emit = store, experiment_id, emit
-        self._stopping, self._mapper = stopping, mapper
+        self._stopping, self._mapper, self._parallel = stopping, mapper, parallel
         self._known: dict[str, int] = {}
         self._recent: OrderedDict[int, Result] = OrderedDict()
         self._curves: list[CurvePoint] = []
@@ -181,6 +185,21 @@ class RunContext:
     def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         """Run independent pieces of work, inline or as Ray tasks; results in order."""
         return self._mapper(function, items)
+
+    def parallel(self, function: Callable[[Context], _R], workers: int) -> _R:
+        """Run one piece of training in several processes at once; return what the first gave."""
+        task = Task(
+            function,
+            self.space,
+            self.objectives,
+            self.constraints,
+            self.seed,
+            self.data,
+            self.device,
+            self._pricing.of,
+        )
+        found: _R = self._parallel(task, workers, Home.of(self))
+        return found
 
     # ------------------------------------------------------------------ what the session uses
     def identity(self, architecture: Architecture) -> str:

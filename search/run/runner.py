@@ -168,6 +168,7 @@ class Runner:
             engine.panel,
             screen=engine.screen,
             mapper=engine.map,
+            parallel=engine.parallel,
             emit=self._emit,
             stop=stop,
             warm=stored_warm(record),

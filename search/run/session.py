@@ -15,11 +15,13 @@ from ..objectives import total_violation
 from ..strategy import Candidate, Status
 from .book import Book
 from .context import Mapper, RunContext
+from .engines.processes import run_processes
 from .evaluation import Ending, Evaluation, Panel, valid_metrics
 from .events import Emitter
 from .ledger import Ledger, epochs_each
 from .standing import Standing
 from .stopping import StopSignal
+from .together import Parallel
 from .trial import OpenTrial, trial_seeds
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Session:
         panel: The estimators.
         screen: Asks the cheap estimators about many architectures; in this process by default.
         mapper: What `Context.map` does.
+        parallel: What `Context.parallel` does.
         emit: Who is told of everything.
         stop: Why to end early.
         warm: Candidates that come before the strategy's own.
@@ -62,6 +65,7 @@ class Session:
         *,
         screen: Screen | None = None,
         mapper: Mapper | None = None,
+        parallel: Parallel = run_processes,
         emit: Emitter | None = None,
         stop: StopSignal | None = None,
         warm: Sequence[Candidate] = (),
@@ -90,6 +94,7 @@ class Session:
             emit=self.emit,
             stopping=lambda: bool(self.stop),
             mapper=mapper or (lambda function, items: [function(item) for item in items]),
+            parallel=parallel,
         )
         self._book = Book(
             plan,

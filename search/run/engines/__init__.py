@@ -12,6 +12,7 @@ from .cluster import SETTINGS, environment, quiet
 if TYPE_CHECKING:
     from ..plan import Plan
     from ..session import Session
+    from ..together import Home, Task
 
 
 class Engine(Protocol):
@@ -35,6 +36,9 @@ class Engine(Protocol):
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Run independent pieces of work; results in order."""
+
+    def parallel(self, task: Task, workers: int, home: Home) -> Any:
+        """Run one piece of work in several processes that are joined; return the first's result."""
 
     def run(self, session: Session) -> None:
         """Evaluate until the session ends."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ....errors import StopTrial
 from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel, Tee
+from ..together import Home, Task
+from .processes import run_processes
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -43,6 +45,10 @@ class InlineEngine:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return the function's value of each item."""
         return [function(item) for item in items]
+
+    def parallel(self, task: Task, workers: int, home: Home) -> Any:
+        """Run one piece of work in several processes of this machine."""
+        return run_processes(task, workers, home)
 
     def run(self, session: Session) -> None:
         """Evaluate until the session ends; a reporting trial is cut short when the run is."""

@@ -14,6 +14,7 @@ import ray
 from ....errors import EvaluationError
 from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel, lost_text, one_line
+from ..together import Home, Task
 from .cluster import Cluster
 from .losses import LOST, results_of
 from .payload import Payload, pack
@@ -78,16 +79,22 @@ class RayActorsEngine:
             self._class = ray.remote(PanelActor).options(
                 num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0)
             )
-            self._actors = [self._class.remote(self._payload) for _ in range(self.workers)]
+            self._start_actors()
         except BaseException:
             self._cluster.__exit__()
             raise
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def _start_actors(self) -> None:
+        self._actors = [self._class.remote(self._payload) for _ in range(self.workers)]
+
+    def _end_actors(self) -> None:
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
+
+    def __exit__(self, *exception: object) -> None:
+        self._end_actors()
         self._cluster.__exit__(*exception)
 
     def screen(
@@ -143,6 +150,16 @@ class RayActorsEngine:
             for i, item in enumerate(items)
         ]
         return results_of(calls)
+
+    def parallel(self, task: Task, workers: int, home: Home) -> Any:
+        """Run one piece of work in several workers of Ray Train, in the place of the actors."""
+        from .ray_train import run_workers
+
+        self._end_actors()
+        try:
+            return run_workers(task, workers, home, self._cluster, self._plan)
+        finally:
+            self._start_actors()
 
     def run(self, session: Session) -> None:
         """Let the session go on to its end: it asks `screen` for everything."""

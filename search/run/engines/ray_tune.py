@@ -19,6 +19,7 @@ from ....errors import EvaluationError
 from ....spaces import Architecture
 from ..evaluation import Evaluation, Panel
 from ..ledger import epochs_each
+from ..together import Home, Task
 from .cluster import Cluster, quiet
 from .losses import describe, failure, memory_counts_as_loss, results_of
 from .payload import Payload, pack
@@ -78,6 +79,12 @@ class RayTuneEngine:
             max_retries=self._plan.runner.retries,
         )
         return results_of([task.remote(payload, item) for item in items])
+
+    def parallel(self, task: Task, workers: int, home: Home) -> Any:
+        """Run one piece of work in several workers of Ray Train."""
+        from .ray_train import run_workers
+
+        return run_workers(task, workers, home, self._cluster, self._plan)
 
     def run(self, session: Session) -> None:
         """Let Tune take trials from the session until it ends.

@@ -6,18 +6,27 @@ Also imported by its plain name, in worker processes.
 from __future__ import annotations
 
 import copy
+import os
+import signal
 
 import numpy as np
 
+from netloom.errors import SpecError
 from netloom.estimators import DataSet
 from netloom.estimators.data.dataset import Split, Splits
 from netloom.estimators.loop import Scale
 from netloom.search.one_shot.bilevel import BilevelTrainer
+from netloom.search.one_shot.crew import Crew
 from netloom.search.one_shot.partial import PartialTrainer
 from netloom.search.one_shot.relaxed import RelaxedTrainer
 from netloom.search.strategies.darts import Darts
 from netloom.search.strategies.pc_darts import PcDarts
 from netloom.search.strategies.rarts import Rarts
+
+try:
+    from .stripes import same, state
+except ImportError:  # in a worker process
+    from stripes import same, state
 
 
 class Vectors(DataSet):
@@ -84,3 +93,45 @@ def search(name, context, seed=7, **options):
     strategy = kind(**{"epochs": 2, "batch_size": 8, "lr": 0.1, "arch_lr": 0.05, **own, **options})
     strategy.context = context
     return strategy
+
+
+# ---------------------------------------------------------------- in worker processes
+def trained_in_a_crew(cases, context):
+    """Return what each of `cases` (name, options) ends with, and whether resuming changes it."""
+    return [_trained_in_a_crew(name, context, options) for name, options in cases]
+
+
+def _trained_in_a_crew(name, context, options):
+    recipe = search(name, context, **options)
+
+    def begin():
+        trainer = recipe.trainer(context, 7, "search")
+        trainer.crew = Crew.joined(trainer.device)
+        return trainer
+
+    whole = begin()
+    assert whole.run()
+    if whole.steps <= 4:
+        return state(whole), whole.epochs, None
+    first, second = begin(), begin()
+    asked, context.stopping = context.stopping, lambda: first.crew.rank == 0 and first.done == 4
+    assert not first.run()
+    context.stopping = asked
+    second.load(context.restore("search"))
+    assert second.done == 4
+    assert second.run()
+    return state(whole), whole.epochs, same(state(whole), state(second))
+
+
+def fails(how, context):
+    """Fail in one process, after a checkpoint, while the other waits for it."""
+    recipe = search("first order", context)
+    trainer = recipe.trainer(context, 7, "search")
+    trainer.crew = Crew.joined(trainer.device)
+    trainer._take_step()
+    trainer.save()
+    if trainer.crew.rank == 1:
+        if how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise {"spec": SpecError("its own words"), "other": ValueError("not so")}[how]
+    trainer._take_step()

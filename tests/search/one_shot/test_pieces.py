@@ -146,8 +146,10 @@ def test_shares_of_several_processes_are_the_pieces_of_one():
 
 
 def test_options_that_contradict_each_other():
-    with pytest.raises(SpecError, match=r"2 examples for each of 5 pieces, got 8.*10 or more"):
-        Rarts(batch_size=8, accumulate=5)
+    with pytest.raises(
+        SpecError, match=r"2 examples for each of 2 workers in each of 3 pieces.*12"
+    ):
+        Rarts(batch_size=8, accumulate=3, workers=2)
     with pytest.raises(SpecError, match=r"exact differentiates.*accumulate must be 1, got 2"):
         Darts(order=2, hessian="exact", accumulate=2)
 
