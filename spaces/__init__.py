@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .accelerator import AcceleratorSpace
+from .chain import ChainSpace
 from .decision import Architecture, Decision, Option
 from .part import NETWORK_INPUT, Input, Part
 from .product import ProductSpace
@@ -23,6 +24,7 @@ __all__ = [
     "SPACES",
     "AcceleratorSpace",
     "Architecture",
+    "ChainSpace",
     "Decision",
     "DecisionSpace",
     "Input",

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from ..errors import InvalidArchitecture, SpecError
-from .decision import Architecture, Decision, Option
+from .decision import Architecture, Decision, Option, token
 from .restricted import RestrictedSpace, left
 from .space import DecisionSpace, Space
 
@@ -35,7 +35,7 @@ class Chain(DecisionSpace):
         self._following: dict[Option, frozenset[Option]] = {
             option: frozenset(after) for option, after in following.items()
         }
-        self._rule = rule
+        self.rule = rule
         DecisionSpace.__init__(self, decisions)
         if conditional := [d.name for d in self.decisions if d.when]:
             raise SpecError(f"a chain has no conditions of its own; {conditional[0]} has one")
@@ -80,12 +80,6 @@ class Chain(DecisionSpace):
         """The number of paths, exact."""
         return sum(ways for _, ways in self._ways[0][None])
 
-    def allowed(self, decision: Decision, chosen: Mapping[str, Any]) -> tuple[Option, ...]:
-        """Return the options that lead on from what was chosen for the decision before."""
-        place = self._position[decision.name]
-        before = chosen[self.decisions[place - 1].name] if place else None
-        return tuple(option for option, _ in self._ways[place].get(before, ()))
-
     # ---------------------------------------------------------------- architectures
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:
         """Return the architecture that `mapping` (decision name -> value) describes.
@@ -99,9 +93,29 @@ class Chain(DecisionSpace):
                 can = ", ".join(str(o) for o in self._following if o in self._following[value])
                 raise InvalidArchitecture(
                     f"{self.name}: {name} must be one of {can} after {before} = {value!r} "
-                    f"({self._rule}); got {option!r}"
+                    f"({self.rule}); got {option!r}"
                 )
         return checked
+
+    def nearest(self, mapping: Mapping[str, Any]) -> Architecture:
+        """Return the path that agrees with most of `mapping`; of several the first.
+
+        Raises:
+            InvalidArchitecture: If a decision is missing, or a value is not allowed.
+        """
+        wanted = super().architecture(mapping)
+        agreed: dict[Option, int] = {}  # the most decisions that can agree behind an option
+        best: list[dict[Option, Option]] = []  # what to take after an option, from the last place
+        for decision, table in zip(reversed(self.decisions), reversed(self._ways), strict=True):
+            own = token(wanted[decision.name])
+            worth = {o: (token(o) == own) + agreed.get(o, 0) for o in decision.options}
+            rows = {before: [o for o, _ in row] for before, row in table.items() if row}
+            best.append({before: max(row, key=worth.__getitem__) for before, row in rows.items()})
+            agreed = {before: worth[option] for before, option in best[-1].items()}
+        chosen: list[Option] = []
+        for after in reversed(best):
+            chosen.append(after[chosen[-1] if chosen else None])
+        return self._make(chosen)
 
     def at(self, index: int) -> Architecture:
         """Return path number `index`, 0 <= index < size, in the order of `enumerate`.
@@ -232,7 +246,7 @@ class RestrictedChain(Chain, RestrictedSpace):
     def __init__(self, space: Chain, masks: Mapping[str, Iterable[Any]]) -> None:
         self.whole: DecisionSpace = space
         self.name = space.name
-        Chain.__init__(self, left(space, masks), space._following, space._rule)
+        Chain.__init__(self, left(space, masks), space._following, space.rule)
 
 
 Chain.part = RestrictedChain

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..errors import InvalidArchitecture, SpecError, did_you_mean
 from ..jsonio import canonical_json
 from .arguments import from_json
-from .decision import Architecture, Decision, Option
+from .decision import Architecture, Option
 from .encoding import Encoding
 from .space import DecisionSpace
 
@@ -91,17 +91,14 @@ class ProductSpace(DecisionSpace):
             {f"{n}.{k}": v for n in self.factors for k, v in architectures[n].items()}
         )
 
-    def allowed(self, decision: Decision, chosen: Mapping[str, Any]) -> tuple[Option, ...]:
-        """Return the options that the rules of the decision's factor leave."""
-        name, _, own = decision.name.partition(".")
-        factor = self.factors[name]
-        plain = factor.decisions[factor._position[own]]
-        return factor.allowed(plain, self.project(chosen, name))
-
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:
         """Return the architecture that `mapping` describes, each factor by its own rules."""
         checked = super().architecture(mapping)
         return self._join(lambda n, f: f.architecture(self.project(checked, n)))
+
+    def nearest(self, mapping: Mapping[str, Any]) -> Architecture:
+        """Return the architecture that agrees with most of `mapping`, factor by factor."""
+        return self._join(lambda n, f: f.nearest(self.project(mapping, n)))
 
     def at(self, index: int) -> Architecture:
         """Return architecture number `index`; the last factor turns fastest."""

@@ -40,6 +40,7 @@ class DecisionSpace(ABC):
     name: str = "decisions"
     notation: ClassVar[str] = "a JSON object decision -> option"  # as error messages show it
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # name -> the options that it sets
+    rule: str = ""  # what restricts options beyond conditions, in words
     part: ClassVar[type[Any] | None] = None  # what a mask makes of it, if no plain RestrictedSpace
     version: int = 1  # raise it when the same options build other networks than before
     decisions: tuple[Decision, ...]
@@ -107,13 +108,6 @@ class DecisionSpace(ABC):
         """What the space offers beyond architectures: `supernet`, `mixture`, `tasks`."""
         return frozenset()
 
-    def allowed(self, decision: Decision, chosen: Mapping[str, Any]) -> tuple[Option, ...]:
-        """Return the options of a decision that what was chosen for those before it leaves.
-
-        All of them, unless the space has rules beyond conditions.
-        """
-        return decision.options
-
     # ---------------------------------------------------------------- architectures
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:
         """Return the architecture that `mapping` (decision name -> value) describes.
@@ -148,6 +142,13 @@ class DecisionSpace(ABC):
                 f"{self.name}: every active decision needs a value; missing: {_some(missing)}"
             )
         return self._make(chosen)
+
+    def nearest(self, mapping: Mapping[str, Any]) -> Architecture:
+        """Return the architecture that agrees with most of `mapping`, a value of each decision.
+
+        In a space without rules beyond conditions that is the one that it describes.
+        """
+        return self.architecture(mapping)
 
     def at(self, index: int) -> Architecture:
         """Return architecture number `index`, 0 <= index < size, in the order of `enumerate`.

@@ -81,6 +81,7 @@ def spaces(
             {"name": d.name, "options": list(d.options), "when": dict(d.when) if d.when else None}
             for d in space.decisions
         ],
+        **({"rule": space.rule} if space.rule else {}),
         "offers": sorted(space.supports),
         "presets": sorted(space.presets),
         "notation": space.notation,

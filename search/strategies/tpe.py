@@ -131,12 +131,10 @@ class TPE(Strategy):
                     position = trial.suggest_int(decision.name, 0, n - 1)
                 else:
                     position = trial.suggest_categorical(decision.name, list(range(n)))
-                allowed = map(decision.index, self.context.space.allowed(decision, chosen))
-                places = [place for place in allowed if place is not None]
-                chosen[decision.name] = decision.options[_nearest(position, places)]
+                chosen[decision.name] = decision.options[position]
             # Closed at once: only told results may shape what comes, as they do after a resume.
             self._study.tell(trial, state=_optuna().trial.TrialState.FAIL)
-        return self.context.space.architecture(chosen)
+        return self.context.space.nearest(chosen)
 
     def _trial(self, result: Result) -> optuna.trial.FrozenTrial | None:
         """Return a result as Optuna keeps it; None for a failed one, which teaches it nothing."""
@@ -179,11 +177,6 @@ def _distribution(decision: Decision) -> Any:
     if decision.ordered:
         return distributions.IntDistribution(0, n - 1)
     return distributions.CategoricalDistribution(list(range(n)))
-
-
-def _nearest(position: int, places: Sequence[int]) -> int:
-    """Return the place that is nearest to a position, the first of two."""
-    return min(places, key=lambda place: abs(place - position))
 
 
 def _in_order(decisions: Sequence[Decision], chosen: Mapping[str, Any]) -> Iterator[Decision]:

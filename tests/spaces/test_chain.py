@@ -154,14 +154,27 @@ def test_chains_have_no_conditions() -> None:
         Chain(decisions, {1: (1, 0), 0: (0,)}, "falls")
 
 
-def test_what_is_left_is_told_step_by_step() -> None:
-    chain = Falling(length=3)
-    space = ProductSpace(first=chain, second=RestrictedSpace(chain, {"step3": [3]}))
-    for name, chosen, left in [
-        ("first.step1", {}, (3, 2, 1, 0)),
-        ("first.step2", {"first.step1": 2}, (2, 1)),
-        ("first.step3", {"first.step1": 0, "first.step2": 0}, (0,)),
-        ("second.step2", {"first.step1": 0, "second.step1": 3}, (3,)),
-    ]:
-        decision = next(d for d in space.decisions if d.name == name)
-        assert space.allowed(decision, chosen) == left
+def test_the_nearest_path_agrees_with_most() -> None:
+    """Compared with all paths; a path is its own nearest."""
+    space, rng = Falling(), Random(5)
+    names = [d.name for d in space.decisions]
+    every = list(space.enumerate())
+    for _ in range(40):
+        wanted = dict(zip(names, (rng.randrange(4) for _ in names), strict=True))
+        agreement = [sum(a[n] == wanted[n] for n in names) for a in every]
+        assert space.nearest(wanted) == every[agreement.index(max(agreement))]
+    assert all(space.nearest(a) == a for a in every)
+    with pytest.raises(InvalidArchitecture, match="missing: step5"):
+        space.nearest(dict.fromkeys(names[:4], 3))
+
+
+def test_the_nearest_of_a_product_is_that_of_each_factor() -> None:
+    part = RestrictedSpace(Falling(length=2), {"step2": [2, 0]})
+    space = ProductSpace(first=Falling(length=2), second=part)
+    wanted = {"first.step1": 1, "first.step2": 3, "second.step1": 0, "second.step2": 2}
+    assert dict(space.nearest(wanted)) == {
+        "first.step1": 3,
+        "first.step2": 3,
+        "second.step1": 3,
+        "second.step2": 2,
+    }

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ...errors import InvalidArchitecture, SpecError
-from ..arguments import with_preset
-from ..chain import ChainSpace
-from ..decision import Architecture, Decision
-from ..graph import Module, PartGraph, known_module
-from ..networks.hytra_plan import (
+from ....errors import InvalidArchitecture, SpecError
+from ...arguments import with_preset
+from ...chain import ChainSpace
+from ...decision import Architecture, Decision
+from ...graph import Module, PartGraph, known_module
+from ...networks.hytra_plan import (
     ATTENTION,
     CODES,
     FOLLOWING,
@@ -23,21 +23,19 @@ from ..networks.hytra_plan import (
     codes_up_to,
     heads_of,
     levels_of,
-    path_of,
     plan,
     resolution_of,
 )
-from ..part import NETWORK_INPUT, Part
-from .checks import at_least
+from ...part import NETWORK_INPUT, Part
+from ..checks import at_least
+from .notation import MAPS, RULE, read_levels, whole
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..networks.hytra_search import HytraSupernet
+    from ...networks.hytra_search import HytraSupernet
 
 _NETWORKS = "netloom.spaces.networks.hytra"
-_MAPS = ("1/4", "1/8", "1/16", "1/32")
-_RULE = "the resolution stays or falls by one step"
 _T0 = [[1], [1], [1, 1, 1, 0, 1], [0, 0, 0, 1, 0, 0, 0, 0, 0]]
 
 
@@ -124,7 +122,7 @@ class Hytra(ChainSpace):
             [f"block{b}.layer{i}" for i in range(1, layers // blocks + 1)]
             for b in range(1, blocks + 1)
         ]
-        super().__init__(self._decisions(), FOLLOWING, _RULE)
+        super().__init__(self._decisions(), FOLLOWING, RULE)
 
     def _decisions(self) -> list[Decision]:
         """Return the decisions; their options are the codes that some path takes there."""
@@ -161,7 +159,7 @@ class Hytra(ChainSpace):
     # ---------------------------------------------------------------- networks
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the stand-alone network, freshly initialised."""
-        from ..networks.hytra import BossNet
+        from ...networks.hytra import BossNet
 
         layers = self._layers(architecture)
         return BossNet(*self._image, layers, self._classes, *self._style, self._drop)
@@ -173,7 +171,7 @@ class Hytra(ChainSpace):
             architecture: Which path.
             classifier: As for `supernet`.
         """
-        from ..networks.hytra_search import Fabric
+        from ...networks.hytra_search import Fabric
 
         path = iter(self.path(architecture))
         blocks = [[next(path) for _ in block] for block in self._names]
@@ -186,8 +184,8 @@ class Hytra(ChainSpace):
             classifier: Whether it ends in one for each resolution, which the original, trained
                 without labels, does not have; else its output is the map of the last layer.
         """
-        from ..layers import Choice
-        from ..networks.hytra_search import Fabric, HytraSupernet
+        from ...layers import Choice
+        from ...networks.hytra_search import Fabric, HytraSupernet
 
         # also the operators of paths that `parse` reads and `sample` does not draw
         blocks = [
@@ -269,7 +267,7 @@ class Hytra(ChainSpace):
             for resolution in range(HIGHEST, -1, -1):
                 paths = self.block_paths(number, codes_up_to(resolution)[0])
                 if paths:
-                    key = f"paths of block {number + 1} after {_MAPS[HIGHEST - resolution]}"
+                    key = f"paths of block {number + 1} after {MAPS[HIGHEST - resolution]}"
                     counts[key] = len(paths)
         return counts
 
@@ -287,8 +285,8 @@ class Hytra(ChainSpace):
         if not isinstance(value, list | tuple):
             raise self.unreadable(value)
         if any(isinstance(part, list | tuple) for part in value):
-            return self._of(self._levels(value))
-        return self._of([_number(code) for code in value])
+            return self._of(read_levels(self.name, value))
+        return self._of([whole(code) for code in value])
 
     def _path(self, text: str) -> list[Any]:
         blocks = [block.split() for block in text.split("|")]
@@ -299,38 +297,7 @@ class Hytra(ChainSpace):
                 f"there are {len(self._names)} blocks of {per_block} layers; this has "
                 f"{', '.join(str(len(b)) for b in blocks)}",
             )
-        return [_number(code) for block in blocks for code in block]
-
-    def _levels(self, value: Sequence[Any]) -> list[Any]:
-        """Return the path of the lists of a stand-alone network."""
-        if len(value) != len(_MAPS):
-            raise self.unreadable(value, f"there must be four lists, this has {len(value)}")
-        levels = []
-        for name, level in zip(_MAPS, value, strict=True):
-            if not isinstance(level, list | tuple):
-                raise self.unreadable(value, f"{name} must be a list, got {level!r}")
-            kinds = [_number(kind) for kind in level]
-            for place, kind in enumerate(kinds, start=1):
-                allowed = (0, 1) if name in _MAPS[2:] else (1,)
-                if isinstance(kind, bool) or kind not in allowed:
-                    raise InvalidArchitecture(
-                        f"{self.name}: {name}, layer {place}: must be 1 (ResConv)"
-                        f"{' or 0 (ResAtt)' if 0 in allowed else ''}, got {level[place - 1]!r}"
-                        f"{'' if 0 in allowed else '; attention exists at 1/16 and 1/32 only'}"
-                    )
-            levels.append(kinds)
-        self._check_gaps(levels)
-        return path_of(levels)
-
-    def _check_gaps(self, levels: Sequence[Sequence[int]]) -> None:
-        used = [level for level, kinds in enumerate(levels) if kinds]
-        for level in range(min(used, default=0), max(used, default=0)):
-            if level not in used:
-                raise InvalidArchitecture(
-                    f"{self.name}: {_MAPS[level]} has no layer, although {_MAPS[level + 1]} is "
-                    f"reached from {_MAPS[level - 1]}; {_RULE}, give it one; got "
-                    f"{[list(kinds) for kinds in levels]}"
-                )
+        return [whole(code) for block in blocks for code in block]
 
     def _of(self, path: Sequence[Any]) -> Architecture:
         """Return the architecture of operator codes."""
@@ -363,7 +330,7 @@ class Hytra(ChainSpace):
 
 def _part(layer: Layer, activation: str, se: bool) -> tuple[str, Module]:
     """Return label and module of a layer."""
-    where, shape = _MAPS[layer.level], (layer.in_width, layer.width, layer.stride)
+    where, shape = MAPS[layer.level], (layer.in_width, layer.width, layer.stride)
     if layer.kind is None:
         return f"down to {where}", known_module(f"{_NETWORKS}:Down", *shape, activation)
     label = f"layer{layer.place + 1} at {where}"
@@ -386,15 +353,6 @@ class Below:
     def __call__(self, value: Any) -> bool:
         """Return whether `value` is such a code."""
         return not isinstance(value, bool) and value in codes_up_to(self.limit)
-
-
-def _number(value: Any) -> Any:
-    """Return a digit written as text, or as 4.0, as a whole number; all else as it is."""
-    if isinstance(value, str) and value.isdecimal() and len(value) == 1:
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
 
 
 def _resolutions(option: str, value: Any) -> list[int]:

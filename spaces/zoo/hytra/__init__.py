@@ -1,0 +1,7 @@
+"""The space of BossNAS."""
+
+from __future__ import annotations
+
+from .space import Hytra
+
+__all__ = ["Hytra"]
