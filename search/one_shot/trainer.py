@@ -196,8 +196,8 @@ class Trainer(ABC):
         return EvaluationError(
             f"{self.name} diverged: {found} in step {self.done} (epoch {epoch + 1}, lr "
             f"{self.rate(epoch):g}). Going on would end here again: start a new search with a "
-            f"lower lr or arch_lr, or {clip}. The last checkpoint is kept, and what was derived "
-            "until then"
+            f"lower lr or arch_lr, or {clip}. What was stored until then is kept (checkpoint, "
+            "curves, genotypes)"
         )
 
     def rate(self, epoch: int) -> float:
