@@ -36,7 +36,7 @@ from netloom.spaces import Architecture
 
 FILE, ALONE = RESULTS / "few_shot.jsonl", RESULTS / "few_shot_alone.csv"
 SEEDS = (0, 1, 2, 3, 4)
-EPOCHS, LEAF, PATHS = 120, 24, 40  # of a method; of a leaf; to choose among, of a method
+EPOCHS, PATHS = 120, 40  # of a method; paths to choose among
 CALIBRATION = 4  # batches
 RECIPE_OF_SEARCH = {  # chosen by one super-network, with seed 100
     "base": "rsps",
@@ -47,17 +47,21 @@ RECIPE_OF_SEARCH = {  # chosen by one super-network, with seed 100
     "calibration_batches": CALIBRATION,
     "cosine": "leaf",
 }
-TWICE = {"split_epochs": [8, 16], "groups": [2, 2], "epochs": LEAF}  # 8 + 2 * 8 + 4 * 24
-EVERY = {"split_epochs": [0], "groups": [5], "epochs": LEAF, "decisions": ["node1.from0"]}
+# epochs of super-networks: 24 + 2 * 16 + 4 * 16, and 40 + 5 * 16; 56 on the way to any leaf
+TWICE = {"split_epochs": [24, 40], "groups": [2, 2], "epochs": 16, "restart": "none"}
+EVERY = {"split_epochs": [40], "groups": [5], "epochs": 16, "decisions": ["node1.from0"]}
+NEW_TWICE = {"split_epochs": [8, 16], "groups": [2, 2], "epochs": 24}  # 8 + 2 * 8 + 4 * 24
+NEW_EVERY = {**EVERY, "split_epochs": [0], "epochs": 24, "rule": "random"}  # 5 * 24
 METHODS: dict[str, dict[str, Any]] = {
     "one-shot": {"split_epochs": [EPOCHS], "groups": [2], "epochs": 1},  # its root is all of it
     "random split": {**TWICE, "rule": "random"},
-    "exhaustive few-shot": {**EVERY, "rule": "random"},  # five groups of five: no choice
+    "exhaustive few-shot": {**EVERY, "rule": "random", "restart": "none"},  # no choice: 5 of 5
     "GM split": TWICE,
-    "random split, inherited": {**TWICE, "rule": "random", "restart": "none"},
-    "GM split, inherited": {**TWICE, "restart": "none"},
+    "random split, new weights": {**NEW_TWICE, "rule": "random"},
+    "exhaustive few-shot, new weights": NEW_EVERY,
+    "GM split, new weights": NEW_TWICE,
 }
-LEAVES = {"one-shot": 1, "exhaustive few-shot": 5}  # others: 4
+LEAVES = {"one-shot": 1, **dict.fromkeys((m for m in METHODS if "exhaustive" in m), 5)}  # else 4
 
 
 def search(method: str, seed: int) -> dict[str, Any]:
