@@ -9,30 +9,49 @@ from .make import batch_norm2d, conv2d, layer_norm, linear, repeat
 from .mutable import Choice, Derived, Mutable, Product, Size, as_size, fixed
 from .one_of import OneOf, Zero
 from .partial_channels import Junction
+from .removable import Removable, removable
+from .reorder import Remembered, reorder
 from .repeat import Repeat
 from .sorting import Sortable, importance_order, sort_channels, sort_hidden
 from .squeeze_excite import SqueezeExcite
 from .supernet import ModuleSupernet, Supernet
 from .switchable import SwitchableBatchNorm2d
+from .tokens import (
+    ClassToken,
+    DropPath,
+    ElasticClassToken,
+    ElasticPositions,
+    Positions,
+    class_token,
+    positions,
+    resized,
+)
 from .tree import cut, derive_decisions, mutables
 
 __all__ = [
     "Attention",
     "Choice",
+    "ClassToken",
     "Derived",
+    "DropPath",
     "Elastic",
     "ElasticAttention",
     "ElasticBatchNorm2d",
+    "ElasticClassToken",
     "ElasticConv2d",
     "ElasticLayerNorm",
     "ElasticLinear",
+    "ElasticPositions",
     "Junction",
     "LowRankLinear",
     "Mlp",
     "ModuleSupernet",
     "Mutable",
     "OneOf",
+    "Positions",
     "Product",
+    "Remembered",
+    "Removable",
     "Repeat",
     "Size",
     "Sortable",
@@ -44,6 +63,7 @@ __all__ = [
     "attention",
     "batch_norm2d",
     "calibrate",
+    "class_token",
     "conv2d",
     "cut",
     "derive_decisions",
@@ -52,7 +72,11 @@ __all__ = [
     "layer_norm",
     "linear",
     "mutables",
+    "positions",
+    "removable",
+    "reorder",
     "repeat",
+    "resized",
     "sort_channels",
     "sort_hidden",
 ]

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import SpecError
-from .elastic import inherited
+from .elastic import Elastic, ElasticLinear, inherited
 from .make import linear
 from .mutable import Choice, Mutable, Size, as_size, fixed
+from .reorder import Remembered, reorder
+from .sorting import Sortable, importance_order
 
 
 class Attention(nn.Module):
@@ -40,7 +42,7 @@ class Attention(nn.Module):
         return output
 
 
-class ElasticAttention(Mutable):
+class ElasticAttention(Mutable, Sortable):
     """Self-attention whose width, number of heads and width of a head may be choices.
 
     A smaller number takes the first heads, and of each head the first queries, keys and values.
@@ -90,6 +92,32 @@ class ElasticAttention(Mutable):
         inherited(plain.proj, {"weight": proj, "bias": proj_bias}, like=self.proj.weight)
         return plain
 
+    def head_importance(self) -> Tensor:
+        """Return what each head is worth: the sum of its |weights| and |biases| in q, k, v, output.
+
+        Returns:
+            (heads.max,), float.
+        """
+        shape = (3, self.heads.max, self.head_dim.max)
+        worth = self.qkv.weight.detach().abs().sum(1).view(shape)
+        if self.qkv.bias is not None:
+            worth = worth + self.qkv.bias.detach().abs().view(shape)
+        return worth.sum((0, 2)) + self.proj.weight.detach().abs().sum(0).view(shape[1:]).sum(1)
+
+    def sort_hidden(self, *, whole: bool = False, state: Remembered | None = None) -> int:
+        """Put the heads that are worth most first; see the function `sort_hidden`."""
+        if not self.heads.choices:
+            return 0
+        within = None if whole else self.heads.least
+        order = importance_order(self.head_importance(), within)
+        heads = self.heads.max
+        reorder(self.qkv.weight, 1, order, shape=(3, heads, -1), state=state)
+        if self.qkv.bias is not None:
+            reorder(self.qkv.bias, 1, order, shape=(3, heads, -1), state=state)
+        columns = (self.dim.max, heads, self.head_dim.max)
+        reorder(self.proj.weight, 1, order, shape=columns, state=state)
+        return 1
+
     def extra_repr(self) -> str:
         """Return the sizes for printing."""
         return f"{self.dim}, heads={self.heads}, head_dim={self.head_dim}"
@@ -130,7 +158,7 @@ def attention(
     return ElasticAttention(dim, heads, head_dim, bias=bias)
 
 
-class Mlp(nn.Sequential):
+class Mlp(Sortable, nn.Sequential):
     """Linear, activation, linear; elastic where a size is chosen.
 
     Args:
@@ -143,6 +171,17 @@ class Mlp(nn.Sequential):
         self, dim: Size | int, hidden: Size | int, activation: type[nn.Module] = nn.GELU
     ) -> None:
         super().__init__(linear(dim, hidden), activation(), linear(hidden, dim))
+
+    def readers(self) -> list[nn.Module]:
+        """Return the second layer."""
+        return [self[2]]
+
+    def importance(self, reader: Elastic, size: Size) -> Tensor:
+        """Return the sum of a unit's |weights| in both layers, and of its |bias|."""
+        first = cast(ElasticLinear, self[0])
+        weight = first.weight.detach().abs().sum(1)
+        worth = reader.importance(size) + weight
+        return worth if first.bias is None else worth + first.bias.detach().abs()
 
 
 class LowRankLinear(nn.Sequential):

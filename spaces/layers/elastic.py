@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ...errors import SpecError
 from .depthwise import depthwise_conv2d
 from .mutable import Choice, Context, Mutable, Size, as_size
+from .reorder import Remembered, reorder
 
 Layout: TypeAlias = dict[str, tuple[Size | None, ...]]
 
@@ -54,19 +55,19 @@ class Elastic(Mutable):
                 tensor = _leading(tensor, size.value, dim)
         return tensor
 
-    def permute(self, size: Size, order: Tensor) -> None:
+    def permute(self, size: Size, order: Tensor, state: Remembered | None = None) -> None:
         """Put the channels of `size` into another order.
 
         Args:
             size: One of the layer's sizes, the same object.
             order: (size.max,), int64: the present place of the channel that goes to each place.
+            state: Of the optimizer that trains the layer; its moments move too.
         """
         for name, sizes in self.layout.items():
             tensor = cast("Tensor | None", getattr(self, name))
             for dim, own in enumerate(sizes if tensor is not None else ()):
                 if own is size and tensor is not None:
-                    with torch.no_grad():
-                        tensor.copy_(tensor.index_select(dim, order))
+                    reorder(tensor, dim, order, state=state)
 
     def importance(self, size: Size) -> Tensor:
         """Return how much the layer makes of each channel that it reads, the sum of |weights|.
@@ -441,12 +442,18 @@ class ElasticLayerNorm(Elastic):
         return f"{self.features}, eps={self.eps}"
 
     def _together(self, x: Tensor) -> Tensor:
-        """Normalise each sample over its own channels; the others stay zero."""
+        """Normalise each sample over its own channels; the others stay zero.
+
+        Mean and variance are taken one after the other and at least in float32: the difference
+        of two averages would lose the digits of a small variance, half precision most of all.
+        """
         mask = spread_over(self.features.mask(len(x), x.device), x)
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = mask.sum(-1, keepdim=True)
-        centred = (x - (x * mask).sum(-1, keepdim=True) / count) * mask
+        centred = (wide - (wide * mask).sum(-1, keepdim=True) / count) * mask
         variance = centred.square().sum(-1, keepdim=True) / count
-        return (centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias) * mask
+        y = (centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias) * mask
+        return y.to(x.dtype)
 
 
 def inherited(

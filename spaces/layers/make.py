@@ -23,24 +23,27 @@ def conv2d(
     kernel: Size | int = 1,
     *,
     stride: int = 1,
+    padding: int | None = None,
     depthwise: bool = False,
     bias: bool = False,
     transform: bool = False,
 ) -> nn.Module:
-    """Return a convolution that keeps the size (at stride 1); see `ElasticConv2d`."""
+    """Return a convolution; by default it keeps the size (at stride 1); see `ElasticConv2d`."""
     if not fixed(in_channels, out_channels, kernel):
         return ElasticConv2d(
             in_channels,
             out_channels,
             kernel,
             stride=stride,
+            padding=padding,
             depthwise=depthwise,
             bias=bias,
             transform=transform,
         )
     n_in, n_out, side = (as_size(size).value for size in (in_channels, out_channels, kernel))
     groups = n_out if depthwise else 1
-    return nn.Conv2d(n_in, n_out, side, stride, side // 2, groups=groups, bias=bias)
+    around = side // 2 if padding is None else padding
+    return nn.Conv2d(n_in, n_out, side, stride, around, groups=groups, bias=bias)
 
 
 def batch_norm2d(

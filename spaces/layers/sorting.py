@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from ...errors import SpecError
 from .elastic import Elastic
 from .mutable import Size
+from .reorder import Remembered
 from .switchable import SwitchableBatchNorm2d
 from .tree import mutables
 
@@ -33,7 +33,13 @@ def importance_order(importance: Tensor, within: int | None = None) -> Tensor:
 
 
 def sort_channels(
-    module: nn.Module, size: Size, by: Elastic, *, within: int | None = None
+    module: nn.Module,
+    size: Size,
+    by: Elastic,
+    *,
+    within: int | None = None,
+    importance: Tensor | None = None,
+    state: Remembered | None = None,
 ) -> Tensor:
     """Sort the channels of `size` by their importance for a layer that reads them.
 
@@ -45,6 +51,8 @@ def sort_channels(
         size: The width whose channels are sorted.
         by: Reads `size`; the sum of its |weights| per channel is the importance.
         within: Sort only so many of the first channels.
+        importance: (size.max,), instead of that sum.
+        state: Of the optimizer that trains the module; its moments move too.
 
     Returns:
         (size.max,), int64: the former place of the channel at each place.
@@ -55,7 +63,7 @@ def sort_channels(
     """
     if within is not None and not 1 <= within <= size.max:
         raise SpecError(f"within must be one of 1 .. {size.max} channels, got {within}")
-    order = importance_order(by.importance(size), within)
+    order = importance_order(by.importance(size) if importance is None else importance, within)
     for layer in mutables(module):
         if isinstance(layer, SwitchableBatchNorm2d) and layer.channels is size:
             raise SpecError(
@@ -64,39 +72,56 @@ def sort_channels(
             )
     for layer in mutables(module):
         if isinstance(layer, Elastic):
-            layer.permute(size, order)
+            layer.permute(size, order, state)
     return order
 
 
 class Sortable(nn.Module):
     """A block with hidden widths: what writes their channels and what reads them is inside it."""
 
-    @abstractmethod
     def readers(self) -> Sequence[nn.Module]:
-        """Return the layer that reads each hidden width; its weights say what a channel is worth.
+        """Return the layer that reads each hidden width; by default there is none.
 
         Layers whose widths are not chosen are passed over.
         """
+        return ()
+
+    def importance(self, reader: Elastic, size: Size) -> Tensor:
+        """Return what each channel of a hidden width is worth; by default to its reader.
+
+        Args:
+            reader: One of `readers`.
+            size: What it reads.
+        """
+        return reader.importance(size)
+
+    def sort_hidden(self, *, whole: bool = False, state: Remembered | None = None) -> int:
+        """Sort the hidden channels of this block; see the function `sort_hidden`."""
+        count = 0
+        for reader in self.readers():
+            if isinstance(reader, Elastic) and (size := reader.reads) and size.choices:
+                worth = self.importance(reader, size)
+                within = None if whole else size.least
+                sort_channels(self, size, reader, within=within, importance=worth, state=state)
+                count += 1
+        return count
 
 
-def sort_hidden(module: nn.Module) -> int:
+def sort_hidden(module: nn.Module, *, whole: bool = False, state: Remembered | None = None) -> int:
     """Sort the hidden channels of all `Sortable` blocks so that smaller widths keep the best.
 
     Only channels that every network has which the choices' masks admit trade places: none of
     those networks changes. With the masks of what was trained so far, this is what comes before
     smaller widths are trained (arXiv 1908.09791, section 3.2).
 
+    Args:
+        module: With the blocks.
+        whole: All channels trade places: the largest network stays as it is, smaller ones change
+            (arXiv 2109.00642 sorts so while it adds smaller widths).
+        state: `state` of the optimizer that trains the module; its moments move too.
+
     Returns:
         The number of widths sorted.
     """
-    count = 0
-    for block in module.modules():
-        if not isinstance(block, Sortable):
-            continue
-        for reader in block.readers():
-            if not isinstance(reader, Elastic):
-                continue
-            if (size := reader.reads) is not None and size.choices:
-                sort_channels(block, size, reader, within=size.least)
-                count += 1
-    return count
+    blocks = [block for block in module.modules() if isinstance(block, Sortable)]
+    return sum(block.sort_hidden(whole=whole, state=state) for block in blocks)

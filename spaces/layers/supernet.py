@@ -20,6 +20,7 @@ from .calibrate import calibrate
 from .mutable import Choice, Mutable
 from .one_of import OneOf
 from .partial_channels import Junction
+from .reorder import Remembered
 from .sorting import sort_hidden
 from .tree import cut, mutables, running
 
@@ -141,11 +142,15 @@ class ModuleSupernet(Supernet):
         finally:
             activate(self._choices, before)
 
-    def sort_hidden(self) -> int:
+    def sort_hidden(self, *, whole: bool = False, state: Remembered | None = None) -> int:
         """Sort the hidden channels by importance, before smaller widths are trained.
 
         No network that the masks admit changes: restrict the super-network to what was trained so
         far. Of one that was trained at its largest width only, all channels are sorted.
+
+        Args:
+            whole: Sort all channels whatever the masks: only the largest network stays the same.
+            state: `state` of the optimizer that trains the weights; its moments move too.
 
         Returns:
             The number of widths sorted.
@@ -153,7 +158,7 @@ class ModuleSupernet(Supernet):
         Raises:
             SpecError: If no block of the super-network has hidden widths to choose from.
         """
-        if not (count := sort_hidden(self.module)):
+        if not (count := sort_hidden(self.module, whole=whole, state=state)):
             raise SpecError(
                 f"the super-network of {self.space.name} has no hidden width to sort: no Sortable "
                 "block reads a chosen one; leave the sorting out"

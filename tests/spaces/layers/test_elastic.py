@@ -16,9 +16,11 @@ from netloom.spaces.layers import (
     Derived,
     ElasticAttention,
     ElasticBatchNorm2d,
+    ElasticClassToken,
     ElasticConv2d,
     ElasticLayerNorm,
     ElasticLinear,
+    ElasticPositions,
     LowRankLinear,
     Mlp,
     Mutable,
@@ -65,6 +67,9 @@ CASES: dict[str, Case] = {
     "attention": (ElasticAttention, (A, (1, 2, 3), (2, 4)), tokens),
     "attention without bias": (lambda a: ElasticAttention(a, 3, 4, bias=False), (A,), tokens),
     "mlp": (lambda a, b: Mlp(a, b), (A, B), tokens),
+    "class token": (ElasticClassToken, (A,), tokens),
+    "positions": (lambda a: ElasticPositions(5, a), (A,), tokens),
+    "patches": (lambda a, b: ElasticConv2d(a, b, 2, stride=2, padding=0, bias=True), (A, B), image),
     "low rank": (lambda a, b, r: LowRankLinear(a, b, r), (A, B, (1, 2)), tokens),
     "low rank in three": (
         lambda a, b, r: LowRankLinear(a, b, r, factors=3),
@@ -119,8 +124,12 @@ def test_layers_without_a_choice_are_plain() -> None:
     assert type(layers.batch_norm2d(4, eps=1e-3)) is nn.BatchNorm2d
     assert type(layers.linear(4, 2)) is nn.Linear
     assert type(layers.layer_norm(4)) is nn.LayerNorm
+    patches = layers.conv2d(3, 4, 14, stride=14, padding=0, bias=True)
+    assert patches(torch.zeros(1, 3, 28, 28)).shape == (1, 4, 2, 2)
     width = Choice("width", (2, 4))
     assert isinstance(layers.conv2d(3, width), ElasticConv2d)
+    elastic = layers.conv2d(3, width, 14, stride=14, padding=0)
+    assert elastic(torch.zeros(1, 3, 28, 28)).shape == (1, 4, 2, 2)
     assert isinstance(layers.layer_norm(width), ElasticLayerNorm)
 
 

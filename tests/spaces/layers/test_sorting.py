@@ -15,12 +15,16 @@ from netloom.spaces.layers import (
     Choice,
     Derived,
     Elastic,
+    ElasticAttention,
+    Mlp,
     Repeat,
     Sortable,
     SqueezeExcite,
+    attention,
     batch_norm2d,
     calibrate,
     conv2d,
+    reorder,
     repeat,
     sort_hidden,
 )
@@ -122,3 +126,102 @@ class Wide(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
+
+
+# ---------------------------------------------------------------- transformers
+class Transformer(nn.Module):
+    """A block whose width, heads and hidden width are chosen."""
+
+    def __init__(self, bias: bool = True) -> None:
+        super().__init__()
+        dim, heads, hidden = Choice("dim", (4, 6)), Choice("heads", (1, 2, 4)), (2, 5, 8)
+        self.attention = attention(dim, heads, 3, bias=bias)
+        self.mlp = Mlp(dim, Choice("hidden", hidden))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mlp(self.attention(x))
+
+
+LARGEST = {"dim": 6, "heads": 4, "hidden": 8}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_all_heads_and_hidden_units_are_sorted(bias: bool) -> None:
+    """The largest network stays as it is, one with fewer heads or units does not."""
+    torch.manual_seed(0)
+    space = ModuleSpace(Transformer, torch.zeros(1, 5, 6), bias=bias)
+    supernet, x = space.supernet().double(), torch.randn(2, 5, 6).double()
+    small = {**LARGEST, "heads": 1}, {**LARGEST, "hidden": 5}
+    before = []
+    for a in (LARGEST, *small):
+        supernet.activate(a)
+        before.append(supernet(x))
+    assert supernet.sort_hidden(whole=True) == 2
+    layer, mlp = supernet.module.attention, supernet.module.mlp
+    assert isinstance(layer, ElasticAttention)
+    q, k, v = layer.qkv.weight.view(3, 4, -1).abs().sum(-1)
+    biases = layer.qkv.bias.view(3, 4, -1).abs().sum((0, 2)) if bias else 0
+    heads = q + k + v + biases + layer.proj.weight.view(6, 4, 3).abs().sum((0, 2))
+    torch.testing.assert_close(layer.head_importance(), heads)
+    first, _, second = mlp
+    units = second.weight.abs().sum(0) + first.weight.abs().sum(1) + first.bias.abs()
+    for worth in (heads, units):
+        assert torch.equal(worth, worth.sort(descending=True).values)
+    after = []
+    for a in (LARGEST, *small):
+        supernet.activate(a)
+        after.append(supernet(x))
+    torch.testing.assert_close(after[0], before[0])
+    assert not torch.allclose(after[1], before[1])
+    assert not torch.allclose(after[2], before[2])
+
+
+def test_heads_that_smaller_networks_have_stay_with_them() -> None:
+    torch.manual_seed(0)
+    supernet = ModuleSpace(Transformer, torch.zeros(1, 5, 6)).supernet().double()
+    x = torch.randn(2, 5, 6).double()
+    supernet.restrict({"heads": [2, 4], "hidden": [8]})
+    for heads in (2, 4):
+        a = {**LARGEST, "heads": heads}
+        supernet.activate(a)
+        before = supernet(x)
+        assert supernet.sort_hidden() == 2
+        torch.testing.assert_close(supernet(x), before)
+
+
+def test_moments_move_with_their_weights() -> None:
+    """Sorting and a step give what a step and sorting give."""
+    torch.manual_seed(0)
+    supernet = ModuleSpace(Transformer, torch.zeros(1, 5, 6)).supernet().double()
+    x = torch.randn(2, 5, 6).double()
+    supernet.activate(LARGEST)
+    optimizer = torch.optim.AdamW(supernet.parameters(), lr=0.01, betas=(0.5, 0.9))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        supernet(x).square().sum().backward()
+        optimizer.step()
+
+    step()
+    weights = {n: p.detach().clone() for n, p in supernet.named_parameters()}
+    moments = {n: dict(optimizer.state[p]) for n, p in supernet.named_parameters()}
+    moments = {n: {k: v.clone() for k, v in m.items()} for n, m in moments.items()}
+    step()
+    expected = supernet(x)
+    with torch.no_grad():
+        for name, p in supernet.named_parameters():
+            p.copy_(weights[name])
+            optimizer.state[p].update(moments[name])
+    supernet.sort_hidden(whole=True, state=optimizer.state)
+    assert not torch.equal(weights["module.mlp.0.weight"], supernet.module.mlp[0].weight)
+    step()
+    torch.testing.assert_close(supernet(x), expected)
+
+
+def test_reordering_takes_the_moments_along() -> None:
+    weight = nn.Parameter(torch.arange(6.0))
+    state = {weight: {"step": torch.tensor(1.0), "exp_avg": 10 * torch.arange(6.0)}}
+    reorder(weight, 1, torch.tensor([2, 0, 1]), shape=(2, 3), state=state)
+    assert weight.tolist() == [2, 0, 1, 5, 3, 4]
+    assert state[weight]["exp_avg"].tolist() == [20, 0, 10, 50, 30, 40]
+    assert state[weight]["step"] == 1
