@@ -162,14 +162,25 @@ class Pass(nn.Sequential):
 
 
 class Stem(nn.Sequential):
-    """7x7 convolution of stride 2, batch norm, activation, maximum of 3x3 of stride 2."""
+    """7x7 convolution, batch norm, activation, and a maximum of 3x3 of stride 2 if wanted.
 
-    def __init__(self, in_channels: int, channels: int, activation: str) -> None:
+    Args:
+        in_channels: Of the image.
+        channels: Width of the output.
+        stride: Of the convolution.
+        pool: Whether the maximum follows.
+        activation: One of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, pool: bool, activation: str
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 7, 2, 3, bias=False)
+        self.conv = nn.Conv2d(in_channels, channels, 7, stride, 3, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.activation = ACTIVATIONS[activation]()
-        self.pool = nn.MaxPool2d(3, 2, 1)
+        if pool:
+            self.pool = nn.MaxPool2d(3, 2, 1)
 
 
 class Down(nn.Sequential):
@@ -248,8 +259,7 @@ class BossNet(nn.Sequential):
     """A stand-alone network: stem, layers, head.
 
     Args:
-        in_channels: Of the image.
-        channels: Width of the stem.
+        stem: The arguments of `Stem` but for the activation.
         layers: What follows it.
         classes: Number of outputs.
         activation: One of `ACTIVATIONS`.
@@ -260,8 +270,7 @@ class BossNet(nn.Sequential):
 
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
+        stem: tuple[int, int, int, bool],
         layers: Sequence[Layer],
         classes: int,
         activation: str = "silu",
@@ -270,7 +279,7 @@ class BossNet(nn.Sequential):
     ) -> None:
         super().__init__()
         last = max(1, max(layer.place for layer in layers if layer.kind is not None))
-        self.stem = Stem(in_channels, channels, activation)
+        self.stem = Stem(*stem, activation)
         self.layers = nn.Sequential(
             *(_layer(layer, activation, excite, drop * layer.place / last) for layer in layers)
         )

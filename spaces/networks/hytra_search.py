@@ -269,8 +269,7 @@ class Fabric(nn.Module):
     """Stem, blocks of layers, and a classifier if wanted.
 
     Args:
-        in_channels: Of the image.
-        channels: Width of the stem.
+        stem: The arguments of `Stem` but for the activation.
         blocks: For each block its layers, all of them operator codes or all of them choices.
         classes: Number of outputs; None: the output is the last map.
         scales: The highest resolution of each block; an operator below it can halve the side.
@@ -278,14 +277,14 @@ class Fabric(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        channels: int,
+        stem: tuple[int, int, int, bool],
         blocks: Sequence[Sequence[Choice | int]],
         classes: int | None,
         scales: Sequence[int],
     ) -> None:
         super().__init__()
-        self.stem = Stem(in_channels, channels, _RELU)
+        channels = stem[1]
+        self.stem = Stem(*stem, _RELU)
         previous: Choice | int | None = None
         made = []
         for block, scale in zip(blocks, scales, strict=True):

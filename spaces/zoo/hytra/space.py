@@ -28,7 +28,7 @@ from ...networks.hytra_plan import (
 )
 from ...part import NETWORK_INPUT, Part
 from ..checks import at_least
-from .notation import MAPS, RULE, read_levels, whole
+from .notation import RULE, read_levels, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,6 +66,8 @@ class Hytra(ChainSpace):
         se: Whether ResConv has squeeze-and-excitation.
         activation: Of stand-alone networks.
         stage4_stride: Of the first layer at 1/32, 2 or 1; with 1 it is 1/16 as well.
+        stem_stride: Of the first convolution, 2 or 1; the latter suits small images.
+        stem_pool: Whether a maximum of stride 2 follows it.
         drop_path: Probability with which training drops the branch of a last ResConv; rises
             linearly from 0 at the first layer.
         classes: Number of outputs.
@@ -95,6 +97,8 @@ class Hytra(ChainSpace):
         se: bool = True,
         activation: Literal["relu", "silu"] = "silu",
         stage4_stride: Literal[1, 2] = 2,
+        stem_stride: Literal[1, 2] = 2,
+        stem_pool: bool = True,
         drop_path: float = 0.0,
         classes: int | None = None,
         resolution: int | None = None,
@@ -106,7 +110,7 @@ class Hytra(ChainSpace):
         at_least(1, **sizes, layers=layers, blocks=blocks, in_channels=in_channels)
         if layers % blocks:
             raise SpecError(f"layers must divide into {blocks} equal blocks, got {layers}")
-        _check(activation, stage4_stride, drop_path)
+        _check(activation, drop_path, stage4_stride=stage4_stride, stem_stride=stem_stride)
         self._scales = _resolutions("scales", [HIGHEST] * blocks if scales is None else scales)
         if len(self._scales) != blocks or self._scales != sorted(self._scales, reverse=True):
             raise SpecError(
@@ -114,7 +118,10 @@ class Hytra(ChainSpace):
                 f"the one before; got {self._scales}"
             )
         self._first = _resolutions("first", first)
-        self._image = (in_channels, o["channels"])
+        self._stem = (in_channels, o["channels"], stem_stride, bool(stem_pool))
+        self._maps = tuple(
+            f"1/{stem_stride * (1 + bool(stem_pool)) << level}" for level in range(4)
+        )
         self._side, self._classes = o["resolution"], o["classes"]
         self._style = (activation, se)
         self._stride4, self._drop = stage4_stride, float(drop_path)
@@ -162,7 +169,7 @@ class Hytra(ChainSpace):
         from ...networks.hytra import BossNet
 
         layers = self._layers(architecture)
-        return BossNet(*self._image, layers, self._classes, *self._style, self._drop)
+        return BossNet(self._stem, layers, self._classes, *self._style, self._drop)
 
     def build_path(self, architecture: Architecture, *, classifier: bool = True) -> nn.Module:
         """Return the network of a path as the super-network has it, freshly initialised.
@@ -175,7 +182,7 @@ class Hytra(ChainSpace):
 
         path = iter(self.path(architecture))
         blocks = [[next(path) for _ in block] for block in self._names]
-        return Fabric(*self._image, blocks, self._classes if classifier else None, self._scales)
+        return Fabric(self._stem, blocks, self._classes if classifier else None, self._scales)
 
     def supernet(self, *, classifier: bool = True) -> HytraSupernet:
         """Return a super-network with every operator of its block in every layer.
@@ -193,31 +200,32 @@ class Hytra(ChainSpace):
             for block, scale in zip(self._names, self._scales, strict=True)
         ]
         classes = self._classes if classifier else None
-        fabric = Fabric(*self._image, blocks, classes, self._scales)
+        fabric = Fabric(self._stem, blocks, classes, self._scales)
         supernet = HytraSupernet(self, fabric, self._names)
         supernet.activate(self.at(0))
         return supernet
 
     def parts(self, architecture: Architecture) -> Sequence[Part]:
         """Return one part per stem, layer and head."""
-        in_channels, channels = self._image
+        in_channels, channels, stride, pool = self._stem
         activation, se = self._style
         side = self._side
         graph = PartGraph((1, in_channels, side, side))
-        side = -(-side // 4)
-        stem = known_module(f"{_NETWORKS}:Stem", in_channels, channels, activation)
+        side = -(-side // stride)
+        side = -(-side // 2) if pool else side
+        stem = known_module(f"{_NETWORKS}:Stem", *self._stem, activation)
         x = graph.add("stem", stem, NETWORK_INPUT, shape=(1, channels, side, side))
         layers = self._layers(architecture)
         for layer in layers:
             side = -(-side // layer.stride)
-            label, module = _part(layer, activation, se)
+            label, module = _part(layer, self._maps[layer.level], activation, se)
             x = graph.add(label, module, x, shape=(1, layer.width, side, side))
         head = known_module(f"{_NETWORKS}:Head", layers[-1].width, self._classes)
         graph.add("head", head, x, shape=(1, self._classes))
         return graph.parts
 
     def _layers(self, a: Mapping[str, Any]) -> tuple[Layer, ...]:
-        return plan(tuple(self.path(a)), self._image[1], self._stride4)
+        return plan(tuple(self.path(a)), self._stem[1], self._stride4)
 
     # ---------------------------------------------------------------- blocks
     def block_paths(self, number: int, last: int | None = None) -> list[tuple[int, ...]]:
@@ -267,7 +275,7 @@ class Hytra(ChainSpace):
             for resolution in range(HIGHEST, -1, -1):
                 paths = self.block_paths(number, codes_up_to(resolution)[0])
                 if paths:
-                    key = f"paths of block {number + 1} after {MAPS[HIGHEST - resolution]}"
+                    key = f"paths of block {number + 1} after {self._maps[HIGHEST - resolution]}"
                     counts[key] = len(paths)
         return counts
 
@@ -285,7 +293,7 @@ class Hytra(ChainSpace):
         if not isinstance(value, list | tuple):
             raise self.unreadable(value)
         if any(isinstance(part, list | tuple) for part in value):
-            return self._of(read_levels(self.name, value))
+            return self._of(read_levels(self.name, value, self._maps))
         return self._of([whole(code) for code in value])
 
     def _path(self, text: str) -> list[Any]:
@@ -322,15 +330,15 @@ class Hytra(ChainSpace):
 
     def published(self) -> dict[str, Architecture]:
         """Return BossNet-T0, or T1 where the stride is its one, at their widths and depth."""
-        if self._image[1] != 64 or sum(map(len, self._names)) != 16:
+        if self._stem[1:] != (64, 2, True) or sum(map(len, self._names)) != 16:
             return {}
         name = "BossNet-T0" if self._stride4 == 2 else "BossNet-T1"
         return {name: self.parse_notation(_T0)}
 
 
-def _part(layer: Layer, activation: str, se: bool) -> tuple[str, Module]:
+def _part(layer: Layer, where: str, activation: str, se: bool) -> tuple[str, Module]:
     """Return label and module of a layer."""
-    where, shape = MAPS[layer.level], (layer.in_width, layer.width, layer.stride)
+    shape = (layer.in_width, layer.width, layer.stride)
     if layer.kind is None:
         return f"down to {where}", known_module(f"{_NETWORKS}:Down", *shape, activation)
     label = f"layer{layer.place + 1} at {where}"
@@ -364,11 +372,12 @@ def _resolutions(option: str, value: Any) -> list[int]:
     return list(value)
 
 
-def _check(activation: Any, stage4_stride: Any, drop_path: Any) -> None:
+def _check(activation: Any, drop_path: Any, **strides: Any) -> None:
     if activation not in ("relu", "silu"):
         raise SpecError(f"activation must be relu or silu, got {activation!r}")
-    if isinstance(stage4_stride, bool) or stage4_stride not in (1, 2):
-        raise SpecError(f"stage4_stride must be 1 or 2, got {stage4_stride!r}")
+    for name, stride in strides.items():
+        if isinstance(stride, bool) or stride not in (1, 2):
+            raise SpecError(f"{name} must be 1 or 2, got {stride!r}")
     if isinstance(drop_path, bool) or not isinstance(drop_path, int | float):
         raise SpecError(f"drop_path must be a probability, got {drop_path!r}")
     if not 0 <= drop_path < 1:

@@ -310,6 +310,31 @@ def test_shortcuts_are_averages_without_activation() -> None:
     assert torch.equal(entries[1].pool(x)[0, 0], expected)
 
 
+def test_small_images_keep_their_side() -> None:
+    """Without the stride and the pooling of the stem, resolutions are four times as high."""
+    a = Hytra(preset="tiny").parse(T0)
+    for options, sides in (
+        ({"stem_stride": 1, "stem_pool": False}, [32, 32, 16, 8, 4]),
+        ({"stem_stride": 1}, [16, 16, 8, 4, 2]),
+        ({"stem_pool": False}, [16, 16, 8, 4, 2]),
+        ({}, [8, 8, 4, 2, 1]),
+    ):
+        space = Hytra(preset="tiny", **options)
+        parts = space.parts(a)
+        shapes = [part.inputs[0].shape[-1] for part in parts[1:]]
+        assert list(dict.fromkeys([shapes[0], *shapes])) == list(dict.fromkeys(sides))
+        labels = [part.label for part in parts]
+        assert f"layer1 at 1/{32 // sides[0]}" in labels
+        assert space.build(a).eval()(images(space, a)).shape == (4, 10)
+        supernet = space.supernet(classifier=False).eval()
+        supernet.activate(a)
+        assert supernet(images(space, a)).shape == (4, 128, sides[-1], sides[-1])
+    small = Hytra(stem_stride=1, stem_pool=False)
+    assert small.published() == {}
+    with pytest.raises(InvalidArchitecture, match=r"1/2, layer 1: .*exists at 1/4 and 1/8 only"):
+        small.parse([[], [0], [1] * 6, [0] * 9])
+
+
 @pytest.mark.parametrize("resolution", [1, 2, 7, 9, 30])
 def test_any_side_builds(resolution: int) -> None:
     space = Hytra(preset="tiny", resolution=resolution, in_channels=2, classes=3)
@@ -405,6 +430,7 @@ def test_errors_name_the_rule(value: object, message: str) -> None:
         ({"first": [True]}, "first: a resolution is 3 .* got True"),
         ({"activation": "gelu"}, "activation must be relu or silu, got 'gelu'"),
         ({"stage4_stride": 3}, "stage4_stride must be 1 or 2, got 3"),
+        ({"stem_stride": 4}, "stem_stride must be 1 or 2, got 4"),
         ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1"),
         ({"drop_path": "much"}, "drop_path must be a probability, got 'much'"),
         ({"channels": 0}, "channels must be an integer of at least 1, got 0"),
