@@ -26,7 +26,8 @@ class Chain(DecisionSpace):
         rule: What that is in words, for error messages.
 
     Raises:
-        SpecError: If no path leads through, or a decision is conditional.
+        SpecError: If no path leads through, a decision is conditional, or it is not said what
+            follows one of its options.
     """
 
     _contract = True
@@ -39,6 +40,7 @@ class Chain(DecisionSpace):
         DecisionSpace.__init__(self, decisions)
         if conditional := [d.name for d in self.decisions if d.when]:
             raise SpecError(f"a chain has no conditions of its own; {conditional[0]} has one")
+        _check_following(self.decisions, self._following)
         if not self.size:
             raise SpecError(
                 f"{self.name}: no path leads through all decisions ({rule}): "
@@ -89,8 +91,9 @@ class Chain(DecisionSpace):
         """
         checked = super().architecture(mapping)
         for (before, value), (name, option) in pairwise(checked.items()):
-            if option not in self._following[value]:
-                can = ", ".join(str(o) for o in self._following if o in self._following[value])
+            allowed = self._following.get(value, frozenset())
+            if option not in allowed:
+                can = ", ".join(str(o) for o in self._following if o in allowed) or "nothing"
                 raise InvalidArchitecture(
                     f"{self.name}: {name} must be one of {can} after {before} = {value!r} "
                     f"({self.rule}); got {option!r}"
@@ -247,6 +250,24 @@ class RestrictedChain(Chain, RestrictedSpace):
         self.whole: DecisionSpace = space
         self.name = space.name
         Chain.__init__(self, left(space, masks), space._following, space.rule)
+
+
+def _check_following(
+    decisions: Sequence[Decision], following: Mapping[Option, frozenset[Option]]
+) -> None:
+    """Raise SpecError where an option has no rule, or shares that of another one."""
+    for decision in decisions:
+        if len(set(decision.options)) < len(decision.options):
+            raise SpecError(
+                f"{decision.name}: a chain cannot tell true from 1, false from 0; its options are "
+                f"{decision.options}"
+            )
+        for option in decision.options if decision is not decisions[-1] else ():
+            if option not in following:
+                raise SpecError(
+                    f"{decision.name}: a chain must say what may follow each option (following); "
+                    f"nothing is said about {option!r}"
+                )
 
 
 Chain.part = RestrictedChain

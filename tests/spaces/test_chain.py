@@ -154,6 +154,15 @@ def test_chains_have_no_conditions() -> None:
         Chain(decisions, {1: (1, 0), 0: (0,)}, "falls")
 
 
+def test_each_option_needs_a_rule_of_its_own() -> None:
+    decisions = [Decision("a", (2, 1)), Decision("b", (2, 1, 0))]
+    assert Chain(decisions, {2: (2, 1), 1: (1, 0)}, "falls").size == 4  # nothing follows the last
+    with pytest.raises(SpecError, match=r"a: .*what may follow each option .*about 1"):
+        Chain(decisions, {2: (2, 1)}, "falls")
+    with pytest.raises(SpecError, match="a chain cannot tell true from 1"):
+        Chain([Decision("a", (True, 1))], {1: (1,)}, "stays")
+
+
 def test_the_nearest_path_agrees_with_most() -> None:
     """Compared with all paths; a path is its own nearest."""
     space, rng = Falling(), Random(5)

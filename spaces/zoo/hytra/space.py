@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ....errors import InvalidArchitecture, SpecError
@@ -267,7 +266,7 @@ class Hytra(ChainSpace):
 
         A block's paths are counted by the resolution before it.
         """
-        counts = {"architectures": self.size, "first resolution free": self._anywhere.size}
+        counts = {"architectures": self.size, "first resolution free": self._anywhere()}
         for number in range(len(self._names)):
             if number == 0:
                 counts["paths of block 1"] = len(self.block_paths(0))
@@ -279,11 +278,13 @@ class Hytra(ChainSpace):
                     counts[key] = len(paths)
         return counts
 
-    @cached_property
-    def _anywhere(self) -> Hytra:
-        """The same space with any first resolution."""
-        every = list(range(HIGHEST, -1, -1))
-        return self if self._first == every else Hytra(**{**self.options, "first": every})
+    def _anywhere(self) -> int:
+        """Return the number of paths with any first resolution."""
+        *before, last = self._limits()
+        ways = dict.fromkeys(codes_up_to(last), 1)
+        for limit in reversed(before):
+            ways = {c: sum(ways.get(a, 0) for a in FOLLOWING[c]) for c in codes_up_to(limit)}
+        return sum(ways.values())
 
     # ---------------------------------------------------------------- notation
     def parse_notation(self, value: str | Sequence[Any]) -> Architecture:
@@ -369,7 +370,7 @@ def _resolutions(option: str, value: Any) -> list[int]:
     for each in value:
         if isinstance(each, bool) or each not in range(HIGHEST + 1):
             raise SpecError(f"{option}: a resolution is 3 (1/4), 2, 1 or 0 (1/32), got {each!r}")
-    return list(value)
+    return [int(each) for each in value]
 
 
 def _check(activation: Any, drop_path: Any, **strides: Any) -> None:
