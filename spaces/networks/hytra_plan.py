@@ -119,8 +119,9 @@ class Layer(NamedTuple):
 def plan(path: tuple[int, ...], channels: int, last_stride: int) -> tuple[Layer, ...]:
     """Return the layers of the stand-alone network of a path.
 
-    A resolution without a layer is left by a convolution of its own stride; at 1/4 that is 1. (The
-    released code has 2 there, so that all maps behind are half as large as they should be.)
+    A resolution without a layer is left by a convolution of stride 2, whatever `last_stride` is; at
+    1/4 it is 1. (The released code has 2 there too, so that all maps behind are half as large as
+    they should be.)
 
     Args:
         path: Operator codes.
@@ -130,7 +131,8 @@ def plan(path: tuple[int, ...], channels: int, last_stride: int) -> tuple[Layer,
     strides = (1, 2, 2, last_stride)
     in_width, place, layers = channels, 0, []
     for level, kinds in enumerate(levels_of(path)):
-        width, stride = width_of(channels, HIGHEST - level), strides[level]
+        width = width_of(channels, HIGHEST - level)
+        stride = strides[level] if kinds or not level else 2
         for kind in kinds or (None,):
             layers.append(Layer(kind, level, place, in_width, width, stride))
             in_width, stride = width, 1
