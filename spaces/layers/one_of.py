@@ -163,13 +163,7 @@ class OneOf(Mutable):
             if isinstance(candidate, Zero):  # adds nothing, and its weight has no gradient
                 silent = candidate
                 continue
-            y = candidate(*inputs, **named) * weights[i]
-            if total is not None and y.shape != total.shape:
-                raise SpecError(
-                    f"{self.choice.name}: only equal shapes can be mixed, got {tuple(total.shape)} "
-                    f"and, for {option!r}, {tuple(y.shape)}"
-                )
-            total = y if total is None else total + y
+            total = self._added(total, candidate(*inputs, **named) * weights[i], option)
         if total is None and silent is not None:
             return silent(*inputs, **named)
         return total
@@ -181,9 +175,21 @@ class OneOf(Mutable):
             if option in options:
                 y = candidate(x, *inputs, **named)
                 mine = torch.tensor([o == option for o in options], device=x.device)
-                y = y * mine.view(len(x), *(1,) * (y.dim() - 1))
-                total = y if total is None else total + y
+                total = self._added(total, y * mine.view(len(x), *(1,) * (y.dim() - 1)), option)
         return total
+
+    def _added(self, total: Any, y: Any, option: Any) -> Any:
+        """Return the sum so far with a candidate's output.
+
+        Raises:
+            SpecError: If the shapes differ.
+        """
+        if total is not None and y.shape != total.shape:
+            raise SpecError(
+                f"{self.choice.name}: only equal shapes can be mixed, got {tuple(total.shape)} "
+                f"and, for {option!r}, {tuple(y.shape)}"
+            )
+        return y if total is None else total + y
 
     def branches(self) -> Iterator[tuple[nn.Module, Context]]:
         """Yield each candidate with the option that stands for it."""
