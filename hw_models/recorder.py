@@ -47,23 +47,20 @@ class Recorder:
         self._names: dict[str, int] = {}
         self.modules = modules
         self._paths = {id(m): (path, not m._modules, _is_torch(m)) for path, m in modules}
-        self.params = self.weight_bytes = 0
-        known = self._weights
-        for _, m in modules:
-            for parameter in m._parameters.values():
-                if parameter is not None and id(parameter) not in known:
-                    self.params += self._add_weight(parameter)
-            for buffer in m._buffers.values():
-                if buffer is not None and id(buffer) not in known:
-                    self._add_weight(buffer, parameter=False)
+        parameters = {id(t): t for _, m in modules for t in m._parameters.values() if t is not None}
+        buffers = {id(t): t for _, m in modules for t in m._buffers.values() if t is not None}
+        self._add_weights(buffers.values(), False)
+        self._add_weights(parameters.values(), True)
+        self.params = sum([self._weights[key][0] for key in parameters])
+        self.weight_bytes = sum([weight[1] for weight in self._weights.values()])
 
-    def _add_weight(self, tensor: torch.Tensor, parameter: bool = True) -> int:
-        elements = tensor.numel()
-        size_bytes = elements * (_FORMATS.get(tensor.dtype) or _format(tensor.dtype))[1]
-        self._weights[id(tensor)] = (elements if parameter else 0, size_bytes, tuple(tensor.shape))
-        self.weight_bytes += size_bytes
-        self._alive.append(tensor)
-        return elements
+    def _add_weights(self, tensors: Iterable[torch.Tensor], parameters: bool) -> None:
+        weights, alive, formats = self._weights, self._alive, _FORMATS
+        for tensor in tensors:
+            elements, dtype = tensor.numel(), tensor.dtype
+            size_bytes = elements * (formats.get(dtype) or _format(dtype))[1]
+            weights[id(tensor)] = (elements if parameters else 0, size_bytes, tuple(tensor.shape))
+            alive.append(tensor)
 
     def enter(self, module: nn.Module) -> None:
         """Note that `module` starts running."""
@@ -239,9 +236,7 @@ class Recorder:
 
     def _add_view(self, tensor: torch.Tensor, parameter: bool) -> None:
         """Note a view of a weight, which is a weight; its bytes have been counted."""
-        before = self.weight_bytes
-        self._add_weight(tensor, parameter)
-        self.weight_bytes = before
+        self._add_weights((tensor,), parameter)
 
     def finish(self, outputs: Any) -> Workload:
         """Return what was recorded as a `Workload`.
@@ -346,23 +341,17 @@ class Recorder:
 
 def walk(root: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return (path, module) as `named_modules` does, without its nested generators."""
-    found: list[tuple[str, nn.Module]] = []
-    seen: set[int] = set()
-    stack = [("", root)]
-    while stack:
-        path, module = stack.pop()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        found.append((path, module))
-        if children := module._modules:
-            prefix = f"{path}." if path else ""
-            stack += [
-                (path if name == COMPILED else prefix + name, child)  # the wrapper has no name
-                for name, child in reversed(children.items())
-                if child is not None
-            ]
-    return found
+    found: dict[int, tuple[str, nn.Module]] = {}
+
+    def visit(path: str, module: nn.Module) -> None:
+        found[id(module)] = (path, module)
+        prefix = f"{path}." if path else ""
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in found:
+                visit(path if name == COMPILED else prefix + name, child)  # the wrapper has no name
+
+    visit("", root)
+    return list(found.values())
 
 
 def _is_torch(module: nn.Module) -> bool:

@@ -52,12 +52,18 @@ def trace(module: nn.Module, example_input: Any) -> Workload:
     module = getattr(module, COMPILED, module)
     modules = walk(module)
     _refuse_opaque(modules)
-    rec = Recorder(modules)
+    with _uncollected():
+        rec = Recorder(modules)
+        return rec.finish(_run(module, example_input, rec))
+
+
+def _run(module: nn.Module, example_input: Any, rec: Recorder) -> Any:
+    """Return what the module returns for operands without data; `rec` sees what happens."""
     args, kwargs = _arguments(example_input, rec.input)
-    with _LOCK, _uncollected(), _untouched(rec), _names(rec), _no_fast_path(), torch.no_grad():
+    with _LOCK, _untouched(rec), _names(rec), _no_fast_path(), torch.no_grad():
         try:
             with _Functions(rec):
-                outputs = module(*args, **kwargs)
+                return module(*args, **kwargs)
         except TraceError:
             raise
         except Exception as error:
@@ -68,7 +74,6 @@ def trace(module: nn.Module, example_input: Any) -> Workload:
                 f"{type(error).__name__}: {error}; run it on real data to see whether the network "
                 "or the example input is at fault"
             ) from error
-    return rec.finish(outputs)
 
 
 def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
