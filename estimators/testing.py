@@ -20,6 +20,7 @@ import numpy as np
 
 from ..spaces import Architecture
 from .data.dataset import DataSet, Split, check_split
+from .data.labels import Boxes
 from .estimator import Estimator, Metrics
 
 
@@ -139,6 +140,9 @@ class DataSetContract:
             check_split(data, name, getattr(splits, name))
         if data.classes is not None:
             assert data.outputs == data.classes
+        if data.tasks:
+            assert set(data.task_classes) == set(data.tasks)
+        elif data.classes is not None:
             assert len(np.unique(splits.train.y)) == data.classes
         else:
             assert data.outputs == data.targets
@@ -186,4 +190,14 @@ def _generators() -> list[Any]:
 
 
 def _same(a: Split, b: Split) -> bool:
-    return np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y)
+    return set(a.labels) == set(b.labels) and all(
+        np.array_equal(p, q) for p, q in zip(_arrays(a), _arrays(b), strict=True)
+    )
+
+
+def _arrays(split: Split) -> list[Any]:
+    arrays = [split.x, split.y]
+    for task in sorted(split.labels):
+        value = split.labels[task]
+        arrays += [*vars(value).values()] if isinstance(value, Boxes) else [value]
+    return arrays

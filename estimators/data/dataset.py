@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import SpecError
 from ...jsonio import digest
-
-Array: TypeAlias = npt.NDArray[Any]
+from .labels import ABSENT, SEGMENTATION, Labels, check_labels
+from .labels import Array as Array
+from .labels import take as take_labels
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,19 @@ class Split:
         x: Images (n, channels, height, width) or feature vectors (n, features); uint8 or float32.
             uint8 images stay bytes in memory, training scales them.
         y: Class numbers (n,) of any integer type, or regression targets (n,) or (n, targets).
+        labels: What is said of each example in each of the data set's `tasks`, if it has some.
     """
 
     x: Array
     y: Array
+    labels: Labels = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, index: Array) -> Split:
         """Return the examples at `index`, in that order."""
-        return Split(self.x[index], self.y[index])
+        return Split(self.x[index], self.y[index], take_labels(self.labels, index))
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class DataSet(ABC):
         resolution: Side of the (square) images; 1 for feature vectors.
         classes: Number of classes; None for regression.
         targets: Number of values to predict in a regression; None for classification.
+        tasks: What a network answers at once (`netloom.estimators.data.labels.TASKS`); none: one
+            class, or one regression, the one of `y`.
     """
 
     name: ClassVar[str] = ""
@@ -67,6 +71,7 @@ class DataSet(ABC):
     resolution: int
     classes: int | None = None
     targets: int | None = None
+    tasks: tuple[str, ...] = ()
 
     @abstractmethod
     def load(self) -> Splits:
@@ -83,6 +88,11 @@ class DataSet(ABC):
         return self.classes if self.classes is not None else self.targets or 1
 
     @property
+    def task_classes(self) -> dict[str, int]:
+        """Classes of each task; 0 of a mask is the background, which is no class elsewhere."""
+        return {task: self.outputs + (task == SEGMENTATION) for task in self.tasks}
+
+    @property
     def space_options(self) -> dict[str, int]:
         """What the options of those names of a space are to be for this data set."""
         return {
@@ -90,6 +100,12 @@ class DataSet(ABC):
             "resolution": self.resolution,
             "classes": self.outputs,
         }
+
+    @property
+    def space_defaults(self) -> dict[str, Any]:
+        """What options of a space are where a spec leaves them out, and may be otherwise."""
+        tasks = [{"name": task, "classes": n} for task, n in self.task_classes.items()]
+        return {"tasks": tasks} if tasks else {}
 
     def identity(self) -> dict[str, Any]:
         """Return the JSON values that decide the examples; `fingerprint` digests them.
@@ -188,14 +204,16 @@ def check_split(data: DataSet, name: str, split: Split) -> None:
     if x.dtype == np.float32 and not np.isfinite(x).all():
         raise refuse("x must be finite", "NaN or infinity")
     _check_answers(data, y, refuse)
+    check_labels(split.labels, data.task_classes, examples=len(x), side=side, refuse=refuse)
 
 
 def _check_answers(data: DataSet, y: Array, refuse: Any) -> None:
     if data.classes is not None:
+        least = ABSENT if data.tasks else 0
         if y.ndim != 1 or y.dtype.kind not in "iu":
             raise refuse("y must be class numbers of shape (n,)", f"{y.dtype} {y.shape}")
-        if y.min() < 0 or y.max() >= data.classes:
-            raise refuse(f"classes must be 0..{data.classes - 1}", f"{y.min()}..{y.max()}")
+        if y.min() < least or y.max() >= data.classes:
+            raise refuse(f"classes must be {least}..{data.classes - 1}", f"{y.min()}..{y.max()}")
         return
     wanted = [(len(y), data.outputs)] + ([(len(y),)] if data.outputs == 1 else [])
     if y.dtype.kind != "f" or y.shape not in wanted:

@@ -1,4 +1,4 @@
-"""Draws one geometric shape per image, the same pixels on every machine.
+"""Draws geometric shapes, one or several per image, the same pixels on every machine.
 
 Nothing but integers and the arithmetic that IEEE 754 rounds exactly decides a pixel: random bits
 are read from the bit generator itself (numpy keeps its stream, unlike that of its distributions),
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 _GRID = 2.0**20  # sines and cosines are multiples of 1 / _GRID
 _TURNS = 512  # rotations
 _EDGE = 2.0 / 3  # of a patch, share of the radius that is left free of it on average
+_LARGEST, _OTHERS = 0.6, 0.4  # radii where there are several shapes, in those of a single one
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,108 @@ def _draw(labels: Array, bits: np.random.PCG64, side: int, channels: int, level:
         image = np.where(there[:, None], colour[:, :, 3 + k, None, None], image)
         cover = np.where(there, 0.0, cover)
     image = image + level.noise * _bell(raw[:, known:]).reshape(image.shape)
-    pixels = np.floor(255 * np.clip(image, 0.0, 1.0) + 0.5).astype(np.uint8)
-    return Drawn(pixels, cover > 0.5)
+    return Drawn(_bytes(image), cover > 0.5)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Images of several shapes.
+
+    Args:
+        images: (n, channels, side, side), uint8.
+        labels: (n, objects), positions in `SHAPES`; -1 where an image has fewer shapes. The
+            first is the largest.
+        owners: (n, side, side), which shape a pixel shows; -1 for the background and patches.
+    """
+
+    images: Array
+    labels: Array
+    owners: Array
+
+
+def draw_several(
+    labels: Array, *, classes: int, objects: int, side: int, channels: int, level: Level, seed: int
+) -> Scenes:
+    """Draw one shape for each label, and up to `objects` - 1 smaller ones of any class behind it.
+
+    Shapes lie anywhere within the image and may hide each other. In a channel, the background is
+    darker than every shape, or brighter.
+
+    Args:
+        labels: (n,), positions in `SHAPES` of the largest shapes.
+        classes: The other shapes are among the first ones of `SHAPES`.
+        objects: Most shapes of an image; one to as many are equally frequent.
+        side: Of the images, in pixels.
+        channels: Of the images.
+        level: How much they differ; its places do not count here.
+        seed: Decides everything else.
+    """
+    bits = np.random.PCG64(seed)
+    chunks = [
+        _draw_several(labels[i : i + 256], bits, classes, objects, side, channels, level)
+        for i in range(0, len(labels), 256)
+    ]
+    return Scenes(
+        *(np.concatenate([getattr(c, f) for c in chunks]) for f in ("images", "labels", "owners"))
+    )
+
+
+def _draw_several(
+    labels: Array,
+    bits: np.random.PCG64,
+    classes: int,
+    objects: int,
+    side: int,
+    channels: int,
+    level: Level,
+) -> Scenes:
+    n, own = len(labels), 8 + channels + level.patches * (4 + channels)
+    known = 3 + 2 * channels + objects * own
+    raw = bits.random_raw(n * (known + channels * side * side)).reshape(n, -1)
+    scene, ground, each = np.split(_unit(raw[:, :known]), [3, 3 + 2 * channels], axis=1)
+    each = each.reshape(n, objects, own)
+    kinds = np.floor(each[:, :, 0] * classes).astype(np.int64)
+    kinds[:, 0] = labels
+    kinds[np.arange(objects)[None] > np.floor(scene[:, :1] * objects)] = -1
+    base, dark = _ground(ground.reshape(n, 2, channels), level.contrast[1])
+    x, y = _pixels(side)
+    slope = (2 * scene[:, 1] - 1)[:, None, None] * x + (2 * scene[:, 2] - 1)[:, None, None] * y
+    image = base + level.slope * slope[:, None]
+    owners = np.full((n, side, side), -1, np.int64)
+    for k in reversed(range(objects)):
+        place, colour, patches = np.split(each[:, k, 1:], [7, 7 + channels], axis=1)
+        smaller = _smaller(level, _OTHERS if k else _LARGEST)
+        cover = _shape(kinds[:, k], place, x, y, smaller)
+        step = _between(colour, *level.contrast)[..., None, None]
+        image = image + cover[:, None] * (base + np.where(dark, step, -step) - image)
+        owners = np.where(cover > 0.5, k, owners)
+        for patch in np.split(patches, level.patches, axis=1) if level.patches else ():
+            there = _patch(patch[:, :4], place, x, y, smaller) & (kinds[:, k, None, None] >= 0)
+            image = np.where(there[:, None], patch[:, 4:, None, None], image)
+            owners = np.where(there, -1, owners)
+    image = image + level.noise * _bell(raw[:, known:]).reshape(image.shape)
+    return Scenes(_bytes(image), kinds, owners)
+
+
+def _ground(ground: Floats, most: float) -> tuple[Floats, Array]:
+    """Return the background's brightness, and where shapes are brighter: (n, channels, 1, 1).
+
+    Every shape differs from it by up to `most`, and stays within 0..1.
+    """
+    dark = (ground[:, 0] < 0.5)[..., None, None]
+    base = ((1 - most) * ground[:, 1])[..., None, None]
+    return np.where(dark, base, 1 - base), dark
+
+
+def _bytes(image: Floats) -> Array:
+    pixels: Array = np.floor(255 * np.clip(image, 0.0, 1.0) + 0.5).astype(np.uint8)
+    return pixels
+
+
+def _smaller(level: Level, share: float) -> Level:
+    """Return the level with radii of that share, anywhere within the image."""
+    low, high = (share * radius for radius in level.radius)
+    return replace(level, radius=(low, high), shift=1 - high)
 
 
 # ---------------------------------------------------------------- numbers
@@ -145,7 +246,7 @@ def _shape(labels: Array, place: Floats, x: Floats, y: Floats, level: Level) -> 
     cos, sin = (_DIRECTIONS[steps % _TURNS, i, None, None] for i in (0, 1))
     x, y = (x - across) / radius, (y - down) / radius
     u, v = x * cos + y * sin, y * cos - x * sin
-    outside = np.empty(u.shape)
+    outside = np.full(u.shape, np.inf)  # of an image without a shape
     for label, function in enumerate(SHAPES.values()):
         mine = labels == label
         if mine.any():
