@@ -59,6 +59,10 @@ class Decision:
             raise SpecError(f"decision {self.name!r}: options must differ, got {self.options}")
         object.__setattr__(self, "_index", index)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Decision:
+        """Return itself: nothing in it can change."""
+        return self
+
     def index(self, value: Any) -> int | None:
         """Return the position of `value` among the options (by value: 4 = 4.0), or None."""
         try:

@@ -86,10 +86,15 @@ class ElasticAttention(Mutable, Sortable):
 
     def cut(self, inherit: bool) -> nn.Module:
         """Return an `Attention` of the active sizes."""
-        plain = self._plain()
-        weight, bias, proj, proj_bias = self._slices() if inherit else (None,) * 4
-        inherited(plain.qkv, {"weight": weight, "bias": bias}, like=self.proj.weight)
-        inherited(plain.proj, {"weight": proj, "bias": proj_bias}, like=self.proj.weight)
+        like = self.proj.weight
+        if not inherit:
+            return self._plain().to(like)
+        with torch.device("meta"):  # no weights are drawn where all are inherited
+            plain = self._plain()
+        plain.to_empty(device=like.device)
+        weight, bias, proj, proj_bias = self._slices()
+        inherited(plain.qkv, {"weight": weight, "bias": bias}, like)
+        inherited(plain.proj, {"weight": proj, "bias": proj_bias}, like)
         return plain
 
     def head_importance(self) -> Tensor:

@@ -4,6 +4,7 @@ import itertools
 import json
 import pickle
 from collections import Counter
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -243,6 +244,11 @@ def test_architectures_are_checked() -> None:
 
 def even(value: Any) -> bool:
     return isinstance(value, int | float) and value % 2 == 0 and value > 0
+
+
+def test_copies_of_a_network_share_its_decisions() -> None:
+    decision = Decision("a", (1, 2))
+    assert deepcopy([decision])[0] is decision
 
 
 def test_accepted_values_beyond_the_options() -> None:
