@@ -33,6 +33,7 @@ _PACKAGES = (
 )
 _EXTRAS = {
     "dashboard": ("dash", "dash_ag_grid"),
+    "detection": ("pycocotools",),
     "onnx": ("onnx",),
     "optuna": ("optuna",),
     "postgres": ("psycopg",),
