@@ -84,10 +84,11 @@ class PartCache:
             known = self._workloads[part.key] = self._trace(part)
         return known
 
-    def compose(self, parts: Sequence[PartLike]) -> ComposedWorkload:
+    def compose(self, parts: Sequence[PartLike]) -> Workload:
         """Return the workload of the network that `parts` make up.
 
         Parts that give their keys and sources as lists (`KeyedParts`) are not looked at one by one.
+        A network whose last part returns several tensors is joined at once.
         """
         known = self._workloads
         if not hasattr(parts, "sources"):
@@ -110,20 +111,20 @@ class PartCache:
             raise TraceError(f"part {part.label!r}: {error}") from error
 
 
-def compose(parts: Sequence[tuple[PartLike, Workload]]) -> ComposedWorkload:
+def compose(parts: Sequence[tuple[PartLike, Workload]]) -> Workload:
     """Return the workload of a network from its parts in execution order.
 
-    The output of the last part is the output of the network. Equal to `trace` of the whole
-    network in params, MACs, layers (but for their names) and memory.
+    What the last part returns, one tensor or several, the network returns. Equal to `trace` of
+    the whole network in params, MACs, layers (but for their names) and memory.
 
     Raises:
         TraceError: If a part reads from one that does not come before it, does not return one
-            tensor, or was traced with another number of inputs.
+            tensor though others follow, or was traced with another number of inputs.
     """
     return _composed([part for part, _ in parts], [workload for _, workload in parts])
 
 
-def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> ComposedWorkload:
+def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> Workload:
     if not parts:
         raise TraceError("a network needs at least one part, got none")
     sources: list[tuple[int, ...]] = []
@@ -131,19 +132,42 @@ def _composed(parts: Sequence[PartLike], workloads: Sequence[Workload]) -> Compo
         inputs = part.inputs
         count = len(inputs)
         read = (inputs[0].source,) if count == 1 else tuple([i.source for i in inputs])
-        if workload.arity != (count, 1):
+        last = position == len(parts) - 1 and workload.arity[1] > 1
+        if workload.arity != (count, 1) and not (last and workload.arity[0] == count):
             raise TraceError(
                 f"part {part.label!r} must take {len(read)} tensors and return one; its workload "
-                f"has {len(workload.inputs)} and {len(workload.outputs)}"
+                f"has {len(workload.inputs)} and {len(workload.outputs)} (only the last part of a "
+                "network may return several)"
             )
         for source in read:
             if not NETWORK_INPUT <= source < position:
                 raise TraceError(f"part {part.label!r} must read from parts before it, got {read}")
         sources.append(read)
-    return ComposedWorkload(partial(list, [part.label for part in parts]), workloads, sources)
+    labels = [part.label for part in parts]
+    if workloads[-1].arity[1] > 1:
+        return _whole(labels, workloads, sources)
+    return ComposedWorkload(partial(list, labels), workloads, sources)
 
 
-def _keyed(parts: KeyedParts, workloads: Sequence[Workload]) -> ComposedWorkload:
+def _whole(
+    labels: Sequence[str], workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
+) -> Workload:
+    """Return the joined workload of a network with several outputs.
+
+    What costs are worked out from part by part has one tensor between parts and at the end.
+    """
+    layers, tensors, outputs = _join(labels, workloads, sources)
+    return Workload(
+        layers,
+        tensors,
+        inputs=(0,),
+        outputs=outputs,
+        params=sum([w.params for w in workloads]),
+        weight_bytes=sum([w.weight_bytes for w in workloads]),
+    )
+
+
+def _keyed(parts: KeyedParts, workloads: Sequence[Workload]) -> Workload:
     """Return what `_composed` does; the parts are known to read from parts before them."""
     sources = parts.sources
     if not workloads or [w.arity for w in workloads] != [(len(s), 1) for s in sources]:
@@ -268,17 +292,17 @@ class ComposedWorkload(Workload):
     @property
     def outputs(self) -> tuple[int, ...]:
         """Indices of what the network returns."""
-        return (self._joined[2],)
+        return self._joined[2]
 
     @cached_property
-    def _joined(self) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], int]:
+    def _joined(self) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], tuple[int, ...]]:
         return _join(self._labels, self._workloads, self._sources)
 
 
 def _join(
     labels: Sequence[str], workloads: Sequence[Workload], sources: Sequence[tuple[int, ...]]
-) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], int]:
-    """Return the layers and tensors of the whole network, and the index of its output."""
+) -> tuple[tuple[Layer, ...], tuple[Tensor, ...], tuple[int, ...]]:
+    """Return the layers and tensors of the whole network, and the indices of its outputs."""
     tensors = [_input(workloads, sources)._replace(storage=0, consumers=())]
     layers: list[Layer] = []
     consumers: list[list[int]] = [[]]
@@ -311,8 +335,9 @@ def _join(
         if renamed := _overwritten(work, place):
             image = renamed.get(image, image)
             results = [renamed.get(i, i) for i in results]
+    returned = tuple([place[i] for i in work.outputs[1:]])  # beside the first, of the last part
     joined = [t._replace(consumers=tuple(c)) for t, c in zip(tensors, consumers, strict=True)]
-    return tuple(layers), tuple(joined), results[-1]
+    return tuple(layers), tuple(joined), (results[-1], *returned)
 
 
 def _overwritten(work: Workload, place: Mapping[int, int]) -> dict[int, int]:

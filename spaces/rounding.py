@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Return the nearest multiple of `divisor`, not zero and not below 90 % of `value`.
+def make_divisible(value: float, divisor: int = 8, least: float = 0.9) -> int:
+    """Return the nearest multiple of `divisor`, not zero and not below 90 % (`least`) of `value`.
 
     Halves round up. Source: the rule of MobileNetV2 (arXiv 1801.04381) that its successors share.
 
@@ -14,7 +14,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     (32, 24)
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
+    return rounded + divisor if rounded < least * value else rounded
 
 
 @lru_cache(maxsize=1 << 12)

@@ -265,7 +265,7 @@ class SpaceContract:
                     values[i] = part.build().eval()(*inputs)
             with torch.no_grad():
                 expected = space.build(a).eval()(values[-1])
-            assert values[len(parts) - 1].shape == expected.shape
+            assert _flat(values[len(parts) - 1]).shape == _flat(expected).shape
 
     # ---------------------------------------------------------------- super-network
     def test_a_space_without_supernet_says_so(self) -> None:
@@ -326,11 +326,13 @@ def _batch(space: Space, a: Architecture) -> Any:
 
 
 def _flat(output: Any) -> Any:
-    """Return the output as one tensor; networks of several tasks give a mapping of them."""
+    """Return the output as one tensor; networks of several outputs nest them in dicts and lists."""
     import torch
 
     if isinstance(output, dict):
-        return torch.cat([output[key].flatten() for key in sorted(output)])
+        output = [output[key] for key in sorted(output)]
+    if isinstance(output, list | tuple):
+        return torch.cat([_flat(each).flatten() for each in output])
     return output
 
 

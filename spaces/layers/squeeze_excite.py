@@ -14,12 +14,13 @@ from .mutable import Size
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate that sees the averages of all (arXiv 1709.01507).
 
-    Average, 1x1 convolution, ReLU, 1x1 convolution, gate; both convolutions with bias.
+    Average, 1x1 convolution, activation, 1x1 convolution, gate; both convolutions with bias.
 
     Args:
         channels: Width.
         squeezed: Width between the convolutions.
         gate: From the second convolution's output to the factors.
+        activation: Between the convolutions.
     """
 
     def __init__(
@@ -27,10 +28,11 @@ class SqueezeExcite(nn.Module):
         channels: Size | int,
         squeezed: Size | int,
         gate: Callable[[], nn.Module] = nn.Hardsigmoid,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.reduce = conv2d(channels, squeezed, bias=True)
-        self.activation = nn.ReLU()
+        self.activation = activation()
         self.expand = conv2d(squeezed, channels, bias=True)
         self.gate = gate()
 

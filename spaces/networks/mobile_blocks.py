@@ -31,7 +31,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias that keeps the side (at stride 1), batch norm, activation.
+    """Convolution that keeps the side (at stride 1), batch norm, activation.
 
     Args:
         in_channels: Width of the input.
@@ -42,6 +42,7 @@ class ConvNorm(nn.Sequential):
         eps: Of the batch norm.
         depthwise: One filter per channel; both widths are then one object.
         transform: Whether smaller kernels are learned transforms of larger ones.
+        bias: Whether the convolution has one, beside that of the norm.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ConvNorm(nn.Sequential):
         *,
         depthwise: bool = False,
         transform: bool = False,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.conv = conv2d(
@@ -64,6 +66,7 @@ class ConvNorm(nn.Sequential):
             stride=stride,
             depthwise=depthwise,
             transform=transform,
+            bias=bias,
         )
         self.norm = batch_norm2d(out_channels, eps=eps)
         if activation is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -187,8 +187,40 @@ def test_parts_that_do_not_fit_are_refused(cache):
     with pytest.raises(TraceError, match="at least one part, got none"):
         compose([])
     pair = Part("pair", "pair", lambda: Calls(lambda x: (x, x + 1)), (Input(-1),))
+    with pytest.raises(TraceError, match=r"'pair' .* has 1 and 2 .*only the last part"):
+        cache.compose([pair, part])
+    other = replace(pair, inputs=(Input(-1), Input(-1)))
     with pytest.raises(TraceError, match="has 1 and 2"):
-        cache.compose([pair])
+        compose([(other, cache.workload(pair))])
+
+
+SEVERAL = {
+    "new ones": lambda x, y: {"sum": x + y, "others": [(torch.relu(x), x * y), y - x]},
+    "one of them read": lambda x, y: (x, x + y),
+    "those read": lambda x, y: (y, x),
+    "in place": lambda x, y: (x.relu_(), x + y),
+    "views": lambda x, y: (x.view(1, 4, 64), y.view(1, 256)),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_the_last_part_may_return_several_tensors(name, cache):
+    """They all live to the end; the first is not the only one."""
+    parts = parts_of(["conv -1", "double 0", "wide 0"])
+    inputs = (Input(1), Input(2))
+    parts.append(Part(f"several: {name}", "several", lambda: Calls(SEVERAL[name]), inputs))
+    composed, traced = cache.compose(parts), trace(Network(parts), torch.zeros(SHAPE))
+    assert len(composed.outputs) == len(traced.outputs) > 1
+    assert composed.tensors == traced.tensors
+    assert composed.outputs == traced.outputs
+    assert (composed.params, composed.macs) == (traced.params, traced.macs)
+    assert composed.weight_bytes == traced.weight_bytes
+    assert composed.live_bytes == traced.live_bytes
+    costs = [model_for("cpu_generic").cost(w, 2, breakdown=False) for w in (composed, traced)]
+    assert costs[0] == costs[1]
+    for runtime in RUNTIMES:
+        moved = [[k.signature for k in kernels(w, runtime)] for w in (composed, traced)]
+        assert moved[0] == moved[1], runtime
 
 
 def test_a_part_that_cannot_be_built_is_named(cache):
