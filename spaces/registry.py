@@ -18,6 +18,7 @@ SPACES = Registry(
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
         "hytra": "netloom.spaces.zoo.hytra:Hytra",
+        "hiera": "netloom.spaces.zoo.hiera:Hiera",
     },
 )
 # spaces that build no network: factors of a product

@@ -19,6 +19,7 @@ SMALL = {
     "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
     "darts": {"preset": "tiny", "resolution": 9, "in_channels": 1, "skeleton": "imagenet"},
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
+    "hiera": {"preset": "tiny", "resolution": 48, "in_channels": 1},
     "hytra": {"preset": "tiny", "resolution": 70, "in_channels": 1},
     "ofa_mbv3": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
     "ofa_proxyless": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
