@@ -246,13 +246,19 @@ def _outputs(network: nn.Module, data: Prepared, x: Tensor) -> list[tuple[float,
     """Return what a network in train mode gives, with the weights of the losses.
 
     A network with an auxiliary classifier returns its outputs too, and has an `auxiliary_weight`.
+    One that classifies T pieces of an image (N, T, classes) is told the label of the image for
+    each, and its loss is their mean.
     """
     output = network(x)
     weight: float | None = getattr(network, "auxiliary_weight", None)
     if weight is None or not isinstance(output, tuple):
         return [(1.0, _checked(output, data, len(x)).float())]
-    first, *others = (_checked(o, data, len(x)).float() for o in output)
-    return [(1.0, first), *((weight, other) for other in others)]
+    first, *others = output
+    outputs = [(1.0, first)]
+    for other in others:
+        pieces = other.unbind(1) if other.dim() == 3 else (other,)
+        outputs += [(weight / len(pieces), piece) for piece in pieces]
+    return [(share, _checked(each, data, len(x)).float()) for share, each in outputs]
 
 
 def _predict(network: nn.Module, data: Prepared, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ SPACES = Registry(
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
         "hytra": "netloom.spaces.zoo.hytra:Hytra",
         "hiera": "netloom.spaces.zoo.hiera:Hiera",
+        "vit_resnas": "netloom.spaces.zoo.vit_resnas:VitResNas",
     },
 )
 # spaces that build no network: factors of a product

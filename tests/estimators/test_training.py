@@ -104,6 +104,20 @@ class Auxiliary(nn.Module):
         return (self.main(x), self.second(x)) if self.training else self.main(x)
 
 
+class Pieces(Auxiliary):
+    """One whose second classifier sees six pieces."""
+
+    auxiliary_weight = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.second = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return (self.main(x), self.second(x.view(-1, 6, 6))) if self.training else self.main(x)
+
+
 class Twice(nn.Module):
     def forward(self, x):
         return x, x
@@ -411,6 +425,18 @@ def test_an_auxiliary_classifier_is_trained_with_its_weight():
     main, second = (F.cross_entropy(head(x), y) for head in (network.main, network.second))
     torch.testing.assert_close(loss, main + 0.4 * second)
     assert loop.score(network, data, recipe, "valid").keys() == {"accuracy", "loss"}
+
+
+def test_pieces_of_an_image_have_its_label():
+    data, network = loop.prepared(Blobs(), torch.device("cpu")), Pieces()
+    recipe, train = Training(Dense(), Blobs(), label_smoothing=0.1), data.split("train")
+    index = torch.arange(8)
+    loss = loop._loss(network, data, recipe, train, index, torch.Generator())
+    x, y = data.inputs.apply(train.x[index]).flatten(1), train.y[index]
+    main = F.cross_entropy(network.main(x), y, label_smoothing=0.1)
+    pieces = network.second(x.view(8, 6, 6)).transpose(1, 2)  # (N, classes, pieces)
+    second = F.cross_entropy(pieces, y[:, None].expand(8, 6), label_smoothing=0.1)
+    torch.testing.assert_close(loss, main + second)
 
 
 def test_no_batch_of_a_single_example():

@@ -56,12 +56,16 @@ def test_errors_name_the_rule(space: str, text: str, message: str) -> None:
         SPACES.get(space)().parse(text)
 
 
+SIDES = {"hiera": 32, "vit_resnas": 56}  # of images, where 8 pixels are none
+
+
 @pytest.mark.parametrize("name", sorted(SPACES.names()))
 def test_options_are_validated(name: str) -> None:
     cls = SPACES.get(name)
     fields = options_of(cls).model_fields
     assert {"classes", "resolution", "in_channels"} <= set(fields)
-    space = build(cls, {"classes": 7, "resolution": 8}, where="space")
+    side = SIDES.get(name, 8)
+    space = build(cls, {"classes": 7, "resolution": side}, where="space")
     assert space.options["classes"] == 7
     assert set(space.options) == set(fields)
     for bad in ({"classes": 0}, {"resolution": "big"}, {"clases": 10}):
@@ -101,7 +105,7 @@ def test_named_spaces_need_no_torch_until_they_build() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", sorted(SPACES.names()))
 def test_networks_export(name: str) -> None:
-    space = SPACES.get(name)(resolution=8)
+    space = SPACES.get(name)(resolution=SIDES.get(name, 8))
     a = space.sample(Random(0))
     network, x = space.build(a).eval(), space.example_input(a)
     program = torch.export.export(network, (x,))
