@@ -135,6 +135,7 @@ class _Pair:
 
     @classmethod
     def of(cls, record: ExperimentRecord, table: TrialTable, baseline: TrialTable) -> _Pair:
+        table = table.searched
         sides = ((table, table.spent), (baseline, baseline.spent))
         return cls(*(feasible_losses(each, record)[spent] for each, spent in sides))
 

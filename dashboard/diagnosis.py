@@ -58,7 +58,8 @@ class Diagnosis:
 
     @classmethod
     def of(cls, record: ExperimentRecord, table: TrialTable) -> Diagnosis | None:
-        """Return the diagnosis, or None when the experiment has a feasible trial."""
+        """Return the diagnosis, or None when the search has a feasible trial of its own."""
+        table = table.searched
         if table.feasible.any():
             return None
         if not len(table):

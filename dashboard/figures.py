@@ -21,7 +21,7 @@ from plotly.subplots import make_subplots
 from .axes import Axis
 from .details import Curve
 from .table import Bools, Floats
-from .views import KINDS, ConstraintLine, HistoryView, ParetoView
+from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ConstraintLine, HistoryView, ParetoView
 from .words import value_text
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
@@ -41,6 +41,8 @@ _MARKS: dict[str, dict[str, Any]] = {  # every kind has its own shape, not only 
     "failed": {"color": GREY, "symbol": "square-open"},
     "stopped early": {"color": PURPLE, "symbol": "triangle-down-open"},
     "feasible": {"color": BLUE, "symbol": "circle"},
+    PUBLISHED_OUT: {"color": GREY, "symbol": "star-open", "size": 12},
+    PUBLISHED: {"color": GREEN, "symbol": "star", "size": 13},
     "front": {"color": ORANGE, "symbol": "diamond", "size": 10},
 }
 _CORNERS = {
@@ -60,8 +62,10 @@ def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
     Every point carries its trial number as `customdata`.
     """
     figure = go.Figure()
-    for kind in KINDS[:-1]:
-        _add_points(figure, view, kind)
+    above = (PUBLISHED, KINDS[-1])  # the line
+    for kind in KINDS:
+        if kind not in above:
+            _add_points(figure, view, kind)
     xs, ys = view.line
     if len(xs) > 1:
         shape = "vh" if view.x.direction == "maximize" else "hv"
@@ -71,7 +75,8 @@ def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
                 x=xs, y=ys, mode="lines", line=line, name="line", hoverinfo="skip", showlegend=False
             )
         )
-    _add_points(figure, view, KINDS[-1])  # above the line
+    for kind in above:
+        _add_points(figure, view, kind)
     _add_selection(figure, view, selected)
     for constraint in view.lines:
         _add_constraint(figure, constraint, view)
@@ -208,7 +213,11 @@ def _trace(view: ParetoView) -> Any:
 
 def _hover(view: ParetoView, mask: Bools) -> list[str]:
     rows = [view.table.rows[index] for index in np.flatnonzero(mask).tolist()]
-    return ["<br>".join(escape(part) for part in wrap(row.notation, 56)[:4]) for row in rows]
+    texts = ["<br>".join(escape(part) for part in wrap(row.notation, 56)[:4]) for row in rows]
+    return [
+        f"<b>{escape(row.fixed)}</b><br>{text}" if row.fixed else text
+        for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def _template(view: ParetoView, *, rich: bool) -> str:

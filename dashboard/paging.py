@@ -50,6 +50,7 @@ def _cells(row: Row, front: bool, metrics: Sequence[str]) -> dict[str, Any]:
         "violation": row.violation,
         "duration_s": _finite(row.duration_s),
         "notation": row.notation,
+        "fixed": row.fixed or "",
         "key": row.key,
         **{f"m{i}": _finite(row.metrics.get(name)) for i, name in enumerate(metrics)},
     }
@@ -62,8 +63,8 @@ def _finite(value: float | None) -> float | None:
 def _values(table: TrialTable, column: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     if column in columns:
         return columns[column]
-    if column in ("notation", "key"):
-        return np.array([getattr(row, column) for row in table.rows], dtype=object)
+    if column in ("notation", "key", "fixed"):
+        return np.array([getattr(row, column) or "" for row in table.rows], dtype=object)
     if column in ("number", "status", "violation", "duration_s"):
         return np.asarray(getattr(table, column))
     raise SpecError(f"a trial table has no column {column!r}; reload the page")

@@ -286,7 +286,11 @@ def _architecture(trial: TrialRecord) -> Html:
     decisions = [(name, option_text(value)) for name, value in trial.architecture.items()]
     return el(
         "details",
-        el("summary", notation(trial.notation or trial.key[:12])),
+        el(
+            "summary",
+            el("strong", trial.fixed, " ") if trial.fixed else None,
+            notation(trial.notation or trial.key[:12]),
+        ),
         table(("decision", "value"), decisions, numeric=frozenset()),
         el("p", "key ", el("code", trial.key), class_="key"),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from ..db.records import ExperimentRecord
 from .axes import TRIAL_AXIS
 from .rows import ExperimentRow
-from .views import HistoryView, ParetoView
+from .views import PUBLISHED, PUBLISHED_OUT, HistoryView, ParetoView
 from .words import constraint_text, seconds_text, value_text
 
 VERDICTS = {
@@ -116,6 +116,10 @@ def caption(view: ParetoView) -> str:
     if "infeasible" in shown and view.constraints:
         texts = [constraint_text(c, units.get(c["metric"], "")) for c in view.constraints]
         said.append(f"Crosses break {' or '.join(texts)}.")
+    if shown & {PUBLISHED, PUBLISHED_OUT}:
+        said.append(
+            "Stars are published networks beside the search: their trials are not of its budget."
+        )
     if "stopped early" in shown:
         said.append("Networks stopped early stand at their last report, not at a full evaluation.")
     kinds, counts = np.unique(view.kinds[~view.shown], return_counts=True)

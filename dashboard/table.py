@@ -39,6 +39,7 @@ class Row:
     finished_s: float
     metrics: Mapping[str, float]
     error: str | None = None
+    fixed: str | None = None  # the name of the published network that it is
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class Row:
             age,
             {**trial.metrics, **(costs or {}).get(trial.key, {})},
             trial.error,
+            trial.fixed,
         )
 
 
@@ -121,9 +123,21 @@ class TrialTable:
         return np.asarray((self.status == "done") & (self.violation == 0.0), dtype=bool)
 
     @cached_property
+    def fixed(self) -> Bools:
+        """Published networks beside the search, (n,)."""
+        return np.array([row.fixed is not None for row in self.rows], dtype=bool)
+
+    @cached_property
+    def searched(self) -> TrialTable:
+        """The trials of the search itself: without the published networks beside it."""
+        if not self.fixed.any():
+            return self
+        return type(self)(tuple(row for row in self.rows if row.fixed is None))
+
+    @cached_property
     def spent(self) -> Bools:
-        """Counted by the trial budget, (n,): infeasible ones are not."""
-        return np.isin(self.status, SPENT)
+        """Counted by the trial budget, (n,): infeasible ones and fixed points are not."""
+        return np.isin(self.status, SPENT) & ~self.fixed
 
     def metric(self, name: str) -> Floats:
         """Values of one metric, (n,), NaN where a trial has none."""
@@ -151,7 +165,7 @@ class TrialTable:
     def refreshed(self, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Return the table of now, reading only the trials that were not finished before."""
         closed = {row.number: row for row in self.rows if row.status in FINISHED}
-        total = sum(experiment.counts.values())
+        total = sum(experiment.counts.values()) + sum(experiment.fixed.values())
         missing = [number for number in range(total) if number not in closed]
         costs = store.rescored(experiment) if missing else {}
         for start in range(0, len(missing), CHUNK):
@@ -181,7 +195,8 @@ class TableCache:
     def table(self, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Return the trials of `experiment` as they are now."""
         era = (experiment.status, experiment.finished_at, repr(experiment.info.get(RESCORED)))
-        state = (era, tuple(sorted(experiment.counts.items())))
+        counts = (experiment.counts, experiment.fixed)
+        state = (era, tuple(tuple(sorted(each.items())) for each in counts))
         with self._lock:
             known = self._tables.pop(experiment.id, None)
             if known is not None and known[0] == state:

@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from ..db import Store
 
 Objectives: TypeAlias = Sequence[Mapping[str, Any]]
-KINDS = ("infeasible", "unfinished", "failed", "stopped early", "feasible", "front")
+PUBLISHED, PUBLISHED_OUT = "published", "published, infeasible"
+KINDS = (
+    "infeasible",
+    "unfinished",
+    "failed",
+    "stopped early",
+    "feasible",
+    PUBLISHED_OUT,
+    PUBLISHED,
+    "front",
+)
 __all__ = [
     "KINDS",
     "ConstraintLine",
@@ -58,6 +68,7 @@ class Point:
     status: str
     feasible: bool
     front: bool
+    fixed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +86,10 @@ class ParetoView:
     """The trials of an experiment in the plane of two metrics.
 
     The front is that of the experiment's objectives, however many there are, among its feasible
-    trials; equal results stay together on it. `pair_front` is what remains non-dominated when only
-    the two shown metrics count: the line to draw. With two objectives on the axes they are the
-    same.
+    trials; equal results stay together on it. Published networks that the search evaluated beside
+    its own are on it too, where nothing beats them. `pair_front` is what remains non-dominated when
+    only the two shown metrics count: the line to draw. With two objectives on the axes they are
+    the same.
 
     Args:
         experiment: The experiment in one line.
@@ -91,8 +103,8 @@ class ParetoView:
         pair_front: On the front of the two shown metrics, (n,).
         lines: Constraints on one of the two axes.
         constraints: All constraints, as they are stored.
-        hypervolume: Volume between front and reference point, in the product of the units; None
-            without a feasible trial.
+        hypervolume: Volume between what the search found and the reference point, in the product of
+            the units; None without a feasible trial.
         reference: Objective values that the volume is measured against.
     """
 
@@ -148,8 +160,8 @@ class ParetoView:
         default_x, default_y = default_axes(record)
         across, up = pick_axis(axes, x or default_x), pick_axis(axes, y or default_y)
         xs, ys = column(table, across), column(table, up)
-        losses = feasible_losses(table, record)
-        reference = reference_of(losses)
+        losses, own = feasible_losses(table, record), feasible_losses(table.searched, record)
+        reference = reference_of(own)
         return cls(
             experiment=ExperimentRow.of(record),
             x=across,
@@ -162,7 +174,7 @@ class ParetoView:
             pair_front=_pair_front(table, (across, up), (xs, ys)),
             lines=tuple(_lines(record, across, up)),
             constraints=record.constraints,
-            hypervolume=volume_of(losses, reference),
+            hypervolume=volume_of(own, reference),
             reference=named_reference(record, reference),
         )
 
@@ -174,16 +186,28 @@ class ParetoView:
     @cached_property
     def kinds(self) -> NDArray[np.str_]:
         """What each trial is drawn as, (n,): one of `KINDS`."""
-        status = self.table.status
+        status, fixed = self.table.status, self.table.fixed
         return np.select(
             [
+                fixed & self.feasible,
+                fixed & (status == "infeasible"),
+                fixed & (status == "done"),
                 self.front,
                 self.feasible,
                 status == "pruned",
                 status == "failed",
                 np.isin(status, ("queued", "running")),
             ],
-            ["front", "feasible", "stopped early", "failed", "unfinished"],
+            [
+                PUBLISHED,
+                PUBLISHED_OUT,
+                PUBLISHED_OUT,
+                "front",
+                "feasible",
+                "stopped early",
+                "failed",
+                "unfinished",
+            ],
             "infeasible",
         )
 
@@ -226,6 +250,7 @@ class ParetoView:
                 status=row.status,
                 feasible=bool(self.feasible[index]),
                 front=bool(self.front[index]),
+                fixed=row.fixed,
             )
             for index in chosen.tolist()
             for row in (self.table.rows[index],)
@@ -277,6 +302,7 @@ class HistoryView:
             reference: Objective values to measure against (default: the run's own reference), so
                 that several runs can share one scale.
         """
+        table = table.searched
         losses = feasible_losses(table, record)
         corner = _corner(record, reference) if reference else reference_of(losses)
         grown = np.zeros(len(table))

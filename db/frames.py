@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
+from .records import FIXED
 from .rows import chunks
 from .tables import ARCHITECTURES, COSTS, CURVES, METRICS, SOURCES, SPACES, TRIALS
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIRST = ("number", "key", "status", "violation")
-_NONE: list[tuple[Any, ...]] = [()] * 9
-_LAST = ("duration_s", "parent", "notation")
+_NONE: list[tuple[Any, ...]] = [()] * 10
+_LAST = ("duration_s", "parent", "notation", FIXED)
 
 
 def trials_frame(connection: Connection, experiment_id: int) -> pd.DataFrame:
@@ -32,13 +33,14 @@ def trials_frame(connection: Connection, experiment_id: int) -> pd.DataFrame:
             ARCHITECTURES.c.decisions,
             TRIALS.c.duration_s,
             TRIALS.c.parent,
+            TRIALS.c.tags,
             ARCHITECTURES.c.notation,
         )
         .join(ARCHITECTURES, ARCHITECTURES.c.id == TRIALS.c.architecture_id)
         .where(TRIALS.c.experiment_id == experiment_id)
         .order_by(TRIALS.c.number)
     ).all()
-    ids, *values, decisions, duration_s, parent, notation = (
+    ids, *values, decisions, duration_s, parent, tags, notation = (
         zip(*rows, strict=True) if rows else _NONE
     )
     columns: dict[str, Any] = dict(zip(_FIRST, map(list, values), strict=True))
@@ -47,6 +49,8 @@ def trials_frame(connection: Connection, experiment_id: int) -> pd.DataFrame:
     columns["duration_s"] = pd.array(duration_s, dtype="float64")
     columns["parent"] = pd.array(parent, dtype="Int64")
     columns["notation"] = list(notation)
+    if any(FIXED in each for each in tags):
+        columns[FIXED] = [each.get(FIXED) for each in tags]
     return pd.DataFrame(columns)
 
 

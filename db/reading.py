@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from ..errors import StoreError, did_you_mean
 from .catalog import Entry
-from .records import ArtifactRecord, ExperimentRecord, MetricRecord, TrialRecord
+from .records import FIXED, ArtifactRecord, ExperimentRecord, MetricRecord, TrialRecord
 from .rescored import RESCORED
 from .rows import chunks
 from .tables import (
@@ -47,7 +47,20 @@ def experiment_records(connection: Connection, where: Sequence[Any] = ()) -> lis
     rows = connection.execute(_EXPERIMENTS.where(*where)).all()
     ids = [row.id for row in rows]
     counts, sources = _counts(connection, ids), _sources(connection, ids)
-    return [_experiment(row, counts[row.id], sources[row.id]) for row in rows]
+    fixed = {row.id: _fixed_counts(connection, row) for row in rows if row.info.get(FIXED)}
+    return [
+        _experiment(row, counts[row.id], fixed.get(row.id, {}), sources[row.id]) for row in rows
+    ]
+
+
+def _fixed_counts(connection: Connection, row: Row[Any]) -> dict[str, int]:
+    """Return how many fixed points of an experiment have each status: they come first."""
+    found = connection.execute(
+        select(TRIALS.c.status, func.count())
+        .where(TRIALS.c.experiment_id == row.id, TRIALS.c.number < len(row.info[FIXED]))
+        .group_by(TRIALS.c.status)
+    )
+    return {row[0]: row[1] for row in found}
 
 
 def _counts(connection: Connection, ids: Iterable[int]) -> dict[int, dict[str, int]]:
@@ -86,8 +99,12 @@ def _sources(connection: Connection, ids: Iterable[int]) -> dict[int, list[Metri
 
 
 def _experiment(
-    row: Row[Any], counts: Mapping[str, int], metrics: Sequence[MetricRecord]
+    row: Row[Any],
+    counts: Mapping[str, int],
+    fixed: Mapping[str, int],
+    metrics: Sequence[MetricRecord],
 ) -> ExperimentRecord:
+    searched = {status: count - fixed.get(status, 0) for status, count in counts.items()}
     return ExperimentRecord(
         id=row.uid,
         name=row.name,
@@ -109,8 +126,9 @@ def _experiment(
         created_at=row.created_at,
         finished_at=row.finished_at,
         elapsed_s=row.elapsed_s,
-        counts=counts,
+        counts={status: count for status, count in searched.items() if count},
         summary=row.summary,
+        fixed=fixed,
     )
 
 

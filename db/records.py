@@ -12,6 +12,7 @@ Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 TrialStatus: TypeAlias = Literal["queued", "running", "done", "pruned", "infeasible", "failed"]
 FINISHED: tuple[TrialStatus, ...] = ("done", "pruned", "infeasible", "failed")
 NOTE = "note"  # the kind of the artifacts that hold a strategy's notes
+FIXED = "fixed"  # the tag that names a fixed point, and the key of the list of them in `info`
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,9 @@ class NewExperiment:
 class ExperimentRecord:
     """A stored experiment: everything of `NewExperiment`, and what became of it.
 
-    `counts` maps each trial status to a number; `summary` holds what the run wrote at its end
-    (front numbers, hypervolume, reason of stopping, ...).
+    `counts` maps each trial status to a number, `fixed` does so for the fixed points, which
+    `counts` leaves out; `summary` holds what the run wrote at its end (front numbers, hypervolume,
+    reason of stopping, ...).
     """
 
     id: str
@@ -108,6 +110,7 @@ class ExperimentRecord:
     elapsed_s: float
     counts: Mapping[str, int]
     summary: Mapping[str, Any]
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,11 @@ class TrialRecord:
     finished_at: datetime | None
     duration_s: float | None
     told: int | None
+
+    @property
+    def fixed(self) -> str | None:
+        """The name of the published network that it evaluates beside the search, or None."""
+        return self.tags.get(FIXED)
 
     @property
     def ending(self) -> Ending | None:

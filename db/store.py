@@ -325,7 +325,8 @@ class Store:
         """Return a row per trial, by number.
 
         Columns: `number`, `key`, `status`, `violation`, each decision, each metric, `duration_s`,
-        `parent`, `notation`; a decision or metric of one of these names is shown as
+        `parent`, `notation`, and `fixed`, the names of the published networks beside a search
+        that has some; a decision or metric of one of these names is shown as
         `decision:NAME` or `metric:NAME`.
 
         Args:

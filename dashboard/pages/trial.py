@@ -91,6 +91,8 @@ def panel(view: TrialView) -> list[Any]:
 def _facts(view: TrialView) -> list[str]:
     record = view.trial
     facts = [f"seed {record.seed}"]
+    if record.fixed is not None:
+        facts.insert(0, f"published network {record.fixed}")
     if record.duration_s is not None:
         facts.append(seconds_text(record.duration_s))
     if record.parent is not None:

@@ -36,6 +36,12 @@ def _width(label: str) -> int:
     return max(120, 80 + 8 * len(label))
 
 
+def _published(record: ExperimentRecord) -> list[dict[str, Any]]:
+    """Return the column of the names of published networks, where there are such trials."""
+    column = {"field": "fixed", "headerName": "Published", "filter": "agTextColumnFilter"}
+    return [{**column, "width": 200}] if record.fixed else []
+
+
 def grid(record: ExperimentRecord) -> Any:
     """Return the grid of an experiment, without rows."""
     metrics = [
@@ -46,6 +52,7 @@ def grid(record: ExperimentRecord) -> Any:
         {"field": "number", "headerName": "Trial", "width": 95, "pinned": "left", **_NUMBERS},
         {"field": "status", "headerName": "Status", "width": 115, "filter": "agTextColumnFilter"},
         {"field": "front", "headerName": "Front", "width": 90, "filter": False},
+        *_published(record),
         *metrics,
         {"field": "violation", "headerName": "Violation", "width": 115, **_NUMBERS},
         {

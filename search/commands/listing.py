@@ -173,6 +173,7 @@ def _show_experiment(
     record: ExperimentRecord, curves: Sequence[str], notes: Sequence[NoteRecord]
 ) -> None:
     from ...dashboard.words import constraint_text, seconds_text
+    from ...db.records import FIXED
     from ...db.rescored import RESCORED
 
     units = {m.name: m.unit for m in record.metrics}
@@ -189,6 +190,7 @@ def _show_experiment(
             constraint_text(c, units.get(c["metric"], "")) for c in record.constraints
         ),
         "trials": counts,
+        "fixed": ", ".join(point["name"] for point in record.info.get(FIXED, ())),
         "started": record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         "took": seconds_text(record.elapsed_s),
         "parent": record.parent or "",
@@ -215,6 +217,7 @@ def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:
     units = {m.name: m.unit for m in record.metrics}
     facts = {
         "trial": f"{trial.number} of {record.name}",
+        "fixed": trial.fixed or "",
         "status": trial.status,
         "architecture": trial.notation,
         "key": trial.key,

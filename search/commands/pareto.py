@@ -99,6 +99,7 @@ def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:
         "front": [
             {
                 "trial": trial.number,
+                "fixed": trial.fixed,
                 "architecture": dict(trial.architecture),
                 "notation": trial.notation,
                 "metrics": dict(trial.metrics),
@@ -109,14 +110,14 @@ def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:
 
 
 def front_csv(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> str:
-    """Return the front as CSV text: trial, key, metrics, notation."""
+    """Return the front as CSV text: trial, key, metrics, notation, names of fixed points if any."""
     names = metric_names(record, trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "key", *names, "notation"])
+    writer.writerow(["trial", "key", *names, "notation", *(["fixed"] if record.fixed else [])])
     for trial in trials:
         values = [trial.metrics.get(name, "") for name in names]
-        writer.writerow([trial.number, trial.key, *values, trial.notation])
+        writer.writerow([trial.number, trial.key, *values, trial.notation, *_name(trial, record)])
     return text.getvalue().rstrip("\n")
 
 
@@ -135,11 +136,18 @@ def emit_front(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> None:
         [
             str(trial.number),
             *(value_text(trial.metrics.get(n), units.get(n, "")) for n in names),
+            *_name(trial, record),
             trial.notation,
         ]
         for trial in trials
     ]
-    emit_table(["trial", *names, "architecture"], rows)
+    published = ["published"] if record.fixed else []
+    emit_table(["trial", *names, *published, "architecture"], rows)
+
+
+def _name(trial: TrialRecord, record: ExperimentRecord) -> list[str]:
+    """Return the cell that names a published network; none where the search has no such trials."""
+    return [trial.fixed or ""] if record.fixed else []
 
 
 def metric_names(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> list[str]:

@@ -151,6 +151,8 @@ class Progress:
             self._open.add(number)
         elif kind == "committed" and number is not None:
             self._open.discard(number)
+            if event.data.get("fixed"):
+                return
             self.counts[str(event.data.get("status", "done"))] += 1
             self._epochs = event.data.get("epochs", 0)
             if not self._epochs_first[0]:
@@ -298,6 +300,6 @@ def goal_of(
         trials=budget.get("trials"),
         time_s=None if time_s is None else max(0.0, time_s - record.elapsed_s),
         counts={s: n for s, n in record.counts.items() if s not in ("queued", "running")},
-        done=tuple((trial.number, trial.metrics) for trial in done if trial.feasible),
+        done=tuple((t.number, t.metrics) for t in done if t.feasible and t.fixed is None),
         epochs=budget.get("epochs"),
     )

@@ -63,7 +63,7 @@ def _evaluated(plan: Plan, trial: TrialRecord) -> Evaluation:
 
     panel = Panel(plan.estimators, repeats=plan.repeats)
     architecture = plan.space.architecture(trial.architecture)
-    seeds = trial_seeds(plan.seed, trial.number, plan.repeats)
+    seeds = trial_seeds(plan.seed, trial.number, plan.repeats, fixed=len(plan.fixed))
     [cheap] = panel.screen([architecture], [seeds])
     if cheap.status != "done" or trial.status == "infeasible" or not panel.costly:
         return cheap

@@ -107,6 +107,7 @@ def random_plan(plan: Plan, *, name: str, trials: int) -> Plan:
         "name": name,
         "seed": seed,
         "strategy": {"name": strategy.name},
+        "fixed": [],
         "budget": budget.model_dump(mode="json", by_alias=True),
     }
     return replace(
@@ -116,6 +117,7 @@ def random_plan(plan: Plan, *, name: str, trials: int) -> Plan:
         strategy=strategy,
         budget=budget,
         warm_start=None,
+        fixed=(),
         baseline=False,
         spec=spec,
     )

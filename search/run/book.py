@@ -238,6 +238,7 @@ class Book:
                         violation=t.outcome.violation,
                         error=t.outcome.error,
                         reused=t.outcome.reused_from is not None,
+                        fixed=t.fixed,
                         epochs=self._epochs(),
                     )
 

@@ -117,7 +117,8 @@ class RunContext:
     def history(self) -> Iterator[Result]:
         """Yield every committed result, in the order of telling."""
         for record in self._store.told_trials(self._experiment):
-            yield self.result(record)
+            if record.fixed is None:
+                yield self.result(record)
 
     def results(self, numbers: Iterable[int]) -> list[Result]:
         """Return told results by trial number, in the order asked for."""
@@ -210,13 +211,11 @@ class RunContext:
         """Note that an architecture has a trial; return the first trial of it."""
         return self._known.setdefault(self.identity(architecture), number)
 
-    def load_known(self) -> None:
-        """Read which architectures the stored trials are of."""
-        if not self._canonical:
-            self._known = dict(self._store.keys(self._experiment))
-            return
-        for record in self._store.trial_records(self._experiment):
-            self.remember(Architecture(record.architecture), record.number)
+    def load_known(self, records: Iterable[TrialRecord]) -> None:
+        """Take in which architectures the stored trials are of, fixed points left out."""
+        for record in records:
+            if record.fixed is None:
+                self.remember(Architecture(record.architecture), record.number)
 
     def result(self, record: TrialRecord) -> Result:
         """Return a stored trial as strategies see it.

@@ -16,6 +16,7 @@ from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .events import Listener
+from .fixed import fixed_points
 from .parts import (
     make_data,
     make_estimator,
@@ -68,6 +69,7 @@ class Experiment:
         keep_weights: Trained weights kept, per objective, beside those of the front.
         baseline: Whether an equal random search is stored; None: when evaluations are cheap.
         warm_start: Experiment whose front is proposed first.
+        fixed: Published networks of the space, evaluated first and beside what the search finds.
         group: Name that several runs share.
         tags: Free words.
         source_dir: Folder that import paths may use, in workers too.
@@ -96,6 +98,7 @@ class Experiment:
         keep_weights: int = 5,
         baseline: bool | None = None,
         warm_start: str | None = None,
+        fixed: Sequence[str] = (),
         group: str | None = None,
         tags: Sequence[str] = (),
         source_dir: str | Path | None = None,
@@ -122,6 +125,7 @@ class Experiment:
             "keep_weights": keep_weights,
             "baseline": baseline,
             "warm_start": warm_start,
+            "fixed": list(fixed),
             "group": group,
             "tags": list(tags),
         }
@@ -177,6 +181,7 @@ class Experiment:
             keep_weights=checked.keep_weights,
             baseline=checked.baseline,
             warm_start=checked.warm_start,
+            fixed=tuple(fixed_points(checked.fixed, space)),
             group=checked.group,
             tags=checked.tags,
             spec=spec,

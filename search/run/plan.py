@@ -17,6 +17,7 @@ from ...spaces import DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .capabilities import SpaceCheck, pairing_problem
+from .fixed import FixedPoint, fixed_points
 from .parts import (
     make_data,
     make_estimator,
@@ -61,6 +62,7 @@ class Plan:
         keep_weights: Trained weights kept per objective.
         baseline: Whether a random search is stored beside it; None: when evaluations are cheap.
         warm_start: Experiment whose front is proposed first.
+        fixed: Published networks that are evaluated beside what the search finds.
         group: Name that several runs share.
         tags: Free words.
         spec: The resolved spec as JSON values, without the store's password; `spec.parse` reads it
@@ -88,6 +90,7 @@ class Plan:
     keep_weights: int = 5
     baseline: bool | None = None
     warm_start: str | None = None
+    fixed: tuple[FixedPoint, ...] = ()
     group: str | None = None
     tags: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -167,6 +170,7 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
         for i, named in enumerate(spec.estimators)
     ]
     found = [e for e in estimators if e is not None]
+    fixed = _attempt(problems, lambda: fixed_points(spec.fixed, space[0], spec.space.name))
     if problems or strategy is None:
         raise SpecProblems(problems)
     resolved = spec.to_json() | {
@@ -194,6 +198,7 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
         keep_weights=spec.keep_weights,
         baseline=spec.baseline,
         warm_start=spec.warm_start,
+        fixed=tuple(fixed or ()),
         group=spec.group,
         tags=spec.tags,
         spec=json.loads(json.dumps(resolved)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from ...db.records import (
     FINISHED,
+    FIXED,
     ExperimentRecord,
     MetricRecord,
     NewExperiment,
@@ -91,7 +92,14 @@ def read_trials(
             raise SpecError(f"{where}: {error}") from error
     if new is None:
         raise SpecError(f"{source} is empty; it must be what `netloom trials export` wrote")
-    return new, _renumbered(trials)
+    return _with_fixed(new, trials.values()), _renumbered(trials)
+
+
+def _with_fixed(new: NewExperiment, trials: Iterable[NewTrial]) -> NewExperiment:
+    """Return the experiment with those of its fixed points that are in the file."""
+    names = {trial.tags.get(FIXED) for trial in trials}
+    kept = [point for point in new.info.get(FIXED, ()) if point["name"] in names]
+    return replace(new, info={**new.info, FIXED: kept}) if FIXED in new.info else new
 
 
 def _renumbered(trials: Mapping[int, NewTrial]) -> list[NewTrial]:

@@ -15,6 +15,7 @@ from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
 from .finishing import add_details, front_records, test_front, volume
+from .fixed import stored_fixed, with_fixed
 from .session import Session
 from .stopping import StopSignal
 from .warm import stored_warm, warm_candidates, with_warm
@@ -88,7 +89,8 @@ class Runner:
         """
         warm = warm_candidates(self.plan, self.store)
         new = new_experiment(self.plan, command=self._command)
-        record = self.store.create_experiment(with_warm(new, warm))
+        new = with_fixed(with_warm(new, warm), self.plan.fixed)
+        record = self.store.create_experiment(new)
         return self._drive(record)
 
     @classmethod
@@ -172,6 +174,7 @@ class Runner:
             emit=self._emit,
             stop=stop,
             warm=stored_warm(record),
+            fixed=stored_fixed(record),
             elapsed_s=record.elapsed_s,
         )
         try:
@@ -209,11 +212,12 @@ class Runner:
         """Do what is done once, at the end; an interruption leaves it to the next process."""
         plan, store, emit = self.plan, self.store, self._emit
         records = store.trial_records(record.id)
+        searched = [r for r in records if r.fixed is None]  # what the search answers for
         front = front_records(plan.objectives, records)
         summary: dict[str, Any] = {
             "reason": reason,
             "front": [r.number for r in front],
-            "hypervolume": volume(plan.objectives, records),
+            "hypervolume": volume(plan.objectives, searched),
             "feasible": session.ledger.feasible,
             "reused": session.ledger.reused,
             "epochs": session.ledger.epochs,
@@ -222,7 +226,7 @@ class Runner:
             failures = test_front(plan, store, record.id, front, mapper=engine.map, emit=emit)
             summary["untested"] = {str(n): text for n, text in failures.items()}
             add_details(plan, store, record.id, records, session.standing, emit=emit)
-            if front and wants_baseline(plan):
+            if session.ledger.feasible and wants_baseline(plan):
                 baseline = run_baseline(
                     plan, store, record, engine, trials=session.ledger.counted, emit=emit, stop=stop
                 )
@@ -231,28 +235,29 @@ class Runner:
                 summary["baseline"] = baseline
         except KeyboardInterrupt:
             return "interrupted", {**summary, "reason": "interrupted"}
-        if not front:
-            found = diagnose(records, plan.constraints)
+        if not session.ledger.feasible:
+            found = diagnose(searched, plan.constraints)
             if found is not None:
                 summary["diagnosis"] = found.to_json()
                 return "infeasible", summary
-            if records and session.ledger.counts["failed"] == len(records):
+            if searched and session.ledger.counts["failed"] == len(searched):
                 return "failed", summary
         return "done", summary
 
     def _summary(self, record: ExperimentRecord, reason: str) -> RunSummary:
         record = self.store.experiment(record.id)
         records = self.store.trial_records(record.id)
-        counts = {**record.counts, "reused": sum(r.reused_from is not None for r in records)}
+        searched = [r for r in records if r.fixed is None]
+        counts = {**record.counts, "reused": sum(r.reused_from is not None for r in searched)}
         front, nearest, code = front_records(self.plan.objectives, records), None, 0
         failure = None
         if reason in _CUT_SHORT:
             code = INTERRUPTED
         elif record.status == "infeasible":
-            nearest, code = diagnose(records, self.plan.constraints), NoFeasible.exit_code
+            nearest, code = diagnose(searched, self.plan.constraints), NoFeasible.exit_code
         elif record.status == "failed":
             code = 1
-            failure = next((r.error for r in records if r.status == "failed"), None)
+            failure = next((r.error for r in searched if r.status == "failed"), None)
         failures = record.summary.get("untested", {})
         return RunSummary(
             experiment=record,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...db.records import Outcome, TrialRecord
+from ...db.records import FIXED, Outcome, TrialRecord
 from ...errors import SpecError
 from ...spaces import Architecture
 from ..objectives import total_violation
@@ -53,6 +53,7 @@ class Session:
         emit: Who is told of everything.
         stop: Why to end early.
         warm: Candidates that come before the strategy's own.
+        fixed: Fixed points: they come first, spend no budget, and the strategy never hears of them.
         elapsed_s: Seconds that earlier processes spent.
     """
 
@@ -69,6 +70,7 @@ class Session:
         emit: Emitter | None = None,
         stop: StopSignal | None = None,
         warm: Sequence[Candidate] = (),
+        fixed: Sequence[Candidate] = (),
         elapsed_s: float = 0.0,
     ) -> None:
         self.plan, self.panel = plan, panel
@@ -80,6 +82,8 @@ class Session:
         self.standing = Standing(plan.objectives, best=max(plan.keep_weights, DETAILED))
         self._store, self._id, self._strategy = store, experiment_id, plan.strategy
         self._screen_many, self._warm = screen or panel.screen, tuple(warm)
+        self._fixed = tuple(fixed)
+        self._fixed_first: dict[str, int] = {}  # what identifies a fixed point -> its trial
         self._by_arrival = plan.runner.order == "arrival" and bool(panel.costly)
         self._started, self._before = time.monotonic(), elapsed_s
         self._open: dict[int, OpenTrial] = {}
@@ -117,7 +121,7 @@ class Session:
         stored = self._store.load_state(self._id)
         records = self._store.trial_records(self._id)
         if records:
-            self.context.load_known()
+            self.context.load_known(records)
         self._strategy.prepare(self.context)
         self.context.flush()
         self.context.preparing = False
@@ -132,15 +136,17 @@ class Session:
             self._load(records, epochs=stored[0]["epochs"] if stored else 0)
 
     def _load(self, records: Sequence[TrialRecord], *, epochs: int) -> None:
-        counts: dict[str, int] = {}
         for record in records:
-            counts[record.status] = counts.get(record.status, 0) + 1
             if record.feasible:
                 self.standing.add(record.number, record.metrics)
+            if record.fixed is not None:
+                identity = self.context.identity(Architecture(record.architecture))
+                self._fixed_first.setdefault(identity, record.number)
+        searched = [r for r in records if r.fixed is None]
         self.ledger.load(
-            counts,
-            feasible=sum(r.feasible for r in records),
-            reused=sum(r.reused_from is not None for r in records),
+            Counter(r.status for r in searched),
+            feasible=sum(r.feasible for r in searched),
+            reused=sum(r.reused_from is not None for r in searched),
             epochs=epochs,
         )
         self._next = records[-1].number + 1
@@ -242,10 +248,11 @@ class Session:
     # ------------------------------------------------------------------ asking
     def _ask(self) -> bool:
         """Ask for the next candidates; False when there are none now."""
-        open_now = len(self._open)
-        room = self.ledger.room(open_now)
+        if self._next < len(self._fixed):
+            return self._begin(self._fixed[self._next :])
+        room = self.ledger.room(sum(t.fixed is None for t in self._open.values()))
         if room == 0 or self._dry or self.ledger.too_many_infeasible:
-            if not open_now:
+            if not self._open:
                 self.reason = (
                     "max_infeasible"
                     if self.ledger.too_many_infeasible
@@ -259,6 +266,10 @@ class Session:
         if not candidates:
             self._dry = True
             return self._ask()
+        return self._begin(candidates)
+
+    def _begin(self, candidates: Sequence[Candidate]) -> bool:
+        """Number, screen and store what was asked for; True, so that engines look again."""
         trials = [self._number(candidate) for candidate in candidates]
         self.emit.each("asked", (t.number for t in trials))
         self._link(trials)
@@ -288,6 +299,8 @@ class Session:
                 f"a strategy may return at most as many candidates as it is asked for, got "
                 f"{len(candidates)} for {wanted} from {type(self._strategy).__name__}"
             )
+        if named := [c.tags for c in candidates if FIXED in c.tags]:
+            raise SpecError(f"the tag {FIXED!r} marks fixed points; got {named[0]}, rename it")
         return self._distinct(candidates)
 
     def _distinct(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -308,14 +321,14 @@ class Session:
         return trial
 
     def _seeds(self, number: int) -> tuple[int, ...]:
-        return trial_seeds(self.plan.seed, number, self.plan.repeats)
+        return trial_seeds(self.plan.seed, number, self.plan.repeats, fixed=len(self._fixed))
 
     def _link(self, trials: Iterable[OpenTrial]) -> None:
         """Find trials whose architecture was asked for before: they copy, nothing is paid twice."""
         trials = list(trials)
         batch = {t.number: t for t in trials}
         for trial in trials:
-            first = self.context.remember(trial.architecture, trial.number)
+            first = self._first(trial)
             if first == trial.number or trial.outcome is not None:
                 continue
             leader = batch.get(first) or self._open.get(first)
@@ -323,6 +336,17 @@ class Session:
                 self._copy_stored(trial, first)
             elif leader.budget == trial.budget:
                 trial.leader = first
+
+    def _first(self, trial: OpenTrial) -> int:
+        """Return the first trial of the same architecture; of the search's own before fixed ones.
+
+        Strategies do not know fixed points: they may propose one, which then costs nothing.
+        """
+        identity = self.context.identity(trial.architecture)
+        if trial.fixed is not None:
+            return self._fixed_first.setdefault(identity, trial.number)
+        own = self.context.remember(trial.architecture, trial.number)
+        return self._fixed_first.get(identity, own) if own == trial.number else own
 
     def _copy_stored(self, trial: OpenTrial, first: int) -> None:
         record = self._store.trial(self._id, first)
@@ -432,8 +456,10 @@ class Session:
             trial.duration_s,
         )
         feasible = status == "done" and total == 0.0
-        self.ledger.add(status, feasible=feasible, reused=trial.reused_from is not None)
-        if self.panel.costly and status != "infeasible" and trial.reused_from is None:
+        if trial.fixed is None:
+            self.ledger.add(status, feasible=feasible, reused=trial.reused_from is not None)
+        trained = self.panel.costly and status != "infeasible" and trial.reused_from is None
+        if trained and trial.fixed is None:
             self.ledger.spend(trial.epochs, finished=status == "done", asked=trial.budget)
         if feasible:
             self.standing.add(trial.number, metrics)
@@ -453,9 +479,9 @@ class Session:
         self._book.finish(ended, tell=tell, state=self._state(), told=self._told)
 
     def _tell(self, trials: Sequence[OpenTrial]) -> None:
-        results = [t.result() for t in trials]
-        self.context.told(results)
-        self._strategy.tell(results)
+        if results := [t.result() for t in trials if t.fixed is None]:
+            self.context.told(results)
+            self._strategy.tell(results)
         self._told += len(trials)
         self._dry = False
         for trial in trials:

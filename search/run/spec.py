@@ -45,6 +45,7 @@ _NAME_LENGTH = 100
 
 ExperimentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=_NAME_LENGTH)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+FixedName = Annotated[str, Field(min_length=1, examples=["ofa_mbv3/flops-595m", "darts/DARTS_V2"])]
 MetricId = Annotated[str, Field(pattern=_METRIC, examples=["valid_accuracy", "latency_ms@eyeriss"])]
 
 
@@ -263,6 +264,7 @@ class Spec(_Model):
         data: The data set; fills `in_channels`, `resolution`, `classes` of the space.
         estimators: Where metrics come from; each metric from exactly one.
         strategy: What proposes architectures.
+        fixed: Published networks of the space, evaluated first and beside what the search finds.
         objectives: What is wanted.
         constraints: What must hold: `metric <= number`.
         budget: When to stop.
@@ -285,6 +287,7 @@ class Spec(_Model):
     data: NameOrOptions | None = None
     estimators: Annotated[tuple[NameOrOptions, ...], Field(min_length=1)]
     strategy: NameOrOptions
+    fixed: tuple[FixedName, ...] = ()
     objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)]
     constraints: tuple[ConstraintText, ...] = ()
     budget: Budget

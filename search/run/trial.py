@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...db.records import NewTrial, Outcome, TrialRecord
+from ...db.records import FIXED, NewTrial, Outcome, TrialRecord
 from ...seeds import derive_seed
 from ...spaces import Architecture, DecisionSpace
 from ..strategy import Candidate, Result
@@ -86,6 +86,11 @@ class OpenTrial:
             )
         return trial
 
+    @property
+    def fixed(self) -> str | None:
+        """The name of the published network that it evaluates beside the search, or None."""
+        return self.tags.get(FIXED)
+
     def row(self, space: DecisionSpace, told: int | None) -> NewTrial:
         """Return what is stored of it: queued, or with its outcome."""
         ended = self.outcome
@@ -139,7 +144,16 @@ class OpenTrial:
         )
 
 
-def trial_seeds(seed: int, number: int, repeats: int) -> tuple[int, ...]:
-    """Return the seeds of a trial's evaluations: they depend on its number, not on workers."""
-    first = derive_seed(seed, "trial", number)
-    return (first, *(derive_seed(seed, "trial", number, "repeat", r) for r in range(1, repeats)))
+def trial_seeds(seed: int, number: int, repeats: int, *, fixed: int = 0) -> tuple[int, ...]:
+    """Return the seeds of a trial's evaluations: they depend on its number, not on workers.
+
+    Args:
+        seed: The experiment's.
+        number: The trial's.
+        repeats: How many seeds.
+        fixed: Fixed points of the search: they have the first numbers, and what the strategy
+            proposes has the seeds that it would have without them.
+    """
+    role = (FIXED, number) if number < fixed else ("trial", number - fixed)
+    first = derive_seed(seed, *role)
+    return (first, *(derive_seed(seed, *role, "repeat", r) for r in range(1, repeats)))

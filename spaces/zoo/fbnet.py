@@ -81,6 +81,8 @@ class FBNet(Space):
     }
     mixture = True
 
+    variants: ClassVar = ({"preset": "imagenet", "features": 1504},)
+
     def __init__(
         self,
         *,

@@ -191,7 +191,7 @@ class SessionSearcher(_Bound, Searcher):  # type: ignore[misc]  # Ray is untyped
             trial.seeds,
             trial.budget,
             frozenset(trial.answered),
-            self._score,
+            self._score if trial.fixed is None else None,  # no scheduler ends a fixed point
             trial.budget or self._epochs,
         )
         return {WORK: work}

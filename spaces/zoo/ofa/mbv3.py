@@ -33,6 +33,7 @@ class OfaMbv3(OfaMobile):
         "full": {"width": 1.0, "classes": 1000, "stem_stride": 2, "resolutions": SIDES},
         "tiny": {"width": 0.25, "classes": 10, "stem_stride": 1, "resolutions": [24, 32]},
     }
+    variants: ClassVar = ({"width": 1.2},)
     plan = MobilePlan(
         stem=(16, "h_swish"),
         first=(16, "relu"),

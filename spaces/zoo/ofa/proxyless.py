@@ -33,6 +33,7 @@ class OfaProxyless(OfaMobile):
         "full": {"width": 1.0, "classes": 1000, "stem_stride": 2, "resolutions": SIDES},
         "tiny": {"width": 0.25, "classes": 10, "stem_stride": 1, "resolutions": [24, 32]},
     }
+    variants: ClassVar = ({"width": 1.3},)
     plan = MobilePlan(
         stem=(32, "relu6"),
         first=(16, "relu6"),

@@ -31,6 +31,13 @@ class Grid(DecisionSpace):
     def canonical(self, architecture: Architecture) -> str:
         return str(sorted(architecture.values()))
 
+    def published(self) -> dict[str, Architecture]:
+        values = {"best": len(self.decisions[0].options) - 1, "least": 0}
+        return {
+            name: self.architecture({d.name: value for d in self.decisions})
+            for name, value in values.items()
+        }
+
 
 def value(architecture: Architecture) -> int:
     return sum(int(v) for v in architecture.values())
