@@ -225,7 +225,8 @@ class LowRankLinear(nn.Sequential):
         """Take over a full matrix: its best approximation of the largest rank.
 
         The truncated singular value decomposition U S V: the first factor is V, the middle one S
-        (with two factors the last one is U S), the last one U.
+        (with two factors the last one is U S), the last one U. A rank beyond the narrower side has
+        nothing to take over there: what leads to it keeps its values, and adds nothing at first.
 
         Args:
             weight: (out, in), of the largest sizes.
@@ -233,12 +234,15 @@ class LowRankLinear(nn.Sequential):
         """
         layers = list(self.children())
         first, *middle, last = (cast(Tensor, layer.weight) for layer in layers)
-        rank = len(first)
         u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
+        rank = min(len(first), len(s))
         u, s, v = u[:, :rank], s[:rank], v[:rank]
-        first.copy_(v)
+        first[:rank] = v
         if middle:
-            middle[0].copy_(torch.diag(s))
-        last.copy_(u if middle else u * s)
+            middle[0].zero_()
+            middle[0][:rank, :rank] = torch.diag(s)
+        else:
+            last.zero_()
+        last[:, :rank] = u if middle else u * s
         if bias is not None:
             cast(Tensor, layers[-1].bias).copy_(bias)

@@ -263,6 +263,20 @@ class McuFormer(Space):
         """Return how many patches a network sees, the class token left out."""
         return side(self._image[1], architecture["patch"]) ** 2
 
+    def sizes(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what plans of memory need to know of a network, as plain data.
+
+        `netloom.hw_models.mcu.from_sizes` takes it.
+        """
+        in_channels, resolution = self._image
+        return {
+            "in_channels": in_channels,
+            "resolution": resolution,
+            "patch": architecture["patch"],
+            "patches": self.patches(architecture),
+            "blocks": [block._asdict() for block in self.blocks(architecture)],
+        }
+
     def _blocks(self, chosen: Mapping[str, Any], depth: int, derive: Derive) -> list[list[Any]]:
         """Return the arguments of `Block` but the probability, of numbers or of choices."""
         dim, attn, mlp = (chosen[name] for name in ("embed_dim", "rank_attn", "rank_mlp"))

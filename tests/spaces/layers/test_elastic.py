@@ -255,3 +255,14 @@ def test_a_full_rank_factorization_is_the_layer() -> None:
         error = torch.linalg.matrix_norm(matrix - dense.weight)
         best = torch.linalg.svdvals(dense.weight)[3:].square().sum().sqrt()
         torch.testing.assert_close(error, best)
+
+
+def test_ranks_beyond_the_narrower_side_take_over_the_layer_and_learn() -> None:
+    torch.manual_seed(0)
+    dense, x = nn.Linear(6, 8), tokens(6)
+    for factors in (2, 3):
+        low = LowRankLinear(6, 8, 9, factors=factors)
+        low.factorize(dense.weight, dense.bias)
+        torch.testing.assert_close(low(x), dense(x), rtol=1e-5, atol=1e-5)
+        low(x).square().sum().backward()
+        assert (low[1].weight.grad[:, 6:] != 0).any()  # the part that adds nothing yet
