@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import EvaluationError
+from ..errors import EvaluationError, SpecError
 from ..seeds import derive_seed
 from . import augment
 from .data.dataset import Array, ByFingerprint, DataSet, Split
+from .tasks import several
 
 if TYPE_CHECKING:
     from .training import Training
@@ -27,10 +28,17 @@ _EVAL_BATCH = 512
 
 @dataclass(frozen=True)
 class Examples:
-    """One split on a device; `x` as loaded, `y` int64 classes or standardised float32 targets."""
+    """One split on a device.
+
+    Args:
+        x: As loaded.
+        y: int64 classes or standardised float32 targets.
+        labels: Of the tasks, if there are several.
+    """
 
     x: Tensor
     y: Tensor
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -54,6 +62,7 @@ class Prepared:
     def __init__(self, data: DataSet, device: torch.device) -> None:
         self._data, self.device = data, device
         self.classes, self.outputs = data.classes, data.outputs
+        self.task_classes = data.task_classes
         train = data.splits().train
         self.inputs = _scale(train.x, device)
         self.targets = None if data.classes else _scale(_columns(train.y), device)
@@ -69,7 +78,7 @@ class Prepared:
                 columns = torch.from_numpy(_columns(part.y).astype(np.float32))
                 y = self.targets.apply(columns.to(self.device))
             x = torch.from_numpy(np.ascontiguousarray(part.x)).to(self.device)
-            self._splits[name] = Examples(x, y)
+            self._splits[name] = Examples(x, y, several.tensors(part.labels, self.device))
         return self._splits[name]
 
 
@@ -78,8 +87,22 @@ def _prepared(key: ByFingerprint, device: torch.device) -> Prepared:
     return Prepared(key.data, device)
 
 
-def prepared(data: DataSet, device: torch.device) -> Prepared:
-    """Return the data set as tensors; a reused worker keeps the last two."""
+def prepared(data: DataSet, device: torch.device, *, tasks: bool = False) -> Prepared:
+    """Return the data set as tensors; a reused worker keeps the last two.
+
+    Args:
+        data: The data set.
+        device: Where the tensors are to lie.
+        tasks: Whether the caller trains on several tasks at once.
+
+    Raises:
+        SpecError: If there are several, and it does not.
+    """
+    if data.tasks and not tasks:
+        raise SpecError(
+            f"this trains on one answer per example, the data set {data.label} has the tasks "
+            f"{', '.join(data.tasks)}; leave out its option tasks"
+        )
     return _prepared(ByFingerprint(data), device)
 
 
@@ -120,6 +143,8 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss = _loss(network, data, recipe, train, index, draws)
+            if not loss.requires_grad and not loss:  # nothing is known of these examples
+                continue
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             if recipe.grad_clip is not None:
@@ -150,9 +175,14 @@ def learning_rate(recipe: Training, step: int, steps: int, steps_per_epoch: int)
 
 @torch.no_grad()
 def score(network: nn.Module, data: Prepared, recipe: Training, split: str) -> dict[str, float]:
-    """Return accuracy (%) and loss, or the rmse (in the targets' unit) and r2, on a split."""
+    """Return accuracy (%) and loss, or the rmse (in the targets' unit) and r2, on a split.
+
+    Of several tasks: `accuracy`, `miou`, `map` (%).
+    """
     examples = data.split(split)
     network.eval()
+    if data.task_classes:
+        return _scores(network, data, recipe, examples)
     outputs = []
     for index in torch.split(torch.arange(len(examples), device=data.device), _EVAL_BATCH):
         with _autocast(recipe, data.device):
@@ -167,6 +197,17 @@ def score(network: nn.Module, data: Prepared, recipe: Training, split: str) -> d
     spread = (examples.y.double() - examples.y.double().mean(0)).square().mean(0)
     rmse = (error * data.targets.std.double().squeeze(0).square()).mean().sqrt()
     return {"rmse": float(rmse), "r2": float((1 - error / spread).mean())}
+
+
+def _scores(
+    network: nn.Module, data: Prepared, recipe: Training, examples: Examples
+) -> dict[str, float]:
+    scores, size = several.Scores(examples.labels), _size(examples.x)
+    for index in torch.split(torch.arange(len(examples), device=data.device), _EVAL_BATCH):
+        with _autocast(recipe, data.device):
+            outputs = network(data.inputs.apply(examples.x[index]))
+        scores.add(several.checked(outputs, data.task_classes, len(index), size), index, size)
+    return scores.result()
 
 
 @contextmanager
@@ -210,7 +251,9 @@ def _loss(
     draws: torch.Generator,
 ) -> Tensor:
     x, y = data.inputs.apply(train.x[index]), train.y[index]
-    x = _changed(x, recipe, draws)
+    x, labels = _changed(x, several.batch(train.labels, index), recipe, draws)
+    if data.task_classes:
+        return _loss_of_tasks(network, data, recipe, x, labels)
     partner, weight = None, 1.0
     if "mixup" in recipe.augment:
         x, partner, weight = augment.mixup(x, draws, recipe.mixup_alpha)
@@ -225,15 +268,31 @@ def _loss(
     return total
 
 
-def _changed(x: Tensor, recipe: Training, draws: torch.Generator) -> Tensor:
+def _loss_of_tasks(
+    network: nn.Module, data: Prepared, recipe: Training, x: Tensor, labels: Mapping[str, Any]
+) -> Tensor:
+    with _autocast(recipe, data.device):
+        outputs = network(x)
+    found = several.checked(outputs, data.task_classes, len(x), _size(x))
+    return several.loss_of(found, labels, _size(x), recipe.label_smoothing)
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
+
+
+def _changed(
+    x: Tensor, labels: Mapping[str, Any], recipe: Training, draws: torch.Generator
+) -> tuple[Tensor, Mapping[str, Any]]:
     """Crop, flip and cut out, in this order."""
     if "crop" in recipe.augment:
-        x = augment.crop(x, draws, recipe.crop_padding or max(1, x.shape[-1] // 8))
+        padding = recipe.crop_padding or max(1, x.shape[-1] // 8)
+        x, labels = augment.crop_labelled(x, labels, draws, padding)
     if "flip" in recipe.augment:
-        x = augment.flip(x, draws)
+        x, labels = augment.flip_labelled(x, labels, draws)
     if "cutout" in recipe.augment:
         x = augment.cutout(x, draws, recipe.cutout_size or max(1, x.shape[-1] // 2))
-    return x
+    return x, labels
 
 
 def _distance(output: Tensor, y: Tensor, data: Prepared, recipe: Training) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..errors import EvaluationError, NetloomError, SpecError
 from ..spaces import Architecture, DecisionSpace
 from .data.dataset import DataSet
+from .data.labels import CLASSIFICATION, DETECTION, SEGMENTATION
 from .estimator import Direction, Estimator, Metric, Metrics, Report, check_finite
 
 if TYPE_CHECKING:
@@ -23,17 +24,24 @@ _TARGETS: tuple[tuple[str, str, Direction], ...] = (
     ("rmse", "", "minimize"),
     ("r2", "", "maximize"),
 )
+_TASKS: dict[str, tuple[str, str, Direction]] = {
+    CLASSIFICATION: ("accuracy", "%", "maximize"),
+    DETECTION: ("map", "%", "maximize"),
+    SEGMENTATION: ("miou", "%", "maximize"),
+}
 
 
 class Training(Estimator):
     """Builds the network, trains it on the training split, scores it on the validation split.
 
     Classification gives `valid_accuracy` (%) and `valid_loss`; regression gives `valid_rmse` (in
-    the unit of the targets) and `valid_r2`. `test_...` are the same on the test split, which
-    nothing but `test` reads. Inputs (and regression targets) are scaled by the mean and the
-    standard deviation of the training split. A network that returns the outputs of an auxiliary
-    classifier too, in train mode, is trained on both (`auxiliary_weight` of the network says how
-    much the second loss counts) and scored without. Initialisation, order of the examples,
+    the unit of the targets) and `valid_r2`. On a data set with `tasks`, a network answers all of
+    them at once, is trained on the sum of their losses, and has `valid_accuracy`, `valid_map`
+    (COCO's AP) and `valid_miou` (%) of those that there are. `test_...` are the same on the test
+    split, which nothing but `test` reads. Inputs (and regression targets) are scaled by the mean
+    and the standard deviation of the training split. A network that returns the outputs of an
+    auxiliary classifier too, in train mode, is trained on both (`auxiliary_weight` of the network
+    says how much the second loss counts) and scored without. Initialisation, order of the examples,
     augmentation and dropout come from the seed alone: on a CPU, equal seeds give equal bits (with
     an equal number of threads).
 
@@ -156,7 +164,7 @@ class Training(Estimator):
             _failures_explained(self.batch_size),
         ):
             network = network.to(device)
-            data = loop.prepared(self.data, device)
+            data = loop.prepared(self.data, device, tasks=True)
 
             values: Metrics = {}
 
@@ -194,7 +202,7 @@ class Training(Estimator):
                 f"the weights do not fit {architecture.to_json()}: {error}"
             ) from error
         with loop.quiet_settings(device, self.threads), _failures_explained(self.batch_size):
-            data = loop.prepared(self.data, device)
+            data = loop.prepared(self.data, device, tasks=True)
             values = self._named("test", loop.score(network.to(device), data, self, "test"))
         return check_finite(self.name, values, list(values))
 
@@ -207,6 +215,8 @@ class Training(Estimator):
 
     @property
     def _kinds(self) -> tuple[tuple[str, str, Direction], ...]:
+        if self.data.tasks:
+            return tuple(_TASKS[task] for task in self.data.tasks)
         return _TARGETS if self.data.classes is None else _CLASSES
 
     def _named(self, split: str, scores: Mapping[str, float]) -> Metrics:
@@ -272,7 +282,18 @@ class Training(Estimator):
             f"augment: {', '.join(sorted(images))} need images",
             f"the data set {data.label} of feature vectors",
         )
+        if data.tasks:
+            self._check_tasks(data)
         data.check()
+
+    def _check_tasks(self, data: DataSet) -> None:
+        unknown = [task for task in data.tasks if task not in _TASKS]
+        _require(not unknown, f"tasks are any of {', '.join(_TASKS)}", ", ".join(unknown))
+        _require("mixup" not in self.augment, "augment on several tasks must be no mixup", "mixup")
+        if DETECTION in data.tasks:
+            from .tasks.metrics import pycocotools
+
+            pycocotools()  # says what to install
 
 
 def _require(holds: bool, rule: str, value: object) -> None:

@@ -82,7 +82,7 @@ def detection_loss(
         found = corners_of(distances[known].float(), size)
         worse = 1 - generalised_iou(found.movedim(1, -1), goal.corners.movedim(1, -1))
         giou = giou + (goal.weight * worse).sum()
-    number = ((boxes.classes != ABSENT) & ~boxes.crowd).sum().clamp(min=1)
+    number: Tensor = ((boxes.classes != ABSENT) & ~boxes.crowd).sum().clamp(min=1)
     return (heat + box_weight * giou) / number
 
 
@@ -181,7 +181,7 @@ def _within(boxes: Boxes, stride: int, h: int, w: int) -> Tensor:
     x, y = (stride * (torch.arange(k, device=boxes.corners.device) + 0.5) for k in (w, h))
     left, top, right, bottom = boxes.corners[..., None].unbind(-2)
     across, down = (left <= x) & (x <= right), (top <= y) & (y <= bottom)
-    inside = down[..., :, None] & across[..., None, :] & boxes.crowd[..., None, None]
+    inside: Tensor = down[..., :, None] & across[..., None, :] & boxes.crowd[..., None, None]
     return inside.float()
 
 

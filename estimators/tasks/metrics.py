@@ -112,7 +112,7 @@ def pycocotools() -> tuple[Any, Any]:
 
 
 def _annotations(boxes: Boxes) -> list[dict[str, Any]]:
-    truth = []
+    truth: list[dict[str, Any]] = []
     for image, row in ((boxes.classes != ABSENT) & boxes.known[:, None]).nonzero().tolist():
         left, top, right, bottom = boxes.corners[image, row].tolist()
         truth.append(
@@ -129,7 +129,7 @@ def _annotations(boxes: Boxes) -> list[dict[str, Any]]:
 
 
 def _results(found: Sequence[Detections], known: Sequence[bool]) -> list[dict[str, Any]]:
-    said = []
+    said: list[dict[str, Any]] = []
     for image, one in enumerate(found):
         rows = zip(one.corners.tolist(), one.classes.tolist(), one.scores.tolist(), strict=True)
         for (left, top, right, bottom), kind, score in rows if known[image] else ():

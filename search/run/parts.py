@@ -186,6 +186,8 @@ def _filled(
 ) -> dict[str, Any]:
     """Return the options with those that the data set decides, then those that are `wanted`.
 
+    What the data set has as `space_defaults` is wanted too.
+
     Raises:
         SpecProblems: If the spec says something else than the data set.
     """
@@ -204,7 +206,8 @@ def _filled(
     if problems:
         raise SpecProblems(problems)
     decided = {*options, *_of_preset(factory, options)}
-    free = {k: v for k, v in (wanted or {}).items() if k in takes and k not in decided}
+    wanted = {**getattr(data, "space_defaults", {}), **(wanted or {})}
+    free = {k: v for k, v in wanted.items() if k in takes and k not in decided}
     return {**options, **free}
 
 
