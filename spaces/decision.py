@@ -147,6 +147,9 @@ class Architecture(Mapping[str, Option]):
     def __len__(self) -> int:
         return len(self._options)
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own raises and catches an error
+        return name in self._options
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Architecture):
             return self is other or self.to_json() == other.to_json()

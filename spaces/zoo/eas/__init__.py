@@ -1,0 +1,8 @@
+"""The spaces of growing networks: plain CNNs and DenseNets."""
+
+from __future__ import annotations
+
+from .dense import EasDense
+from .plain import EasPlain
+
+__all__ = ["EasDense", "EasPlain"]
