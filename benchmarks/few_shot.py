@@ -216,7 +216,8 @@ def main() -> None:
     torch.set_num_threads(RECIPE["threads"])
     if not options.report:
         run(options.methods, options.seeds)
-    text = few_shot_report.report(read(), known(), known(ALONE))
+    lines = sorted(read(), key=lambda line: list(METHODS).index(line["method"]))
+    text = few_shot_report.report(lines, known(), known(ALONE))
     FILE.with_suffix(".md").write_text(text)
     print(text)
 
