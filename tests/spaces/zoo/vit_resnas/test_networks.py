@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netloom.errors import InvalidArchitecture
 from netloom.hw_models import PartCache
+from netloom.spaces.layers import Attention
 from netloom.spaces.networks.vit_resnas import Block, Reduction, Stem, load_resized
 from netloom.spaces.zoo.vit_resnas import VitResNas
 
@@ -28,7 +29,7 @@ NETWORKS = {  # preset, parameters without and with patch head, MACs
 }
 
 
-def parameters(network: torch.nn.Module) -> int:
+def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
@@ -64,6 +65,26 @@ def test_larger_images_only_need_more_positions(side: int, params: int, macs: in
     n = side // 14
     positions = (1 + n * n) * 240 + (n // 2) ** 2 * 640 + (n // 4) ** 2 * 880
     assert params - positions == 96_442_672 - (257 * 240 + 64 * 640 + 16 * 880)
+
+
+@pytest.mark.parametrize("side", [224, 336])
+def test_macs_are_those_that_hooks_count(side: int) -> None:
+    space, rng = VitResNas(resolution=side), Random(side)
+    for _ in range(3):
+        a = space.sample(rng)
+        network, macs = on_meta(space, a).eval(), 0
+
+        def count(layer: nn.Module, inputs: tuple[Tensor], y: Tensor) -> None:
+            nonlocal macs
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                macs += y.numel() * layer.weight[0].numel()
+            if isinstance(layer, Attention):  # queries times keys, and their sums of values
+                macs += 2 * layer.heads * layer.head_dim * y.shape[1] ** 2
+
+        for layer in network.modules():
+            layer.register_forward_hook(count)
+        network(torch.empty(1, 3, side, side, device="meta"))
+        assert traced(on_meta(space, a).eval(), space, a).macs == macs
 
 
 def test_empty_places_cost_nothing() -> None:
@@ -114,7 +135,7 @@ def test_a_reduction_without_weights_is_pooling_and_zeros() -> None:
     reduction, x = Reduction(6, 10, 4), torch.randn(3, 17, 6)
     for layer in (reduction.patches, reduction.token, reduction.positions):
         for parameter in layer.parameters():
-            torch.nn.init.zeros_(parameter)
+            nn.init.zeros_(parameter)
     y = reduction(x)
     assert y.shape == (3, 5, 10)
     assert not y[..., 6:].any()

@@ -202,6 +202,22 @@ def test_a_batch_of_networks_agrees_in_float32() -> None:
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_of_networks_runs_in_half_precision() -> None:
+    """As mixed-precision training runs it; the norms still count in float32."""
+    supernet = made().eval()
+    space = supernet.space
+    wanted = mixture(space, 8)
+    x = images(space, wanted[0], 8)
+    with supernet.together(wanted):
+        expected = supernet(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = supernet(x)
+        found.float().square().sum().backward()
+    scale = float(expected.detach().abs().max())
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05 * scale)
+    assert all(torch.isfinite(p.grad).all() for p in supernet.parameters() if p.grad is not None)
+
+
 def test_networks_stay_within_their_channels() -> None:
     """After the stem, every reduction and every block, each example has its own width only."""
     supernet = made()
