@@ -264,6 +264,7 @@ def main() -> None:
         report["networks"] = {
             name: {**building(space), "forward": forward(space, SIDES.get(name))}
             for name, space in spaces.items()
+            if "supernet" in space.supports
         }
     if options.only in (None, "peers"):
         try:

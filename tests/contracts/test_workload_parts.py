@@ -18,6 +18,8 @@ SMALL = {
     "nats_sss": {"cells": 1, "resolution": 8, "in_channels": 1, "classes": 3},
     "nas_bench_macro": {"resolution": 16, "in_channels": 1, "classes": 3},
     "darts": {"preset": "tiny", "resolution": 9, "in_channels": 1, "skeleton": "imagenet"},
+    "eas_plain": {"preset": "tiny", "resolution": 9, "in_channels": 1, "last_pool": "max"},
+    "eas_dense": {"preset": "tiny", "resolution": 9, "in_channels": 1, "bottleneck": 2},
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
     "hiera": {"preset": "tiny", "resolution": 48, "in_channels": 1},
     "hytra": {"preset": "tiny", "resolution": 70, "in_channels": 1},
