@@ -128,8 +128,23 @@ def batch(space: Space, side: int | None) -> torch.Tensor:
 
 
 # ---------------------------------------------------------------------- peers
+# AutoFormer-T: the layers of MCUFormer whole, the widths and patches of the former
+AUTOFORMER = {
+    "factors": 1,
+    "patches": [16],
+    "resolution": 224,
+    "embed_dims": [192, 216, 240],
+    "mlp_ratios": [3, 3.5, 4],
+}
+OPTIONS = {"mcuformer": AUTOFORMER, "mcuformer, rank 0.5": {**AUTOFORMER, "factors": 3}}
+OPTIONS["mcuformer, rank 0.5"]["rank_ratios"] = [0.5]
+
+
 def peers() -> dict[str, Any]:
-    """Return forward + backward of three super-networks beside NNI's of the same spaces."""
+    """Return forward + backward of our super-networks beside NNI's of the same spaces.
+
+    The low-rank layers of MCUFormer exist here alone: they run beside NNI's whole ones.
+    """
     import nni.nas.hub.pytorch as hub
     from nni.nas.oneshot.pytorch.strategy import DARTS, RandomOneShot
 
@@ -145,13 +160,15 @@ def peers() -> dict[str, Any]:
         ),
         "mobilenet": lambda: hub.ProxylessNAS(),
         "darts": lambda: hub.DARTS(width=16, num_cells=8, dataset="cifar"),
+        **dict.fromkeys(OPTIONS, lambda: hub.AutoFormer(drop_path_rate=0.0)),
     }
+    sides = {"darts": 32, **dict.fromkeys(OPTIONS, AUTOFORMER["resolution"])}
     found = {}
     for name, make in spaces.items():
         mixed = name == "darts"
         theirs = supernet_of_nni(make, DARTS() if mixed else RandomOneShot())
         ours = supernet_of_ours(name, mixed)
-        x = torch.randn(BATCH, 3, 32 if mixed else 64, 32 if mixed else 64)
+        x = torch.randn(BATCH, 3, *[sides.get(name, 64)] * 2)
         found[name] = {
             "input": list(x.shape),
             "ours": "weighted mixture" if mixed else "the largest path",
@@ -176,7 +193,7 @@ def supernet_of_nni(make: Callable[[], Any], strategy: Any) -> torch.nn.Module:
 
 def supernet_of_ours(name: str, mixed: bool) -> torch.nn.Module:
     """Return our super-network with its largest options active, or all of them mixed."""
-    space = SPACES.get(name)()
+    space = SPACES.get(name.partition(",")[0])(**OPTIONS.get(name, {}))
     supernet: ModuleSupernet = space.supernet()
     path = space.parse("k7_e6 " * 21) if name == "mobilenet" else space.at(space.size - 1)
     supernet.activate(path)

@@ -18,10 +18,11 @@ SPACES = Registry(
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
         "hytra": "netloom.spaces.zoo.hytra:Hytra",
+        "hiera": "netloom.spaces.zoo.hiera:Hiera",
         "eas_plain": "netloom.spaces.zoo.eas:EasPlain",
         "eas_dense": "netloom.spaces.zoo.eas:EasDense",
-        "hiera": "netloom.spaces.zoo.hiera:Hiera",
         "vit_resnas": "netloom.spaces.zoo.vit_resnas:VitResNas",
+        "mcuformer": "netloom.spaces.zoo.mcuformer:McuFormer",
     },
 )
 # spaces that build no network: factors of a product

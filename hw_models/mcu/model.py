@@ -29,7 +29,9 @@ from .pieces import PieceTable, piece_table
 from .plan import MemoryPlan, executed_macs, plan_memory, regions_of
 from .policy import Policy, policy
 from .regions import Regions, slow_traffic
+from .tokens import plan_tokens
 from .totals import op_name, peak_at, totals
+from .transformer import read_transformer
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,28 @@ class McuModel(HardwareModel):
         return lower(workload, self.policy.lowering, batch)
 
     def memory_plan(self, workload: Workload, batch: int = 1) -> MemoryPlan:
-        """Return where each tensor lies while the network runs, kept with the workload."""
+        """Return where each tensor lies while the network runs, kept with the workload.
+
+        Raises:
+            SpecError: If the policy's planner cannot plan this network, or at this batch.
+        """
         key = (*self._key, batch)
         known = workload.memo.get(key)
         if known is None:
-            known = workload.memo[key] = plan_memory(self.graph(workload, batch), self.policy)
+            known = workload.memo[key] = self._plan(workload, batch)
         found: MemoryPlan = known
         return found
+
+    def _plan(self, workload: Workload, batch: int) -> MemoryPlan:
+        graph = self.graph(workload, batch)
+        if not self.policy.by_tokens:
+            return plan_memory(graph, self.policy)
+        if batch != 1:
+            raise SpecError(
+                f"planner {self.policy.planner} plans one image at a time, got batch {batch}; ask "
+                "for batch 1"
+            )
+        return plan_tokens(read_transformer(workload), len(graph.ops), self.policy)
 
     def report(self, workload: Workload, batch: int = 1) -> McuReport:
         """Return the cost with the memory plan, the parts of Flash and the operators' costs."""
@@ -245,7 +262,8 @@ class McuModel(HardwareModel):
     def _regions(self, graph: Graph, plan: MemoryPlan) -> Regions:
         """Return what lies in SRAM and what, where there is slow RAM, had to leave it."""
         free = self.sram_bytes - plan.scratch_bytes - plan.persistent_bytes
-        if plan.arena_bytes <= free or not self.psram_bytes or plan.patch or free < 0:
+        fixed = plan.patch or self.policy.by_tokens  # what lies where is decided
+        if plan.arena_bytes <= free or not self.psram_bytes or fixed or free < 0:
             return Regions(plan.peak_bytes, 0, frozenset())
         found = regions_of(graph, self.policy, plan, free)
         beside = plan.scratch_bytes + plan.persistent_bytes

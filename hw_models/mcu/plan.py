@@ -135,8 +135,14 @@ def plan_memory(graph: Graph, policy: Policy) -> MemoryPlan:
     """Return the memory plan of a lowered network under a policy.
 
     Raises:
-        SpecError: If the policy's patch stage cannot be cut there.
+        SpecError: If the policy's patch stage cannot be cut there, or its planner plans tokens,
+            which a graph does not tell.
     """
+    if policy.by_tokens:
+        raise SpecError(
+            f"planner {policy.planner} plans the tokens of a transformer, which the graph of "
+            "operators does not tell; ask McuModel.memory_plan"
+        )
     if policy.planner == "mcunet_act":
         return _act_plan(graph, policy)
     whole = _whole(graph, policy)

@@ -13,7 +13,16 @@ from ...options import SpecProblems, validate
 from ..memory import Sharing
 from .lower import Lowering
 
-Planner: TypeAlias = Literal["liveness", "greedy16", "firstfit", "mcunet_act"]
+Planner: TypeAlias = Literal[
+    "liveness",
+    "greedy16",
+    "firstfit",
+    "mcunet_act",
+    "tokens",
+    "tokens_naive",
+    "official_engine",
+    "official_dev",
+]
 Kernels: TypeAlias = Literal["tflm_ref", "cmsis_nn", "x_cube_ai", "tinyengine", "esp_nn", "plain_c"]
 
 
@@ -35,7 +44,10 @@ class Policy(BaseModel):
 
     Args:
         planner: `greedy16` (TensorFlow Lite Micro), `firstfit` (TinyEngine), `liveness` (a lower
-            bound of any placement) or `mcunet_act` (the proxy that MCUNet's search uses).
+            bound of any placement) or `mcunet_act` (the proxy that MCUNet's search uses). For
+            vision transformers also `tokens` and `tokens_naive` (MCUFormer's schedule, and the
+            operators that it puts together one by one), `official_engine` and `official_dev` (what
+            its repositories count).
         inplace_add: Whether an add overwrites an operand that dies there.
         inplace_dw: Whether a depthwise convolution overwrites its input.
         pad_fused: Whether kernels pad themselves.
@@ -47,7 +59,11 @@ class Policy(BaseModel):
             output once it was read; `tinyengine` cuts and keeps what TinyEngine does.
         input_resident: Whether the whole input lies in memory during a patch stage; otherwise each
             tile of it is copied there.
-        weights: Where weights lie.
+        weights: Where weights lie; under `tokens` and `tokens_naive`, whether the matrix of an
+            operator is copied to SRAM while it runs.
+        mlp_tile: With `tokens`, run an MLP through for so many tokens at a time.
+        attention_maps: With `tokens` and `official_dev`, count the scores of all heads of
+            attention, which the former never keeps and the latter leaves out.
         overhead: Persistent structures: `tflm` keeps some beside the arena, generated code none.
         kernels: Whose cycles are counted.
         float_input: Whether the network is fed float32 and quantises on the device.
@@ -65,6 +81,8 @@ class Policy(BaseModel):
     patch_rule: Literal["clipped", "tinyengine"] = "clipped"
     input_resident: bool = True
     weights: Literal["flash", "sram"] = "flash"
+    mlp_tile: int | None = Field(default=None, ge=1)
+    attention_maps: bool = False
     overhead: Literal["tflm", "codegen", "none"] = "tflm"
     kernels: Kernels = "tflm_ref"
     float_input: bool = False
@@ -83,6 +101,32 @@ class Policy(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tokens(self) -> Policy:
+        if self.mlp_tile is not None and self.planner != "tokens":
+            raise ValueError(f"mlp_tile is for planner tokens, got {self.planner}; leave it out")
+        if self.attention_maps and self.planner not in ("tokens", "official_dev"):
+            raise ValueError(
+                "attention_maps is for the planners tokens and official_dev (tokens_naive always "
+                f"counts them), got {self.planner}; leave it out"
+            )
+        if self.by_tokens and self.overhead == "tflm":
+            raise ValueError(
+                f"overhead must be codegen or none with planner {self.planner}: TensorFlow Lite "
+                "Micro does not run such schedules"
+            )
+        if self.by_tokens and (self.patch is not None or self.reorder != "off"):
+            raise ValueError(
+                f"patch and reorder are not for planner {self.planner}, which fixes the order of "
+                "operators; leave them out"
+            )
+        return self
+
+    @property
+    def by_tokens(self) -> bool:
+        """Whether the planner is one for vision transformers."""
+        return self.planner in ("tokens", "tokens_naive", "official_engine", "official_dev")
+
     @property
     def clips(self) -> bool:
         """Whether tiles leave out what lies beyond the borders of maps."""
@@ -95,6 +139,8 @@ class Policy(BaseModel):
 
 
 _TFLM_CMSIS = Policy(scratch="cmsis", kernels="cmsis_nn")
+# its kernels were not released: cycles are those of CMSIS-NN, code that of generated code
+_MCUFORMER = Policy(planner="tokens", pad_fused=True, overhead="codegen", kernels="cmsis_nn")
 PRESETS: dict[str, Policy] = {
     "tflm_ref": Policy(),
     "tflm_cmsis": _TFLM_CMSIS,
@@ -122,6 +168,10 @@ PRESETS: dict[str, Policy] = {
     "mcunet_act": Policy(
         planner="mcunet_act", pad_fused=True, overhead="none", kernels="tinyengine"
     ),
+    "mcuformer": _MCUFORMER,
+    "mcuformer_naive": _MCUFORMER.model_copy(update={"planner": "tokens_naive"}),
+    "mcuformer_engine": _MCUFORMER.model_copy(update={"planner": "official_engine"}),
+    "mcuformer_dev": _MCUFORMER.model_copy(update={"planner": "official_dev"}),
 }
 
 

@@ -23,6 +23,7 @@ SMALL = {
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
     "hiera": {"preset": "tiny", "resolution": 48, "in_channels": 1},
     "hytra": {"preset": "tiny", "resolution": 70, "in_channels": 1},
+    "mcuformer": {"preset": "tiny", "resolution": 30, "in_channels": 1, "factors": 2},
     "vit_resnas": {"preset": "tiny", "stem": "linear_patch2", "resolution": 24, "in_channels": 1},
     "ofa_mbv3": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},
     "ofa_proxyless": {"preset": "tiny", "resolutions": [4, 9, 16], "in_channels": 1},

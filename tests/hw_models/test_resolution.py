@@ -261,14 +261,15 @@ def test_networks_of_spaces_equal_those_built_for_the_size_or_cannot_be(name, ch
     assert any(done) or change[0] % 2
 
 
-FIXED = ("hiera", "vit_resnas")  # have tables of positions for one size
+FIXED = ("hiera", "mcuformer", "vit_resnas")  # have tables of positions for one size
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", FIXED)
 def test_networks_with_tables_of_positions_are_refused_at_other_sizes(name, change):
     space = SPACES.get(name)(preset="tiny")
-    assert not same_sizes(space, space.sample(Random(0)), change)
+    beyond = (name, change) == ("mcuformer", (1, 0))  # a row beyond whole patches is not read
+    assert same_sizes(space, space.sample(Random(0)), change) == beyond
 
 
 @pytest.mark.full

@@ -65,8 +65,13 @@ def write(architecture: Mapping[str, Any]) -> dict[str, Any]:
     found |= {key: found[key] / 100 for key in _RATIOS}
     blocks = range(1, architecture["depth"] + 1)
     for key, name in LISTS.items():
-        found[key] = [architecture[f"block{i}.{name}"] for i in blocks]
+        found[key] = [_short(architecture[f"block{i}.{name}"]) for i in blocks]
     return found
+
+
+def _short(number: Any) -> Any:
+    """Return 4 for 4.0: they are one option, whichever an architecture holds."""
+    return int(number) if number == int(number) else number
 
 
 def _named(space: DecisionSpace, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -280,6 +280,7 @@ def test_notation() -> None:
     del released["depth"]
     assert space.parse(released) == a
     assert space.architecture({**a, "rank_mlp": 70}) == a  # one spelling of equal ratios
+    assert space.format(Architecture({**a, "block1.mlp_ratio": 2.0})) == space.format(a)
     one = McuFormer(**SMALL, patches=[4], rank_ratios=[0.7])
     short = {key: value[key] for key in ("depth", "embed_dim", "mlp_ratio", "num_heads")}
     assert one.parse(short) == a
