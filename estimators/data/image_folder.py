@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image
 from pydantic import AfterValidator
 
-from ...errors import EvaluationError, SpecError
+from ...errors import SpecError
 from .dataset import Array, DataSet, Split, Splits, hold_out, three_ways
 from .files import absolute_path, content_digest, present
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+from .images import SUFFIXES, open_image, planes
 
 
 class ImageFolder(DataSet):
@@ -121,17 +120,9 @@ class ImageFolder(DataSet):
         return Split(np.stack(images), np.array(labels, dtype=np.int64))
 
     def _image(self, file: Path) -> Array:
-        try:
-            with Image.open(file) as opened:
-                image = opened.convert("RGB" if self.in_channels == 3 else "L")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise EvaluationError(
-                f"data set image_folder: {file} must be an image, got one that cannot be read "
-                f"({type(error).__name__}: {error}); repair it or remove it"
-            ) from error
+        image = open_image(file, "RGB" if self.in_channels == 3 else "L", label="image_folder")
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side))
         image = image.resize((self.resolution, self.resolution), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image, dtype=np.uint8)
-        return pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+        return planes(image)
