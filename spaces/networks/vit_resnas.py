@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import SpecError
 from ..layers import (
     Choice,
     DropPath,
@@ -22,6 +23,7 @@ from ..layers import (
     OneOf,
     Positions,
     Size,
+    as_size,
     attention,
     class_token,
     conv2d,
@@ -154,10 +156,18 @@ class Reduction(nn.Module):
         in_dim: Width of the incoming tokens.
         dim: Width of the outgoing ones, at least as large.
         side: Incoming patches along a side, an even number.
+
+    Raises:
+        SpecError: If it would be narrower, or the side is odd.
     """
 
     def __init__(self, in_dim: Size | int, dim: Size | int, side: int) -> None:
         super().__init__()
+        if as_size(in_dim).max > as_size(dim).least or side % 2:
+            raise SpecError(
+                f"a reduction halves an even side and adds channels, got side {side}, "
+                f"{as_size(in_dim).max} channels before and {as_size(dim).least} after"
+            )
         self.side = side
         self.norm = layer_norm(in_dim, eps=_EPS)
         self.patches = conv2d(in_dim, dim, 3, stride=2, bias=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from netloom.errors import InvalidArchitecture
+from netloom.errors import InvalidArchitecture, SpecError
 from netloom.hw_models import PartCache
 from netloom.spaces.layers import Attention
 from netloom.spaces.networks.vit_resnas import Block, Reduction, Stem, load_resized
@@ -142,6 +142,12 @@ def test_a_reduction_without_weights_is_pooling_and_zeros() -> None:
     assert torch.equal(y[:, 0, :6], x[:, 0])
     grid = x[:, 1:].view(3, 2, 2, 2, 2, 6)  # row, row in a window, column, column in a window
     torch.testing.assert_close(y[:, 1:, :6], grid.mean((2, 4)).view(3, 4, 6))
+
+
+@pytest.mark.parametrize("sizes", [(8, 6, 4), (6, 6, 3)])
+def test_a_reduction_never_takes_channels_away(sizes: tuple[int, int, int]) -> None:
+    with pytest.raises(SpecError, match="halves an even side and adds channels"):
+        Reduction(*sizes)
 
 
 def test_a_reduction_has_one_norm_for_all_tokens() -> None:
