@@ -5,10 +5,17 @@ from __future__ import annotations
 from .attention import Attention, ElasticAttention, LowRankLinear, Mlp, attention
 from .calibrate import calibrate
 from .elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
+from .grouped import ElasticGroupedLinear, grouped_linear, low_rank
 from .make import batch_norm2d, conv2d, layer_norm, linear, repeat
 from .mutable import Choice, Derived, Mutable, Product, Size, as_size, fixed
 from .one_of import OneOf, Zero
 from .partial_channels import Junction
+from .relative import (
+    ElasticRelativeAttention,
+    RelativeAttention,
+    RelativePositions,
+    relative_attention,
+)
 from .removable import Removable, removable
 from .reorder import Remembered, reorder
 from .repeat import Repeat
@@ -39,9 +46,11 @@ __all__ = [
     "ElasticBatchNorm2d",
     "ElasticClassToken",
     "ElasticConv2d",
+    "ElasticGroupedLinear",
     "ElasticLayerNorm",
     "ElasticLinear",
     "ElasticPositions",
+    "ElasticRelativeAttention",
     "Junction",
     "LowRankLinear",
     "Mlp",
@@ -50,6 +59,8 @@ __all__ = [
     "OneOf",
     "Positions",
     "Product",
+    "RelativeAttention",
+    "RelativePositions",
     "Remembered",
     "Removable",
     "Repeat",
@@ -68,11 +79,14 @@ __all__ = [
     "cut",
     "derive_decisions",
     "fixed",
+    "grouped_linear",
     "importance_order",
     "layer_norm",
     "linear",
+    "low_rank",
     "mutables",
     "positions",
+    "relative_attention",
     "removable",
     "reorder",
     "repeat",

@@ -22,11 +22,11 @@ from ..layers import (
     fixed,
     layer_norm,
     linear,
+    low_rank,
     positions,
+    relative_attention,
     repeat,
 )
-from ..layers.grouped import low_rank
-from ..layers.relative import relative_attention
 from .mcuformer_plan import FARTHEST, padding, proj_factors, side
 
 _SPREAD = 0.02  # standard deviation of new classifiers and dense layers

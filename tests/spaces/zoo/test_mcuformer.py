@@ -12,8 +12,7 @@ import torch
 from netloom.errors import InvalidArchitecture, SpecError
 from netloom.hw_models.tracer import build_on_meta, trace_built
 from netloom.spaces import Architecture, DecisionSpace
-from netloom.spaces.layers.grouped import ElasticGroupedLinear
-from netloom.spaces.layers.relative import RelativePositions
+from netloom.spaces.layers import ElasticGroupedLinear
 from netloom.spaces.networks import mcuformer_plan as plan
 from netloom.spaces.restricted import RestrictedSpace
 from netloom.spaces.testing import SpaceContract
@@ -374,21 +373,6 @@ def test_small_images(resolution: int) -> None:
 
 
 # ---------------------------------------------------------------- attention
-def test_relative_positions_are_those_of_autoformer() -> None:
-    """Rows by distance, clipped; row 0 for pairs with the class token: a loop over all pairs."""
-    tables = RelativePositions(3, farthest=1)
-    found = tables(3)
-    assert tables.vertical.shape == (4, 3)
-    assert found.shape == (10, 10, 3)
-    for i in range(10):
-        for j in range(10):
-            row = column = 0
-            if i and j:
-                (a, b), (c, d) = divmod(i - 1, 3), divmod(j - 1, 3)
-                row, column = (max(-1, min(1, t)) + 2 for t in (c - a, d - b))
-            assert torch.equal(found[i, j], tables.vertical[row] + tables.horizontal[column])
-
-
 def test_tables_have_30_rows() -> None:
     space = McuFormer()
     network = build_on_meta(lambda: space.build(space.at(0)))
