@@ -35,6 +35,7 @@ SIDES = {
     "ofa_proxyless": 128,
     "ofa_resnet50": 128,
     "mobilenet": 128,
+    "fbnetv5": 128,
     "hytra": 128,
 }  # else as is
 

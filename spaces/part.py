@@ -28,7 +28,8 @@ class Part(NamedTuple):
     """A piece of a network, small enough to be shared between many networks.
 
     The parts of an architecture are listed in execution order; the output of the last one is the
-    output of the network. Their composition has exactly the workload of the built network.
+    output of the network, and it alone may give several tensors, in any nesting. Their composition
+    has exactly the workload of the built network.
 
     Args:
         key: Equal keys are equal layers on equal input shapes, in every network of every space.

@@ -17,6 +17,7 @@ SPACES = Registry(
         "darts": "netloom.spaces.zoo.darts:Darts",
         "nas_bench_macro": "netloom.spaces.zoo.nas_bench_macro:NasBenchMacro",
         "fbnet": "netloom.spaces.zoo.fbnet:FBNet",
+        "fbnetv5": "netloom.spaces.zoo.fbnetv5:FBNetV5",
         "hytra": "netloom.spaces.zoo.hytra:Hytra",
         "hiera": "netloom.spaces.zoo.hiera:Hiera",
         "eas_plain": "netloom.spaces.zoo.eas:EasPlain",

@@ -153,9 +153,10 @@ class Backbone(nn.Module):
         return self.units[_flat(name)]
 
     def only(self, live: Live) -> Backbone:
-        """Return a copy with nothing but what is live."""
-        entries = [deepcopy(entry) for entry in self.stage0[: live.depth]]
-        return Backbone(entries, {name: deepcopy(self.unit(name)) for name in bits_of(live)}, live)
+        """Return a backbone of these layers with nothing but what is live."""
+        return Backbone(
+            list(self.stage0[: live.depth]), {name: self.unit(name) for name in bits_of(live)}, live
+        )
 
 
 def backbone(plan: Plan, live: Live) -> Backbone:
@@ -267,8 +268,9 @@ class Fabric(Mutable):
             yield self.body.unit(name), {} if name in runs else never
 
     def cut(self, inherit: bool) -> nn.Module:
-        """Return a backbone for each topology, of copies of what runs of it."""
-        return Backbones(self.body.only(each) for each in self.live())
+        """Return a backbone for each topology, of what runs of it; layers are not shared."""
+        first, *others = (self.body.only(each) for each in self.live())
+        return Backbones([first, *map(deepcopy, others)])
 
 
 class FBNetV5(nn.Module):

@@ -305,14 +305,14 @@ class FBNetV5(Space):
         """Return the architectures, the topologies of a task, and those all of which is used."""
         counts = {"architectures": self.size, "topologies of a task": 2 ** len(self.plan.bits())}
         for task in self.members:
-            counts[f"connected, {task.name}"] = self.plan.connected(task.reads)
+            counts[f"connected to {task.name}"] = self.plan.connected(task.reads)
         return counts
 
     # ---------------------------------------------------------------- notation
     def parse_object(self, value: Mapping[str, Any]) -> Architecture:
         """Read a mask for all tasks, one for each by name, or decisions."""
         names = self._names
-        if value and all(key in KEYS for key in value):
+        if any(key in KEYS for key in value):
             bits = read_mask(self.name, value, self.plan)
             return self._of(dict.fromkeys(names or [""], bits))
         if value and all(isinstance(each, Mapping) for each in value.values()):

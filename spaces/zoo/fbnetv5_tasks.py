@@ -94,9 +94,9 @@ def _task(value: Any, plan: Plan, classes: int | None, options: Mapping[str, Any
     kind = KINDS.get(name)
     if kind is None and "head" not in given:
         raise SpecError(
-            f"tasks: {name!r} is none of {', '.join(KINDS)}{did_you_mean(str(name), KINDS)}; a "
-            "task of your own needs a head, the import path package.module:function of what makes "
-            "it"
+            f"tasks: a task of your own needs a head, the import path package.module:function of "
+            f"what makes it; {name!r} is none of {', '.join(KINDS)}"
+            f"{did_you_mean(str(name), KINDS)}"
         )
     n = given.get("classes", classes if classes is not None or kind is None else kind.classes)
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:

@@ -22,6 +22,7 @@ SMALL = {
     "eas_dense": {"preset": "tiny", "resolution": 9, "in_channels": 1, "bottleneck": 2},
     "fbnet": {"preset": "tiny", "resolution": 9, "in_channels": 1},
     "hiera": {"preset": "tiny", "resolution": 48, "in_channels": 1},
+    "fbnetv5": {"preset": "tiny", "masks": "each", "resolution": 96, "in_channels": 1},
     "hytra": {"preset": "tiny", "resolution": 70, "in_channels": 1},
     "mcuformer": {"preset": "tiny", "resolution": 30, "in_channels": 1, "factors": 2},
     "vit_resnas": {"preset": "tiny", "stem": "linear_patch2", "resolution": 24, "in_channels": 1},

@@ -9,34 +9,35 @@ from netloom.spaces.zoo.fbnetv5 import FBNetV5
 
 class TestFBNetV5(SpaceContract):
     draws = 10
+    networks = 2
 
     def make(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1)
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1)
 
     def reduced(self) -> DecisionSpace:
         two = {"channels_list": [8, 8], "entries": ["k3_e2", "k3_e2"], "blocks": [1, 2]}
         return FBNetV5(preset="tiny", **two, operators=["k3_e2", "k3_e2"], stages=2)
 
     def other_options(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1, tasks=["classification"])
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1, tasks=["classification"])
 
 
 class TestOneTask(TestFBNetV5):
     def make(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1, tasks=["classification"])
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1, tasks=["classification"])
 
     def other_options(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1, tasks=[])
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1, tasks=[])
 
 
 class TestMapsAlone(TestFBNetV5):
     def make(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", tasks=[])
+        return FBNetV5(preset="tiny", resolution=32, tasks=[])
 
 
 class TestAMaskForEach(TestFBNetV5):
     def make(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1, masks="each")
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1, masks="each")
 
     def other_options(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", in_channels=1)
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1)
