@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .dense import EasDense
+from .growing import GrowingSpace
 from .plain import EasPlain
 
-__all__ = ["EasDense", "EasPlain"]
+__all__ = ["EasDense", "EasPlain", "GrowingSpace"]

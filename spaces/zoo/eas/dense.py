@@ -14,8 +14,8 @@ from ...networks.eas_actions import Action, Deeper, Growth, Noise, Transitions, 
 from ...networks.eas_plan import DensePlan, dense_plan
 from ...part import NETWORK_INPUT, Part
 from ..checks import at_least
-from .blocks import Between, BlocksSpace, depth_of, layer_of
-from .growing import error_of, ladder, ladder_above, readable
+from .blocks import Between, depth_of, layer_of
+from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
 from .notation import rates_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PUBLISHED = {
 }
 
 
-class EasDense(BlocksSpace):
+class EasDense(GrowingSpace):
     """The DenseNet-BCs of EAS, with a growth rate for each mini-block; they grow.
 
     Written as `gN` for each mini-block and `t` for the transitions between dense blocks, joined by
@@ -117,6 +117,12 @@ class EasDense(BlocksSpace):
             raise SpecError(
                 f"blocks: a map of {self._side} pixels a side (resolution) allows up to "
                 f"{self._most}, as each transition halves it; got {self._counts[-1]}"
+            )
+        narrowest = [[self._growths[0]]] * self._counts[-1]
+        if 0 in dense_plan(narrowest, self._reduction).transitions:
+            raise SpecError(
+                f"reduction: transitions of the narrowest network, {self._text(narrowest)}, have "
+                f"no channel left with {reduction}; raise it, or the lowest growth rate"
             )
         super().__init__(self._decisions(), o["max_layers"], between=-1)
 

@@ -14,8 +14,8 @@ from ...networks.eas_actions import Action, Deeper, Growth, Noise, Wider
 from ...networks.eas_plan import CONV, FULL, POOL, Entry, placed
 from ...part import NETWORK_INPUT, Part
 from ..checks import at_least
-from .blocks import Between, BlocksSpace, Odd, depth_of, layer_of
-from .growing import error_of, ladder, ladder_above, readable
+from .blocks import Between, Odd, depth_of, layer_of
+from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
 from .notation import entries_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PUBLISHED = {
 }
 
 
-class EasPlain(BlocksSpace):
+class EasPlain(GrowingSpace):
     """The plain CNNs of EAS: convolutions between pools, then linear layers; they grow.
 
     Written as its entries joined by `_`: `conv-F-K` is a convolution of F filters and kernel K,

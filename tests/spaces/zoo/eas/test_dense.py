@@ -158,6 +158,7 @@ def test_a_transition_needs_a_channel() -> None:
         ({"bottleneck": 0}, "bottleneck must be an integer of at least 1"),
         ({"reduction": 0.0}, "reduction must be above 0, up to 1, got 0.0"),
         ({"reduction": 1.5}, "reduction must be above 0"),
+        ({"reduction": 0.05, "growths": [4, 8]}, "the narrowest network, g4_t_g4_t_g4, have no ch"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1"),
         ({"max_layers": 4}, "no network has at most 4 entries .* the fewest have 5"),
         ({"preset": "big"}, "preset must be one of full, small, tiny"),

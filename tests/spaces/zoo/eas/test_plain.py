@@ -276,5 +276,6 @@ def test_the_start_networks_are_named() -> None:
 
 
 def test_it_has_no_super_network_and_says_how_weights_are_handed_on() -> None:
-    assert "supernet" not in EasPlain().supports
-    assert "grow" in str(EasPlain.__doc__)
+    assert EasPlain().supports == {"growth"}
+    with pytest.raises(SpecError, match=r"no super-network \(it offers: growth\)"):
+        EasPlain().supernet()
