@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11+, make and a compiler:
 #   make quickstart    install, search, print the front, write report.html
 #   make test          install the test extra, lint, type-check, run the tests
+#   make test-nni      the tests that need NNI, in an environment beside the other
 #
 # And for those who change it:
 #   make test-full     the slow tests too
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test test-full lint types unit install install-test install-bench bench clean help
+.PHONY: quickstart test test-nni test-full lint types unit install install-test install-bench bench clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +64,20 @@ unit: install-test
 
 test: lint types unit
 
+# NNI fixes filelock and typeguard to old versions: it gets an environment of its own, which sees
+# everything else of the other one.
+$(VENV)-nni/.installed: $(VENV)/.installed-test
+	$(PYTHON) -m venv $(VENV)-nni
+	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	beside=$$($(VENV)-nni/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo "import site; site.addsitedir('$$site')" > "$$beside/netloom-beside.pth"
+	$(VENV)-nni/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[nni]"
+	touch $@
+
+test-nni: $(VENV)-nni/.installed
+	$(VENV)-nni/bin/python -c "import nni"
+	$(VENV)-nni/bin/python -m pytest -m nni $(PYTEST_ARGS)
+
 test-full: lint types
 	$(BIN)/python -m pytest -m "full or not full" $(PYTEST_ARGS)
 
@@ -83,4 +98,4 @@ bench: install-bench
 	$(BIN)/python benchmarks/page.py
 
 clean:
-	rm -rf $(VENV) .typecheck build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-nni .typecheck build dist *.egg-info

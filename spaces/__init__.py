@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .conversion import elasticize
     from .layers import OneOf, Supernet
     from .module_space import ModuleSpace
+    from .nni_adapter import from_nni
 
 __all__ = [
     "FACTORS",
@@ -36,6 +37,7 @@ __all__ = [
     "Space",
     "Supernet",
     "elasticize",
+    "from_nni",
 ]
 
 _LAZY = {  # need torch
@@ -43,6 +45,7 @@ _LAZY = {  # need torch
     "OneOf": ".layers",
     "Supernet": ".layers",
     "elasticize": ".conversion",
+    "from_nni": ".nni_adapter",
 }
 
 

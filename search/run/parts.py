@@ -21,6 +21,7 @@ from ...options import Path, Problem, SpecProblems, build, options_of, resolve
 from ...spaces import FACTORS, SPACES, DecisionSpace, ProductSpace
 from ..registry import STRATEGIES
 from ..strategy import Strategy
+from .nni_spaces import is_model_space, make_nni_space, renamed
 from .spec import Named
 
 _LOG = logging.getLogger(__name__)
@@ -71,10 +72,14 @@ def make_space(
     """
     if named.name == PRODUCT and PRODUCT not in SPACES:
         return _make_product(named, data, where, wanted or {})
+    if named.name not in SPACES:
+        named = renamed(named, where)
     beside = named.name in FACTORS and named.name not in SPACES
     target = _target((FACTORS if beside else SPACES).get, named.name, (*where, "name"))
     if isinstance(target, DecisionSpace):
         return _ready(target, named, where)
+    if is_model_space(target):
+        return make_nni_space(target, named, _declared(data) if data is not None else {}, where)
     if is_network(target):
         return _make_module_space(target, named, data, where)
     if not callable(target):
