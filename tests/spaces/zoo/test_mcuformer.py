@@ -141,6 +141,15 @@ def test_closed_forms_hold_for_any_number_of_factors(factors: Any, preset: str) 
         assert (workload.params, workload.macs) == (plan.params(*whole), plan.macs(*whole))
 
 
+def test_whole_layers_are_those_of_autoformer() -> None:
+    """The largest AutoFormer-T at 224 pixels, as the hub of NNI 3.0 builds it."""
+    space = McuFormer(factors=1, patches=[16], resolution=224, embed_dims=[192, 216, 240])
+    a = space.at(space.size - 1)
+    assert plan.params(space.blocks(a), 16, 196, 1000, 3) == 10_517_272
+    network = build_on_meta(lambda: space.build(a))
+    assert sum(p.numel() for p in network.parameters()) == 10_517_272
+
+
 def test_cardinalities() -> None:
     """Of one patch and rank by the formula; with 12 ratios and 5 patches 60 times as many."""
     for preset, expected in {
