@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import EvaluationError, NetloomError, SpecError
-from ..spaces import Architecture, DecisionSpace
+from ..spaces import Architecture, DecisionSpace, Space
 from .data.dataset import DataSet
 from .data.labels import CLASSIFICATION, DETECTION, SEGMENTATION
 from .estimator import Direction, Estimator, Metric, Metrics, Report, check_finite
@@ -284,6 +284,12 @@ class Training(Estimator):
         )
         if data.tasks:
             self._check_tasks(data)
+        elif isinstance(self.space, Space) and (names := self.space.tasks(self.space.at(0))):
+            raise SpecError(
+                f"training: the networks of {self.space.name} answer the tasks {', '.join(names)}, "
+                f"the data set {data.label} has none of its own; set the space's option tasks to "
+                "one of them, or take a data set with tasks"
+            )
         data.check()
 
     def _check_tasks(self, data: DataSet) -> None:

@@ -123,7 +123,8 @@ class FBNetV5(Space):
             "resolution": resolution,
         }
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
-        at_least(1, stages=stages, in_channels=in_channels)
+        said = {} if o["classes"] is None else {"classes": o["classes"]}
+        at_least(1, stages=stages, in_channels=in_channels, **said)
         at_least(1, **{k: o[k] for k in ("channels", "features", "head_channels", "resolution")})
         self.plan = read_plan(o, width, stages, in_channels)
         self._side = o["resolution"]

@@ -56,7 +56,12 @@ def test_errors_name_the_rule(space: str, text: str, message: str) -> None:
         SPACES.get(space)().parse(text)
 
 
-SIDES = {"hiera": 32, "mcuformer": 32, "vit_resnas": 56}  # of images, where 8 pixels are none
+SIDES = {
+    "fbnetv5": 32,
+    "hiera": 32,
+    "mcuformer": 32,
+    "vit_resnas": 56,
+}  # of images, where 8 pixels are none
 
 
 @pytest.mark.parametrize("name", sorted(SPACES.names()))
