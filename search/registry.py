@@ -11,6 +11,8 @@ STRATEGIES = Registry(
         "darts": "netloom.search.strategies.darts:Darts",
         "gm_fewshot": "netloom.search.strategies.gm_fewshot:GmFewshot",
         "local_search": "netloom.search.strategies.local_search:LocalSearch",
+        "nni_evolution": "netloom.search.strategies.nni_tuners:NniEvolution",
+        "nni_tpe": "netloom.search.strategies.nni_tuners:NniTPE",
         "nsga2": "netloom.search.strategies.nsga2:NSGA2",
         "pc_darts": "netloom.search.strategies.pc_darts:PcDarts",
         "proxyless": "netloom.search.strategies.proxyless:Proxyless",

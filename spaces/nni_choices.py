@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -169,10 +170,16 @@ def _rising(values: Sequence[Any]) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep NNI's warnings about torch to itself."""
+    """Keep to itself what NNI logs, on stdout, and its warnings about torch."""
+    logger = logging.getLogger("nni")
+    level = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def nni(module: str) -> ModuleType:
@@ -186,6 +193,6 @@ def nni(module: str) -> ModuleType:
             return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            f"a space of NNI needs the package {error.name!r}, which is not installed; "
+            f"what comes from NNI needs the package {error.name!r}, which is not installed; "
             "pip install 'netloom[nni]'"
         ) from error
