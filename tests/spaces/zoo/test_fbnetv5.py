@@ -36,6 +36,8 @@ class TestMapsAlone(TestFBNetV5):
 
 
 class TestAMaskForEach(TestFBNetV5):
+    draws = 4
+
     def make(self) -> DecisionSpace:
         return FBNetV5(preset="tiny", resolution=32, in_channels=1, masks="each")
 
