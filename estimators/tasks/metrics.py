@@ -89,10 +89,13 @@ def mean_average_precision(found: Sequence[Detections], boxes: Boxes) -> float:
         }
         reference.createIndex()
         judged = evaluation.COCOeval(reference, reference.loadRes(said), "bbox")
+        # of all sizes, at most 100 boxes of an image: what AP is made of
+        judged.params.areaRng, judged.params.areaRngLbl = [[0.0, 1e10]], ["all"]
+        judged.params.maxDets = [100]
         judged.evaluate()
         judged.accumulate()
-    # (IoUs, recalls, classes, sizes of objects, most boxes of an image): all sizes, 100 boxes
-    precision = judged.eval["precision"][:, :, :, 0, 2]
+    # (IoUs, recalls, classes, sizes of objects, most boxes of an image), -1 where nothing is
+    precision = judged.eval["precision"]
     return 100.0 * float(precision[precision > -1].mean())
 
 

@@ -8,10 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pycocotools import coco, cocoeval
 from torch.nn import functional as F
 
 from netloom.errors import EvaluationError, MissingDependency
 from netloom.estimators.data.labels import ABSENT, IGNORED, Boxes, Found, collate
+from netloom.estimators.tasks import metrics
 from netloom.estimators.tasks.detection import Detections
 from netloom.estimators.tasks.losses import classification_loss, enlarged, segmentation_loss
 from netloom.estimators.tasks.metrics import (
@@ -161,6 +163,36 @@ def test_without_pycocotools_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(MissingDependency, match=r"netloom\[detection\]"):
         mean_average_precision([said()], boxes([(A, 0, False)]))
+
+
+def test_it_is_the_first_line_of_cocos_summary():
+    """Against what pycocotools says when it is left to itself, of boxes that half fit."""
+    rng = np.random.default_rng(0)
+    truth, found = [], []
+    for _ in range(30):
+        low = rng.uniform(0, 30, (3, 2))
+        corners = np.concatenate([low, low + rng.uniform(8, 30, (3, 2))], 1)
+        classes = rng.integers(0, 2, 3)
+        truth.append([(tuple(c), int(k), False) for c, k in zip(corners, classes, strict=True)])
+        moved = corners + rng.normal(0, 2, (3, 4))
+        scores = rng.uniform(0, 1, 3).tolist()
+        found.append(said(*zip(moved.tolist(), classes.tolist(), scores, strict=True)))
+    several = boxes(*truth)
+    reference = coco.COCO()
+    reference.dataset = {
+        "images": [{"id": i} for i in range(30)],
+        "annotations": metrics._annotations(several),
+        "categories": [{"id": 0}, {"id": 1}],
+        "info": {},
+    }
+    reference.createIndex()
+    results = reference.loadRes(metrics._results(found, [True] * 30))
+    judged = cocoeval.COCOeval(reference, results, "bbox")
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    assert 20 < 100 * judged.stats[0] < 80
+    assert mean_average_precision(found, several) == pytest.approx(100 * judged.stats[0])
 
 
 def test_nothing_is_printed(capsys):
