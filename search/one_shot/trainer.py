@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ...spaces.layers import ModuleSupernet
     from .strategy import GradientSearch
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class Trainer(ABC):
@@ -307,6 +307,7 @@ class Trainer(ABC):
             {
                 "version": CHECKPOINT_VERSION,
                 "belongs": self.recipe.identity(self.context, self.seed),
+                "steps": self.halves.steps,
                 "done": self.done,
                 "sums": dict(self._sums),
                 "epochs": list(self.epochs),
@@ -332,6 +333,12 @@ class Trainer(ABC):
                 f"the checkpoint {self.name!r} must belong to this space, data set, seed and "
                 "options; it does not: resume with the spec that it was made with, or start a new "
                 "search"
+            )
+        if state["steps"] != self.halves.steps:
+            raise SpecError(
+                f"the checkpoint {self.name!r} is of epochs of {state['steps']} batches, got "
+                f"{self.halves.steps} with workers: {self.recipe.workers} (a last batch of fewer "
+                "examples than workers is left out): resume with as many workers as before"
             )
         for name, part in self.parts().items():
             part.load_state_dict(state[name])

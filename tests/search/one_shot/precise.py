@@ -18,9 +18,11 @@ from netloom.estimators.loop import Scale
 from netloom.search.one_shot.bilevel import BilevelTrainer
 from netloom.search.one_shot.crew import Crew
 from netloom.search.one_shot.partial import PartialTrainer
+from netloom.search.one_shot.proxyless import ProxylessTrainer
 from netloom.search.one_shot.relaxed import RelaxedTrainer
 from netloom.search.strategies.darts import Darts
 from netloom.search.strategies.pc_darts import PcDarts
+from netloom.search.strategies.proxyless import Proxyless
 from netloom.search.strategies.rarts import Rarts
 
 try:
@@ -75,6 +77,11 @@ class PreciseRarts(Rarts):
         return in_double(RelaxedTrainer(self, context, seed, name))
 
 
+class PreciseProxyless(Proxyless):
+    def trainer(self, context, seed, name):
+        return in_double(ProxylessTrainer(self, context, seed, name))
+
+
 SEARCHES = {
     "first order": (PreciseDarts, {}),
     "second order": (PreciseDarts, {"order": 2}),
@@ -84,6 +91,7 @@ SEARCHES = {
     "strict": (PreciseRarts, {"mode": "strict"}),
     "fused": (PreciseRarts, {"mode": "fused"}),
     "partial": (PrecisePcDarts, {"partial": 2, "warmup_epochs": 1}),
+    "gates": (PreciseProxyless, {"warmup_epochs": 0, "arch_every": 1, "reference": {"macs": 1e5}}),
 }
 
 

@@ -158,7 +158,7 @@ def test_a_checkpoint_of_another_version_is_refused(context):
     first = trainer(context)
     first.save()
     saved = {**context.restore("search"), "version": 99}
-    with pytest.raises(SpecError, match=r"must have version 1, got 99.*netloom"):
+    with pytest.raises(SpecError, match=r"must have version 2, got 99.*netloom"):
         trainer(context).load(saved)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import multiprocessing
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from netloom.errors import EvaluationError, SpecError
 from netloom.search.one_shot.crew import Crew
@@ -19,6 +21,7 @@ FEW = [
     ("first order", {"epochs": 2, "accumulate": 2}),
     ("second order", {}),
     ("strict", {}),
+    ("gates", {"epochs": 2}),
 ]
 MORE = [
     ("second order", {"epochs": 2}),
@@ -27,6 +30,7 @@ MORE = [
     ("sampled", {"cost": {"macs": 0.5}}),
     ("fused", {}),
     ("partial", {"warmup_epochs": 0}),
+    ("gates", {"epochs": 2, "gates": "all", "penalty": "multiply", "accumulate": 2}),
 ]
 
 
@@ -113,6 +117,42 @@ def test_one_process_alone_exchanges_nothing():
     assert crew.any(True)
     assert not crew.any(False)
     assert crew.agreed(0.1) == 0.1
+
+
+def test_what_batch_norms_exchange_in_a_pass(monkeypatch):
+    """Two sums on the way forward, two on the way back; of one process they change nothing."""
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)
+    )
+    other = copy.deepcopy(network)
+    x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    exchanges = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", exchanges.append)  # nobody adds anything
+    with Crew(0, 2).norms():
+        loss = (network(x) ** 3).sum()
+    assert len(exchanges) == 2 * 2
+    loss.backward()
+    assert len(exchanges) == 2 * 2 + 2 * 2
+    (other(x) ** 3).sum().backward()
+    assert len(exchanges) == 8
+    for a, b in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
+    for a, b in zip(network.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_last_batch_smaller_than_the_crew_is_left_out(precise):
+    """Of 40 examples 20 are the weights': three batches of 6 and one of 2."""
+    context = make_context(examples=40)
+    pair, three = (
+        precise.search("first order", context, workers=n, batch_size=6).trainer(context, 7, "s")
+        for n in (2, 3)
+    )
+    assert (pair.halves.steps, three.halves.steps) == (4, 3)
+    pair.save()
+    with pytest.raises(SpecError, match=r"4 batches, got 3 with workers: 3.*as many workers"):
+        three.load(context.restore("s"))
+    assert three.done == 0
 
 
 def test_too_few_examples_for_the_workers(precise):
