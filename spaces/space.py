@@ -40,9 +40,7 @@ class DecisionSpace(ABC):
     name: str = "decisions"
     notation: ClassVar[str] = "a JSON object decision -> option"  # as error messages show it
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # name -> the options that it sets
-    variants: ClassVar[
-        tuple[Mapping[str, Any], ...]
-    ] = ()  # options with other `published` networks
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # options with other published networks
     rule: str = ""  # what restricts options beyond conditions, in words
     part: ClassVar[type[Any] | None] = None  # what a mask makes of it, if no plain RestrictedSpace
     version: int = 1  # raise it when the same options build other networks than before

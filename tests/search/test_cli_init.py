@@ -57,7 +57,11 @@ def test_completion_is_silent_where_there_is_no_store() -> None:
 @pytest.mark.parametrize(
     ("space", "strategy"),
     [
-        (pair.space, pair.strategy)
+        pytest.param(
+            pair.space,
+            pair.strategy,
+            marks=[pytest.mark.nni] if pair.strategy.startswith("nni_") else [],
+        )
         for pair in capability_matrix(spaces=["nas_bench_macro", "nats_sss", "nb201"])
         if pair.valid
     ],
