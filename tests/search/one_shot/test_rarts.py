@@ -113,6 +113,15 @@ def test_a_strong_coupling_ties_the_copies():
     assert float(tight.problem.distance()) < 0.1 * float(loose.problem.distance())
 
 
+def test_weight_one_and_a_strong_coupling_train_on_all_data():
+    """One w for both losses: w^2 + alpha^2 - alpha w - 2 alpha + 1 is least at (4/3, 2/3, 2/3)."""
+    toy = Toy(1, 40)
+    toy.run(1100, rate=0.02)
+    assert toy.place == pytest.approx(fixed_point(1, 40), abs=1e-5)
+    assert toy.place == pytest.approx([4 / 3, 2 / 3, 2 / 3], abs=1 / 40)
+    assert fixed_point(1, 1e6) == pytest.approx([4 / 3, 2 / 3, 2 / 3], abs=1e-5)
+
+
 def test_without_weight_and_coupling_only_the_validation_half_is_seen():
     toy = Toy(0, 0)
     alpha, w, y = toy.place

@@ -51,6 +51,17 @@ def test_mobile_networks_have_the_known_sizes(family: type[OfaSpace], width: flo
         assert size(space, uniform(space, ks=k, e=e, d=d)) == known
 
 
+def test_the_network_that_gradient_matching_found_has_the_known_size() -> None:
+    """Of Once-for-All's space split by three kernels (skhu101/GM-NAS), of its first leaf."""
+    kernels = [7, 7, 5, 5, 5, 5, 7, 3, 7, 3, 7, 7, 7, 7, 3, 3, 5, 3, 7, 5]
+    expansions = [3, 3, 4, 4, 4, 3, 6, 4, 6, 4, 3, 6, 6, 6, 6, 4, 6, 6, 6, 3]
+    space = OfaMbv3(width=1.2)
+    a = space.parse({"ks": kernels, "e": expansions, "d": [4] * 5, "r": 224})
+    assert size(space, a) == (9_242_168, 584_450_288)
+    leaf = {"stage1.block1": (7,), "stage2.block1": (3, 5), "stage3.block1": (7,)}  # 1, 5 and 9
+    assert all(a[f"{block}.kernel"] in left for block, left in leaf.items())
+
+
 @pytest.mark.parametrize(
     ("side", "largest", "smallest"),
     [(160, 291_318_048, 63_240_528), (128, 188_248_320, 41_476_224)],
