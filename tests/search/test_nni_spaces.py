@@ -17,6 +17,8 @@ from netloom.search.run.spec import Named, parse
 
 nni = pytest.mark.nni
 PATH = "nni.nas.hub.pytorch:ShuffleNetSpace"
+CELLS = "nni.nas.hub.pytorch:NasBench201"
+SMALL = {"stem_out_channels": 4, "num_modules_per_stack": 1}
 
 
 class Images:
@@ -70,7 +72,7 @@ def test_a_contradiction_with_the_data_is_refused() -> None:
 def test_a_search_runs_and_resumes(tmp_path: Any) -> None:
     spec = {
         "name": "nni",
-        "space": {"name": "nni", "class": PATH, "resolution": 32},
+        "space": {"name": "nni", "class": CELLS, "resolution": 8, **SMALL},
         "estimators": ["complexity"],
         "strategy": {"name": "regularized_evolution", "population": 2, "sample": 2},
         "objectives": [{"minimize": "macs"}],
@@ -81,7 +83,7 @@ def test_a_search_runs_and_resumes(tmp_path: Any) -> None:
     with Store(spec["store"]) as store:
         Runner(build_plan(parse(spec)), store).run()
         stored = store.experiment("nni").spec
-        assert stored["space"] == {"name": PATH, "resolution": 32}
+        assert stored["space"] == {"name": CELLS, **SMALL, "resolution": 8}
         summary = Runner.resume(
             store, "nni", budget=parse({**spec, "budget": {"trials": 4}}).budget
         )
