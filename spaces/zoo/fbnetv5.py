@@ -13,7 +13,7 @@ from ..graph import Module, PartGraph, known_module
 from ..networks.fbnetv5_plan import Live, bits_of, identity
 from ..part import NETWORK_INPUT, Part
 from ..space import Space
-from .checks import at_least
+from .checks import LONGEST, at_least
 from .fbnetv5_notation import KEYS, read_mask, write_mask
 from .fbnetv5_options import read_plan
 from .fbnetv5_tasks import KINDS, Task, read_tasks
@@ -124,7 +124,8 @@ class FBNetV5(Space):
         }
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
         said = {} if o["classes"] is None else {"classes": o["classes"]}
-        at_least(1, stages=stages, in_channels=in_channels, **said)
+        at_least(1, LONGEST, stages=stages)
+        at_least(1, in_channels=in_channels, **said)
         at_least(1, **{k: o[k] for k in ("channels", "features", "head_channels", "resolution")})
         self.plan = read_plan(o, width, stages, in_channels)
         self._side = o["resolution"]

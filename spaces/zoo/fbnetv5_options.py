@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import SpecError
 from ..networks.fbnetv5_plan import Plan, operator
 from ..rounding import make_divisible
-from .checks import at_least
+from .checks import LONGEST, at_least
 
 
 def read_plan(o: Mapping[str, Any], width: Any, stages: int, in_channels: int) -> Plan:
@@ -19,7 +19,7 @@ def read_plan(o: Mapping[str, Any], width: Any, stages: int, in_channels: int) -
     """
     paths = len(_listed("channels_list", o["channels_list"], None))
     at_least(1, **dict(_numbered("channels_list", o["channels_list"])))
-    at_least(0, **dict(_numbered("blocks", _listed("blocks", o["blocks"], paths))))
+    at_least(0, LONGEST, **dict(_numbered("blocks", _listed("blocks", o["blocks"], paths))))
     for option in ("entries", "operators"):
         for code in _listed(option, o[option], paths):
             if operator(code) is None:

@@ -12,7 +12,8 @@ from ..graph import Module, PartGraph
 from ..part import NETWORK_INPUT, Part
 from ..rounding import make_divisible
 from ..space import Space
-from .checks import at_least
+from .checks import at_least, listed
+from .ofa.rules import positive
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,10 +108,11 @@ class MobileNet(Space):
         o = self.options
         at_least(1, **{k: o[k] for k in ("stem_stride", "classes", "resolution", "in_channels")})
         for name in ("stages", "channels_list", "strides"):
+            listed(**{name: o[name]})
             at_least(1, **{f"{name}[{i}]": value for i, value in enumerate(o[name])})
-        if not 0 < width <= 100:
+        if not positive(width) or width > 100:
             raise SpecError(f"width must be a positive multiplier, got {width!r}")
-        if not 0 <= dropout < 1:
+        if dropout != 0 and not (positive(dropout) and dropout < 1):
             raise SpecError(f"dropout must be a share in [0, 1), got {dropout!r}")
         if len(o["strides"]) != len(o["stages"]):
             raise SpecError(

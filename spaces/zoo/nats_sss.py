@@ -11,7 +11,7 @@ from ..decision import Architecture, Decision
 from ..part import Part
 from ..space import Space
 from .cell_skeleton import cell_network_parts
-from .checks import at_least
+from .checks import LONGEST, at_least
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,8 @@ class NatsSSS(Space):
         own = {"preset": preset, "widths": widths, "resolution": resolution}
         o = with_preset(self.name, own, self.presets)
         widths, resolution = o["widths"], o["resolution"]
-        at_least(1, cells=cells, classes=classes, resolution=resolution, in_channels=in_channels)
+        at_least(1, LONGEST, cells=cells)
+        at_least(1, classes=classes, resolution=resolution, in_channels=in_channels)
         if isinstance(widths, str) or not isinstance(widths, Sequence):
             raise SpecError(f"widths must be a list of integers, got {widths!r}")
         at_least(1, **{f"widths[{i}]": w for i, w in enumerate(widths)})

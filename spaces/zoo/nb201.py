@@ -12,7 +12,7 @@ from ..decision import Architecture, Decision
 from ..part import Part
 from ..space import Space
 from .cell_skeleton import cell_network_parts
-from .checks import at_least
+from .checks import LONGEST, at_least
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,11 +68,11 @@ class NB201(Space):
         at_least(
             1,
             channels=channels,
-            cells=cells,
             classes=classes,
             resolution=resolution,
             in_channels=in_channels,
         )
+        at_least(1, LONGEST, cells=cells)
         stacks = [[channels * 2**i] * cells for i in range(3)]
         self._widths = [*stacks[0], channels * 2, *stacks[1], channels * 4, *stacks[2]]
         stack = [False] * cells

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from ....errors import SpecError, did_you_mean
 from ...networks.darts.plan import KINDS
+from ..checks import listed
 
 Edges: TypeAlias = "tuple[tuple[tuple[str, ...], ...], ...]"  # [node][earlier state][operation]
 
@@ -76,8 +77,9 @@ def operations_of(wanted: str | Sequence[str], steps: int) -> dict[str, Edges]:
                 f"{wanted!r}"
             )
         wanted = _SAME[wanted]
-    listed = _checked(wanted)
-    return dict.fromkeys(KINDS, tuple((listed,) * node for node in range(2, 2 + steps)))
+    listed(operations=wanted)
+    same = _checked(wanted)
+    return dict.fromkeys(KINDS, tuple((same,) * node for node in range(2, 2 + steps)))
 
 
 def _checked(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -96,10 +98,10 @@ def _checked(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def _split(edges: str) -> Edges:
     """Return the operations of the edges that `skip dil3 | ...` lists, node by node."""
-    listed = [tuple(_SHORT[word] for word in edge.split()) for edge in edges.split("|")]
+    apart = [tuple(_SHORT[word] for word in edge.split()) for edge in edges.split("|")]
     nodes, start = [], 0
     for node in range(2, 6):
-        nodes.append(tuple(listed[start : start + node]))
+        nodes.append(tuple(apart[start : start + node]))
         start += node
     return tuple(nodes)
 

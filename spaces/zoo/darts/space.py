@@ -13,7 +13,7 @@ from ...decision import Architecture
 from ...networks.darts.plan import KINDS, Plan, plan
 from ...part import Part
 from ...space import Space
-from ..checks import at_least
+from ..checks import LONGEST, at_least, true_or_false
 from .form import Form
 from .genotype import KEYS, Cell, read_genotype, read_python, write_genotype
 from .operations import NONE, choices, operations_of
@@ -83,13 +83,15 @@ class Darts(Space):
         operations: str | Sequence[str] = "darts",
         in_channels: int = 3,
     ) -> None:
-        if skeleton not in _SKELETONS:
+        if skeleton not in tuple(_SKELETONS):  # a list is none, but not hashable
             raise SpecError(f"skeleton must be cifar or imagenet, got {skeleton!r}")
         given = {"channels": channels, "layers": layers, "classes": classes}
         given["resolution"] = resolution
         o = _filled(skeleton, with_preset(self.name, {"preset": preset, **given}, self.presets))
         sizes = {name: o[name] for name in given}
-        at_least(1, **sizes, in_channels=in_channels, steps=steps, multiplier=multiplier)
+        at_least(1, **sizes, in_channels=in_channels)
+        at_least(1, LONGEST, layers=o["layers"], steps=steps, multiplier=multiplier)
+        true_or_false(auxiliary=auxiliary)
         _check_even(channels=o["channels"])
         if multiplier > steps:
             raise SpecError(f"multiplier must be at most steps, {steps}; got {multiplier}")

@@ -13,7 +13,7 @@ from ...graph import PartGraph, known_module
 from ...networks.eas_actions import Action, Deeper, Growth, Noise, Transitions, Wider
 from ...networks.eas_plan import DensePlan, dense_plan
 from ...part import NETWORK_INPUT, Part
-from ..checks import at_least
+from ..checks import LONGEST, at_least, probability
 from .blocks import Between, depth_of, layer_of
 from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
 from .notation import rates_of
@@ -100,15 +100,18 @@ class EasDense(GrowingSpace):
             "resolution": resolution,
         }
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
-        numbers = {name: o[name] for name in ("block_layers", "max_layers", "resolution")}
-        at_least(1, **numbers, bottleneck=bottleneck, classes=classes, in_channels=in_channels)
-        for option, value, low, high in (
-            ("dropout", dropout, dropout >= 0, dropout < 1),
-            ("reduction", reduction, reduction > 0, reduction <= 1),
-        ):
-            if isinstance(value, bool) or not (low and high):
-                legal = "at least 0 and below 1" if option == "dropout" else "above 0, up to 1"
-                raise SpecError(f"{option} must be {legal}, got {value!r}")
+        at_least(1, LONGEST, block_layers=o["block_layers"], max_layers=o["max_layers"])
+        at_least(
+            1,
+            resolution=o["resolution"],
+            bottleneck=bottleneck,
+            classes=classes,
+            in_channels=in_channels,
+        )
+        probability(dropout=dropout)
+        number = isinstance(reduction, int | float) and not isinstance(reduction, bool)
+        if not number or not 0 < reduction <= 1:
+            raise SpecError(f"reduction must be above 0, up to 1, got {reduction!r}")
         self._growths, self._counts = ladder("growths", o["growths"]), ladder("blocks", o["blocks"])
         self._side, self._reduction = o["resolution"], float(reduction)
         self._rest = (in_channels, classes, bottleneck, float(dropout))

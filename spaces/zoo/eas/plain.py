@@ -13,7 +13,7 @@ from ...graph import PartGraph, known_module
 from ...networks.eas_actions import Action, Deeper, Growth, Noise, Wider
 from ...networks.eas_plan import CONV, FULL, POOL, Entry, placed
 from ...part import NETWORK_INPUT, Part
-from ..checks import at_least
+from ..checks import LONGEST, at_least, probability
 from .blocks import Between, Odd, depth_of, layer_of
 from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
 from .notation import entries_of
@@ -99,16 +99,15 @@ class EasPlain(GrowingSpace):
             "resolution": resolution,
         }
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
-        numbers = {name: o[name] for name in ("block_layers", "max_layers", "resolution")}
-        at_least(1, **numbers, classes=classes, in_channels=in_channels)
+        at_least(1, LONGEST, block_layers=o["block_layers"], max_layers=o["max_layers"])
+        at_least(1, resolution=o["resolution"], classes=classes, in_channels=in_channels)
         self._filters, self._units = ladder("filters", o["filters"]), ladder("units", o["units"])
         self._pools, self._kernels = ladder("pools", o["pools"]), ladder("kernels", kernels)
         if even := [kernel for kernel in self._kernels if kernel % 2 == 0]:
             raise SpecError(f"kernels must be odd, so that maps keep their side; got {even[0]}")
         if last_pool not in ("global", "max"):
             raise SpecError(f"last_pool must be global or max, got {last_pool!r}")
-        if isinstance(dropout, bool) or not 0 <= dropout < 1:
-            raise SpecError(f"dropout must be at least 0 and below 1, got {dropout!r}")
+        probability(dropout=dropout)
         self._side: int = o["resolution"]
         self._rest = (in_channels, self._side, classes, last_pool, float(dropout))
         self._deepest = o["block_layers"]

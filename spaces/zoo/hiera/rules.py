@@ -8,6 +8,8 @@ from typing import Any
 
 from ...networks.hiera_plan import STAGES, Pooling
 
+_LARGEST = 1 << 53  # whole numbers up to here are floats too
+
 
 def whole(value: Any) -> bool:
     """Return whether `value` is a whole number from 1 up: a depth, a width."""
@@ -21,7 +23,9 @@ def ratio(value: Any) -> bool:
 
 def number(value: Any) -> bool:
     """Return whether `value` is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isfinite(value) if isinstance(value, float) else abs(value) <= _LARGEST
 
 
 def heads(value: Any) -> bool:

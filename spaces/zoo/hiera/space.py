@@ -23,7 +23,7 @@ from ...networks.hiera_plan import (
 )
 from ...part import NETWORK_INPUT, Part
 from ...space import Space
-from ..checks import at_least
+from ..checks import LARGEST, at_least
 from . import rules
 from .notation import OWN, Config, read
 
@@ -135,7 +135,7 @@ class Hiera(Space):
 
     def _scaled(self, width: int) -> int:
         scaled = width * self._width if rules.ratio(self._width) else 0
-        if scaled < 1 or scaled != int(scaled):
+        if not 1 <= scaled <= LARGEST or scaled != int(scaled):
             raise SpecError(
                 "width must be a number above 0 that makes all widths and head sizes whole numbers "
                 f"(a multiple of {1 / min(_HEAD_SIZES):g}), got {self._width!r}"

@@ -26,7 +26,7 @@ from ...networks.hytra_plan import (
     resolution_of,
 )
 from ...part import NETWORK_INPUT, Part
-from ..checks import at_least
+from ..checks import LONGEST, at_least, true_or_false
 from .notation import RULE, read_levels, whole
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class Hytra(ChainSpace):
         own = {"channels": channels, "classes": classes, "resolution": resolution}
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
         sizes = {name: o[name] for name in own}
-        at_least(1, **sizes, layers=layers, blocks=blocks, in_channels=in_channels)
+        at_least(1, **sizes, in_channels=in_channels)
+        at_least(1, LONGEST, layers=layers, blocks=blocks)
+        true_or_false(se=se, stem_pool=stem_pool)
         if layers % blocks:
             raise SpecError(f"layers must divide into {blocks} equal blocks, got {layers}")
         _check(activation, drop_path, stage4_stride=stage4_stride, stem_stride=stem_stride)
@@ -117,10 +119,8 @@ class Hytra(ChainSpace):
                 f"the one before; got {self._scales}"
             )
         self._first = _resolutions("first", first)
-        self._stem = (in_channels, o["channels"], stem_stride, bool(stem_pool))
-        self._maps = tuple(
-            f"1/{stem_stride * (1 + bool(stem_pool)) << level}" for level in range(4)
-        )
+        self._stem = (in_channels, o["channels"], stem_stride, stem_pool)
+        self._maps = tuple(f"1/{stem_stride * (1 + stem_pool) << level}" for level in range(4))
         self._side, self._classes = o["resolution"], o["classes"]
         self._style = (activation, se)
         self._stride4, self._drop = stage4_stride, float(drop_path)

@@ -83,8 +83,8 @@ class OfaSpace(Space):
                 f"strides must list {stages} integers, one for each stage; got {strides!r}"
             )
         at_least(1, **{f"strides[{i}]": stride for i, stride in enumerate(strides)})
-        if not positive(self._width):
-            raise SpecError(f"width must be a number above 0, got {self._width!r}")
+        if not positive(self._width) or self._width > 100:
+            raise SpecError(f"width must be a number above 0, up to 100; got {self._width!r}")
         if self._dropout != 0 and not (positive(self._dropout) and self._dropout < 1):
             raise SpecError(f"dropout must be a number from 0 to below 1, got {self._dropout!r}")
 

@@ -14,6 +14,7 @@ from ...decision import Architecture, Decision
 from ...graph import Module, PartGraph
 from ...part import NETWORK_INPUT, Part
 from ...rounding import expanded, make_divisible
+from ..checks import true_or_false
 from .base import RESOLUTION, SIDES, Derive, OfaSpace, strided
 from .encoding import Entries, SlotEncoding, first_taken
 from .rules import positive
@@ -86,6 +87,7 @@ class OfaResNet50(OfaSpace):
     }
 
     def __init__(self, *, stem_pool: bool = True, **options: Any) -> None:
+        true_or_false(stem_pool=stem_pool)
         self._stem_pool = stem_pool
         super().__init__(**options)
 

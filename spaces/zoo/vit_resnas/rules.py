@@ -9,7 +9,7 @@ from typing import Any
 
 from ....errors import SpecError
 from ...networks.vit_resnas_plan import fits
-from ..checks import at_least
+from ..checks import LARGEST, LONGEST, at_least, listed, true_or_false
 
 LISTS = ("embed_dims", "heads", "mlps")  # a list of options for each stage
 
@@ -89,6 +89,7 @@ def check(o: Mapping[str, Any]) -> None:
         SpecError: If one is not what it must be, by its name.
     """
     at_least(1, **{key: o[key] for key in ("patch", "classes", "resolution", "in_channels")})
+    listed(**{key: o[key] for key in ("layers", "head_dims", "removable", *LISTS)})
     stages = len(o["layers"])
     at_least(1, stages=stages)
     for key in (*LISTS, "head_dims", "removable"):
@@ -97,9 +98,11 @@ def check(o: Mapping[str, Any]) -> None:
                 f"{key} needs an entry for each of the {stages} stages (option layers), got "
                 f"{o[key]}"
             )
-    for key in ("layers", "head_dims"):
-        at_least(1, **{f"{key}[{i}]": value for i, value in enumerate(o[key])})
+    for key, most in (("layers", LONGEST), ("head_dims", LARGEST)):
+        at_least(1, most, **{f"{key}[{i}]": value for i, value in enumerate(o[key])})
+    listed(**{f"removable[{i}]": places for i, places in enumerate(o["removable"])})
     for key in LISTS:
+        listed(**{f"{key}[{i}]": options for i, options in enumerate(o[key])})
         for i, options in enumerate(o[key]):
             at_least(1, **{f"{key}[{i}][{j}]": value for j, value in enumerate(options)})
     _check_stages(o)
@@ -107,8 +110,7 @@ def check(o: Mapping[str, Any]) -> None:
     drop = o["drop_path"]
     if isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop < 1:
         raise SpecError(f"drop_path must be a probability below 1, got {drop!r}")
-    if not isinstance(o["patch_head"], bool):
-        raise SpecError(f"patch_head must be true or false, got {o['patch_head']!r}")
+    true_or_false(patch_head=o["patch_head"])
 
 
 def _check_stages(o: Mapping[str, Any]) -> None:
