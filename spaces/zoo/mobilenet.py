@@ -178,6 +178,8 @@ class MobileNet(Space):
 
     def parse_notation(self, value: str | Sequence[Any]) -> Architecture:
         """Read one code for each place, separated by blanks (or a list of them)."""
+        if not isinstance(value, str | list | tuple):
+            raise self.unreadable(value)
         codes = value.split() if isinstance(value, str) else list(value)
         if len(codes) != len(self._places):
             raise self.unreadable(

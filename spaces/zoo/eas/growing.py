@@ -12,6 +12,7 @@ from ....errors import InvalidArchitecture, SpecError
 from ...decision import Architecture
 from ...networks.eas_actions import Action, Growth, Noise
 from ...space import DecisionSpace
+from ..checks import at_least
 from .blocks import BlocksSpace
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def ladder(option: str, values: Any) -> tuple[int, ...]:
         raise SpecError(f"{option} must be a list of integers, got {values!r}")
     if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
         raise SpecError(f"{option} must hold integers of at least 1, got {list(values)}")
+    at_least(1, **{f"{option}[{i}]": value for i, value in enumerate(values)})
     if any(a >= b for a, b in pairwise(values)):
         raise SpecError(f"{option} must rise from value to value, got {list(values)}")
     return tuple(values)

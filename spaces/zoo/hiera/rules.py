@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from ...networks.hiera_plan import STAGES, Pooling
-
-_LARGEST = 1 << 53  # whole numbers up to here are floats too
+from ..checks import LARGEST, LONGEST
 
 
 def whole(value: Any) -> bool:
-    """Return whether `value` is a whole number from 1 up: a depth, a width."""
+    """Return whether `value` is a whole number from 1 up: a width."""
     return number(value) and value >= 1 and value == int(value)
+
+
+def depth(value: Any) -> bool:
+    """Return whether `value` is a number of blocks."""
+    return whole(value) and value <= LONGEST
 
 
 def ratio(value: Any) -> bool:
@@ -22,10 +25,10 @@ def ratio(value: Any) -> bool:
 
 
 def number(value: Any) -> bool:
-    """Return whether `value` is a finite number."""
+    """Return whether `value` is a number that a size can be."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return isfinite(value) if isinstance(value, float) else abs(value) <= _LARGEST
+    return abs(value) <= LARGEST
 
 
 def heads(value: Any) -> bool:

@@ -123,7 +123,7 @@ class Hiera(Space):
         found = []
         for i in range(STAGES):
             widths = tuple(map(self._scaled, _WIDTHS[i]))
-            found.append(Decision(DEPTH[i], _DEPTHS[i], ordered=True, accepts=rules.whole))
+            found.append(Decision(DEPTH[i], _DEPTHS[i], ordered=True, accepts=rules.depth))
             found.append(Decision(WIDTH[i], widths, ordered=True, accepts=rules.whole))
             found.append(Decision(LOCAL[i], (False, True)))
         sizes = tuple(map(self._scaled, _HEAD_SIZES))

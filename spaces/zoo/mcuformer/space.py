@@ -22,7 +22,7 @@ from ...networks.mcuformer_plan import (
 )
 from ...part import NETWORK_INPUT, Part
 from ...space import Space
-from ..checks import at_least
+from ..checks import LARGEST, at_least
 from ..ofa.rules import UpTo, positive
 from .notation import read, write
 
@@ -373,7 +373,7 @@ def rising(option: str, values: Any, *, whole: bool = False) -> tuple[Any, ...]:
     """
     listed = [] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     kinds = int if whole else int | float
-    good = [isinstance(v, kinds) and not isinstance(v, bool) and v > 0 for v in listed]
+    good = [isinstance(v, kinds) and not isinstance(v, bool) and 0 < v <= LARGEST for v in listed]
     if not listed or not all(good) or listed != sorted(set(listed)):
         raise SpecError(
             f"{option} must list {'whole ' if whole else ''}numbers above 0 that rise, got "

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import LARGEST
+
 
 def multiple_of_4(value: Any) -> bool:
     """Return whether `value` is a side that the notation allows: a positive multiple of 4."""
-    return _whole(value) and value > 0 and value % 4 == 0
+    return _whole(value) and 0 < value <= LARGEST and value % 4 == 0
 
 
 def odd(value: Any) -> bool:
     """Return whether `value` is a kernel that keeps the side: odd and positive."""
-    return _whole(value) and value > 0 and value % 2 == 1
+    return _whole(value) and 0 < value <= LARGEST and value % 2 == 1
 
 
 def positive(value: Any) -> bool:
     """Return whether `value` is a ratio: a positive number."""
-    return _number(value) and value > 0
+    return _number(value) and 0 < value <= LARGEST
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Fits:
 
 def whole(value: Any) -> bool:
     """Return whether `value` is a size: a whole number of at least 1."""
-    return not isinstance(value, bool) and value >= 1 and value == int(value)
+    return not isinstance(value, bool) and 1 <= value <= LARGEST and value == int(value)
 
 
 def zero_or_one(value: Any) -> bool:

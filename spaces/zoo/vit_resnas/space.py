@@ -271,6 +271,8 @@ class VitResNas(Space):
         """Read the `network_def` of the original code: a tuple, its text, or lists."""
         if isinstance(value, str):
             value = read_text(self, value)
+        if not isinstance(value, list | tuple):
+            raise self.unreadable(value)
         sizes = (len(self._stages), self._patch, self._classes)
         return self._of(read_definition(self, value, *sizes))
 

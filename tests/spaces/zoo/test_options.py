@@ -1,4 +1,4 @@
-"""Options of the named spaces that no network can have."""
+"""Options and architectures of the named spaces that no network can have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from netloom.errors import SpecError
+from netloom.errors import InvalidArchitecture, SpecError
 from netloom.spaces import SPACES, DecisionSpace
 
 _WRONG: dict[str, Any] = {
+    "large": 1 << 40,
     "huge": 10**30,
     "beyond floats": 10**400,
     "negative": -1,
@@ -18,6 +19,7 @@ _WRONG: dict[str, Any] = {
     "text": "x",
     "object": {"a": 1},
     "list of lists": [[]],
+    "list of large ones": [1 << 40],
 }
 
 
@@ -46,3 +48,21 @@ def test_an_option_takes_its_value_only(name: str) -> None:
                 continue
             architecture = space.sample(Random(0))
             assert space.parse(space.format(architecture)) == architecture, (option, value)
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_what_is_no_architecture_is_refused(name: str) -> None:
+    space = _small(name)
+    for value in (*_WRONG.values(), None, True, 1.5, "", "{", "[]", [], [1], [[]], {}, b"x"):
+        with pytest.raises(InvalidArchitecture, match=space.name):
+            space.parse(value)
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_every_decision_refuses_what_it_cannot_be(name: str) -> None:
+    space = _small(name)
+    architecture = dict(space.sample(Random(0)))
+    for decision in architecture:
+        for wrong in (*_WRONG.values(), None):
+            with pytest.raises(InvalidArchitecture):
+                space.architecture({**architecture, decision: wrong})
