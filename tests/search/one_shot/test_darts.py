@@ -10,6 +10,7 @@ import torch
 from netloom.errors import EvaluationError, SpecError
 from netloom.search.one_shot.bilevel import BilevelTrainer
 from netloom.search.strategies.darts import Darts
+from netloom.search.strategies.rarts import Rarts
 from netloom.spaces import SPACES
 
 from .stripes import make_context, same, state
@@ -215,6 +216,25 @@ def test_options_that_contradict_each_other():
 def test_unknown_options_of_the_super_network(context):
     with pytest.raises(SpecError, match=r"supernet.wings: unknown key; known: affine, partial"):
         trainer(context, supernet={"wings": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("nas_bench_macro", {}), ("mobilenet", {"preset": "tiny"}), ("fbnet", {})],
+)
+@pytest.mark.parametrize("recipe", [Darts(order=2, batch_size=4), Rarts(batch_size=4)])
+def test_networks_of_blocks_are_mixed_too(recipe, name, options):
+    """A step moves the logits of every block, and the weights of every one that has some."""
+    context = make_context(name, 12, **options)
+    search = recipe.trainer(context, 7, "search")
+    rows, weights = (
+        [t.detach().clone() for t in tensors] for tensors in (search.logits.rows, search.weights)
+    )
+    search._take_step()
+    assert {d.name for d in context.space.decisions} == set(search.logits.options)
+    assert not any(torch.equal(r, b) for r, b in zip(search.logits.rows, rows, strict=True))
+    assert not any(torch.equal(w, b) for w, b in zip(search.weights, weights, strict=True))
+    assert context.space.architecture(search.derived()) == search.derived()
 
 
 def test_elastic_spaces_have_no_mixture():
