@@ -14,6 +14,7 @@ from torch import nn
 
 from netloom.errors import EvaluationError, SpecError
 from netloom.search.one_shot.crew import Crew
+from netloom.seeds import derive_seed
 
 from .stripes import make_context, same, state
 
@@ -79,7 +80,10 @@ def test_a_strategy_trains_with_workers_and_stops_when_the_run_does(precise):
     assert strategy.ask(1)[0].tags["epoch"] == len(kept["epochs"])
     # another number of workers goes on from there: it is the same search
     alone = precise.search("first order", context, epochs=500)
-    alone.trainer(context, 7, "search")
+    again = alone.trainer(context, derive_seed(context.seed, "search", 0), "search")
+    again.load(kept)
+    again._take_step()
+    assert again.done == kept["done"] + 1
     assert alone.identity(context, 7) == strategy.identity(context, 7)
 
 
