@@ -133,8 +133,13 @@ class Layer(NamedTuple):
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """Everything but name and tensor indices: equal signatures cost the same anywhere."""
-        return (self.kind, self.op, *self[5:])
+        """All that costs depend on: equal signatures cost the same anywhere.
+
+        Not the name, the tensor indices, nor the last two fields, which only say how a shape came
+        about. Tables of fitted device files are keyed by it: a new field that costs nothing goes
+        to the end and stays out.
+        """
+        return (self.kind, self.op, *self[5:-2])
 
 
 class Workload:
