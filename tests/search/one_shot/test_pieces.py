@@ -54,10 +54,12 @@ def assert_equal_curves(one, other):
 )
 def test_pieces_take_the_steps_of_the_whole_batch(name):
     contexts = toy_context(), toy_context()
-    whole = trained(name, contexts[0])
-    cut = trained(name, contexts[1], accumulate=3)
+    # layers made in double precision cannot be costed on the data's single precision
+    free = {"reference": None} if name == "gates" else {}
+    whole = trained(name, contexts[0], **free)
+    cut = trained(name, contexts[1], accumulate=3, **free)
     assert whole.halves.steps == 3  # 8, 8 and 6 examples: pieces of two sizes
-    start = search(name, toy_context()).trainer(toy_context(), 7, "search")
+    start = search(name, toy_context(), **free).trainer(toy_context(), 7, "search")
     assert not torch.allclose(whole.logits.rows[0], start.logits.rows[0], atol=1e-3)
     assert_equal(whole, cut)
     assert_equal_curves(*contexts)
