@@ -127,9 +127,9 @@ def test_what_batch_norms_exchange_in_a_pass(monkeypatch):
     """Two sums on the way forward, two on the way back; of one process they change nothing."""
     network = nn.Sequential(
         nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)
-    )
+    ).double()
     other = copy.deepcopy(network)
-    x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
     exchanges = []
     monkeypatch.setattr(torch.distributed, "all_reduce", exchanges.append)  # nobody adds anything
     with Crew(0, 2).norms():
@@ -140,7 +140,7 @@ def test_what_batch_norms_exchange_in_a_pass(monkeypatch):
     (other(x) ** 3).sum().backward()
     assert len(exchanges) == 8
     for a, b in zip(network.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-9)
     for a, b in zip(network.buffers(), other.buffers(), strict=True):
         torch.testing.assert_close(a, b)
 
