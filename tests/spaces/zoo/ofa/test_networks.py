@@ -169,8 +169,8 @@ def test_sides_to_draw_from() -> None:
     ("options", "message"),
     [
         ({"preset": "huge"}, "preset must be one of full, tiny; got 'huge'"),
-        ({"width": 0}, "width must be a number above 0, got 0"),
-        ({"width": "1.0"}, "width must be a number above 0, got '1.0'"),
+        ({"width": 0}, "width must be a number above 0, up to 100; got 0"),
+        ({"width": "1.0"}, "width must be a number above 0, up to 100; got '1.0'"),
         ({"dropout": 1}, "dropout must be a number from 0 to below 1, got 1"),
         ({"strides": [2, 2]}, "strides must list . integers, one for each stage; got \\[2, 2\\]"),
         ({"strides": [0] * 5}, "strides\\[0\\] must be an integer of at least 1, got 0"),
