@@ -262,7 +262,7 @@ WRONG = [
     (
         TEXT,
         "estimators=[tabular, {name: complexity, batch: 3}]",
-        "estimators[1].batch: unknown key; it takes no options",
+        "estimators[1].batch: unknown key; known: resolution",
     ),
     (
         TEXT,
