@@ -403,7 +403,7 @@ def test_tpe_handles_conditions_in_any_order_and_accepted_values() -> None:
 def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
     script = (
         "import sys, netloom.search as s; names = s.STRATEGIES.names()\n"
-        "loaded = {'torch', 'ray', 'optuna', 'pymoo'} & sys.modules.keys()\n"
+        "loaded = {'torch', 'ray', 'optuna', 'pymoo', 'nni'} & sys.modules.keys()\n"
         "print(names, loaded)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -411,6 +411,8 @@ def test_listing_strategies_loads_neither_torch_nor_ray_nor_optuna() -> None:
         "darts",
         "gm_fewshot",
         "local_search",
+        "nni_evolution",
+        "nni_tpe",
         "nsga2",
         "pc_darts",
         "proxyless",
