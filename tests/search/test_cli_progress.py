@@ -56,8 +56,13 @@ def test_a_resumed_run_counts_what_is_there() -> None:
         elapsed_s=40.0,
     )
     stored = [
-        SimpleNamespace(number=n, metrics={"score": score}, feasible=feasible)
-        for n, score, feasible in [(0, 3.0, True), (1, 7.0, True), (2, 9.0, False)]
+        SimpleNamespace(number=n, metrics={"score": score}, feasible=feasible, fixed=fixed)
+        for n, score, feasible, fixed in [
+            (0, 3.0, True, None),
+            (1, 7.0, True, None),
+            (2, 9.0, False, None),
+            (3, 8.0, True, "toy/known"),  # of the literature, not of the search
+        ]
     ]
     goal = goal_of(record, {"trials": 9, "time": 100.0}, stored)
     facts = shown(done(5, 1, 1), goal=goal)

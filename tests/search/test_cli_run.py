@@ -46,7 +46,7 @@ def test_json_is_all_that_stdout_holds(cli: Any) -> None:
     assert value["experiment"]["name"] == "toy"
     assert value["experiment"]["counts"]["done"] == 8
     assert value["reason"] == "budget"
-    assert value["front"][0].keys() == {"trial", "architecture", "notation", "metrics"}
+    assert value["front"][0].keys() == {"trial", "fixed", "architecture", "notation", "metrics"}
 
 
 def test_quiet_prints_the_name_alone_and_a_taken_name_says_so(cli: Any) -> None:
