@@ -20,7 +20,7 @@ from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
 from . import strategy, trial, trials
-from .parts import card, chip, graph, notation, note, trouble
+from .parts import card, chip, graph, notation, note, trouble, views
 
 
 def layout(source: Source, ref: str, search: str) -> Any:
@@ -207,6 +207,7 @@ def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
     record, limits = shot.record, bounds(shot.record)
     return [
         html.H1([record.name, " ", chip(record.status)]),
+        views(record.id, ""),
         html.P(ExperimentRow.of(record).goal, className="goal"),
         *([html.P(limits, className="goal bounds")] if limits else []),
         html.P(" · ".join(facts(record)), className="facts"),

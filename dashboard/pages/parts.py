@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from dash import dcc, html
 
@@ -26,6 +27,22 @@ THEME = {
         "accentColor: 'var(--accent)', browserColorScheme: 'inherit', fontFamily: 'inherit'})"
     )
 }
+
+
+VIEWS = (("Front", ""),)  # the pages of an experiment: title, and the end of the path
+
+
+def views(id: str, here: str) -> html.Nav:
+    """Return the links between the pages of an experiment; `here` is the end of this one's path."""
+    links = [
+        dcc.Link(
+            title,
+            href=f"/exp/{quote(id, safe='')}/{end}".rstrip("/"),
+            className="here" if end == here else "",
+        )
+        for title, end in VIEWS
+    ]
+    return html.Nav(links, className="views", **{"aria-label": "Pages of this experiment"})
 
 
 def chip(status: str) -> html.Span:

@@ -72,14 +72,16 @@ def register(app: Dash, source: Source) -> None:
 
 
 def _page(source: Source, path: str, search: str) -> Any:
-    if path == "/":
-        return experiments.layout(source)
-    if path.startswith("/exp/"):
-        return experiment.layout(source, unquote(path.removeprefix("/exp/")).strip("/"), search)
-    return html.Section(
-        [html.H2("No such page"), html.P(dcc.Link("All experiments", href="/"))],
-        className="note wide",
-    )
+    match [unquote(part) for part in path.strip("/").split("/")]:
+        case [""]:
+            return experiments.layout(source)
+        case ["exp", ref]:
+            return experiment.layout(source, ref, search)
+        case _:
+            return html.Section(
+                [html.H2("No such page"), html.P(dcc.Link("All experiments", href="/"))],
+                className="note wide",
+            )
 
 
 def _short(url: str) -> str:
