@@ -2,6 +2,7 @@
 #   make quickstart    install, search, print the front, write report.html
 #   make test          install the test extra, lint, type-check, run the tests
 #   make test-nni      the tests that need NNI, in an environment beside the other
+#   make test-cuda     the tests that need a CUDA device
 #
 # And for those who change it:
 #   make test-full     the slow tests too
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test test-nni test-full lint types unit install install-test install-bench bench clean help
+.PHONY: quickstart test test-nni test-cuda test-full lint types unit install install-test install-bench bench clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -78,6 +79,9 @@ test-nni: $(VENV)-nni/.installed
 	$(VENV)-nni/bin/python -c "import nni"
 	$(VENV)-nni/bin/python -m pytest -m nni $(PYTEST_ARGS)
 
+test-cuda: install-test
+	$(BIN)/python -m pytest -m cuda
+
 test-full: lint types
 	$(BIN)/python -m pytest -m "full or not full" $(PYTEST_ARGS)
 
@@ -89,6 +93,7 @@ bench: install-bench
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/supernets.py
+	$(BIN)/python benchmarks/cuda.py
 	$(BIN)/python benchmarks/one_shot.py
 	$(BIN)/python benchmarks/ground_truth.py
 	$(BIN)/python benchmarks/few_shot.py

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import SqueezeExcite
+from ..layers import DropPath, SqueezeExcite
 from .hytra_plan import ATTENTION, CONVOLUTION, HIGHEST, Layer, heads_of
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
@@ -43,7 +43,8 @@ class Attention2d(nn.Module):
         """
         n, channels, height, width = x.shape
         tokens = self.to_qkv(x).view(n, 3, self.heads, channels // self.heads, height * width)
-        q, k, v = tokens.transpose(-1, -2).unbind(1)
+        # a copy: CUDA's kernels refuse the strides of a transposed map of one pixel
+        q, k, v = tokens.transpose(-1, -2).clone(memory_format=torch.contiguous_format).unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return mixed.transpose(-1, -2).reshape(n, channels, height, width)
 
@@ -134,15 +135,13 @@ class Operator(nn.Module):
         super().__init__()
         self.entry, self.branch = entry, branch
         self.excite = nn.Identity() if excite is None else excite
-        self.drop = drop
+        self.drop = DropPath(drop)
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, C, H', W')."""
         inner, shortcut = self.entry(x)
-        y = self.excite(self.branch(inner))
-        if self.drop and self.training:
-            y = y * y.new_empty(len(y), 1, 1, 1).bernoulli_(1 - self.drop).div_(1 - self.drop)
+        y = self.drop(self.excite(self.branch(inner)))
         output: Tensor = self.activation(y + shortcut)
         return output
 
