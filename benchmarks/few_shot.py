@@ -1,6 +1,6 @@
 """Few-shot search beside one super-network: whose ranking is better, and whose choice?
 
-    python benchmarks/few_shot.py             # goes on where it stopped; an hour and a half
+    python benchmarks/few_shot.py             # goes on where it stopped; an hour
     python benchmarks/few_shot.py --report    # the tables only
 
 Writes results/few_shot.jsonl, a line for each search; few_shot_alone.csv, the trainings of what was

@@ -1,6 +1,6 @@
 """Ground truth for super-networks: cells of `nb201` trained alone, three seeds each, on `shapes`.
 
-    python benchmarks/ground_truth.py            # goes on where it stopped; half an hour
+    python benchmarks/ground_truth.py            # goes on where it stopped; a quarter of an hour
     python benchmarks/ground_truth.py --report   # the table only
 
 Writes results/ground_truth.csv, a row for each training, and ground_truth.md. How well any ranking

@@ -18,7 +18,7 @@ from ..errors import EvaluationError, SpecError
 from ..seeds import derive_seed
 from . import augment
 from .data.dataset import Array, ByFingerprint, DataSet, Split
-from .tasks import several
+from .tasks import metrics, several
 
 if TYPE_CHECKING:
     from .training import Training
@@ -189,9 +189,8 @@ def score(network: nn.Module, data: Prepared, recipe: Training, split: str) -> d
             outputs.append(_predict(network, data, data.inputs.apply(examples.x[index])).float())
     predicted = torch.cat(outputs)
     if data.targets is None:
-        right = (predicted.argmax(1) == examples.y).sum()
         loss = F.cross_entropy(predicted.double(), examples.y)
-        return {"accuracy": 100.0 * float(right) / len(examples), "loss": float(loss)}
+        return {"accuracy": metrics.accuracy(predicted, examples.y), "loss": float(loss)}
     # per target; double, so that the order of summation does not show
     error = (predicted.double() - examples.y.double()).square().mean(0)
     spread = (examples.y.double() - examples.y.double().mean(0)).square().mean(0)

@@ -188,22 +188,47 @@ def groups(measurements: Sequence[Measurement]) -> list[str]:
 
 def _enough(design: Design, names: Sequence[str]) -> None:
     """Raise when the measured networks cannot tell what costs what."""
+    check_number(names, LEAST, "calibration")
+    columns, each = design.columns("work")
+    check_mixtures(design.every @ each, sorted({group for group, _ in columns}))
+
+
+def check_number(names: Sequence[str], least: int, what: str) -> None:
+    """Refuse too few networks.
+
+    Args:
+        names: Of each measurement, equal for measurements of one network.
+        least: How many different networks there must be.
+        what: Needs them, for the message.
+
+    Raises:
+        SpecError: If there are fewer.
+    """
     different = len(set(names))
-    if different < LEAST:
+    if different < least:
         repeats = "" if different == len(names) else f" ({len(names)} measurements)"
         raise SpecError(
-            f"calibration needs at least {LEAST} different networks, got {different}{repeats}; "
-            f"measure {LEAST - different} more"
+            f"{what} needs at least {least} different networks, got {different}{repeats}; "
+            f"measure {least - different} more"
         )
-    columns, each = design.columns("work")
-    table = design.every @ each
+
+
+def check_mixtures(table: Vector, names: Sequence[str]) -> None:
+    """Refuse networks that are multiples of one another.
+
+    Args:
+        table: What each network (rows) has of each thing that costs (columns).
+        names: Of these things, for the message.
+
+    Raises:
+        SpecError: If they differ in fewer than two ways.
+    """
     table = table / np.maximum(table.max(axis=0), 1e-300)
     if np.linalg.matrix_rank(table - table.mean(axis=0), tol=1e-9 * len(table)) < 2:
-        alike = sorted({group for group, _ in columns})
         raise SpecError(
             "the measured networks must differ in at least two ways, else nothing tells what costs "
-            f"what; all of these grow and shrink together: {', '.join(alike)}; measure networks "
-            "with other mixtures of layers (a random sample of the space has them)"
+            f"what; all of these grow and shrink together: {', '.join(names)}; measure networks "
+            "with other mixtures of layers (a random sample of a space has them)"
         )
 
 

@@ -41,7 +41,6 @@ def only_forward(module: nn.Module) -> bool:
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]
         or own["_backward_pre_hooks"]
-        or own.get("_compiled_call_impl")
         or "forward" in own
     )
 

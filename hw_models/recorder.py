@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -16,6 +16,8 @@ from .graph import is_empty
 from .workload import Kind, Layer, Role, Shape, Tensor, Workload
 
 META = torch.device("meta")
+# of a module: path, whether it has no submodules, whether it is torch's own
+Place: TypeAlias = tuple[str, bool, bool]
 COMPILED = "_orig_mod"  # where torch.compile's wrapper keeps the module
 
 
@@ -31,8 +33,7 @@ class Recorder:
 
     def __init__(self, modules: Sequence[tuple[str, nn.Module]]) -> None:
         self.layers: list[Layer] = []
-        # of running modules: path, whether it has no submodules, whether it is torch's own
-        self.stack: list[tuple[str, bool, bool]] = []
+        self.stack: list[Place] = []  # of the modules that are running
         self.readers: set[int] = set()  # depths in it of modules that have read a size
         self.constants: dict[int, torch.Tensor] = {}  # made in forward from nothing; hold data
         self._tensors: list[tuple[tuple[int, ...], str, int, Role, int, int | None]] = []
@@ -46,7 +47,6 @@ class Recorder:
         self._fresh: dict[int, tuple[Shape, str, int]] = {}
         self._names: dict[str, int] = {}
         self.modules = modules
-        self._paths = {id(m): (path, not m._modules, _is_torch(m)) for path, m in modules}
         parameters = {id(t): t for _, m in modules for t in m._parameters.values() if t is not None}
         buffers = {id(t): t for _, m in modules for t in m._buffers.values() if t is not None}
         self._add_weights(buffers.values(), False)
@@ -61,11 +61,6 @@ class Recorder:
             size_bytes = elements * (formats.get(dtype) or _format(dtype))[1]
             weights[id(tensor)] = (elements if parameters else 0, size_bytes, tuple(tensor.shape))
             alive.append(tensor)
-
-    def enter(self, module: nn.Module) -> None:
-        """Note that `module` starts running."""
-        path = self._paths.get(id(module))
-        self.stack.append(path or (self.stack[-1][0] if self.stack else "", False, False))
 
     def leave(self, returned: Any) -> None:
         """Note that a module has run; whoever gets a number from it may have got a size."""
@@ -352,10 +347,6 @@ def walk(root: nn.Module) -> list[tuple[str, nn.Module]]:
 
     visit("", root)
     return list(found.values())
-
-
-def _is_torch(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

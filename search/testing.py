@@ -133,16 +133,7 @@ class MemoryContext:
         from .run.engines.processes import run_processes
         from .run.together import Home, Task
 
-        task = Task(
-            function,
-            self.space,
-            self.objectives,
-            self.constraints,
-            self.seed,
-            self.data,
-            self.device,
-            self._costs,
-        )
+        task = Task.of(self, function, self._costs)
         found: _R = run_processes(task, workers, Home.of(self))
         return found
 

@@ -41,6 +41,29 @@ def present(path: Path, *, what: str, remedy: str, folder: bool = False) -> Path
     return path
 
 
+def split_folders(root: str, *, label: str, remedy: str) -> tuple[Path, Path | None, Path | None]:
+    """Return the folders of the training, validation and test split; None: cut out of the first.
+
+    Args:
+        root: The folder: with `train` and `test`, and perhaps `valid` or `val`, in it, it holds
+            these; else it is the first.
+        label: Of the data set, for messages.
+        remedy: What to do where it is missing.
+
+    Raises:
+        MissingDependency: If nothing is there.
+        SpecError: If it is no folder, or has `train` and no `test`.
+    """
+    whole = present(Path(root), what=f"data set {label}: the folder", remedy=remedy, folder=True)
+    train, test = whole / "train", whole / "test"
+    if not train.is_dir():
+        return whole, None, None
+    if not test.is_dir():
+        raise SpecError(f"{label}: beside {train} there must be {test}; it is missing")
+    valid = next((whole / n for n in ("valid", "val") if (whole / n).is_dir()), None)
+    return train, valid, test
+
+
 def content_digest(files: Iterable[tuple[str, Path]]) -> str:
     """Return a digest of the names and the bytes of files; where they lie does not matter.
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from ...errors import SpecError
 from .dataset import Array, DataSet, Split, Splits, hold_out, three_ways
-from .files import absolute_path, content_digest, present
+from .files import absolute_path, content_digest, split_folders
 from .images import SUFFIXES, open_image, planes
 
 
@@ -88,15 +88,7 @@ class ImageFolder(DataSet):
     @property
     def _parts(self) -> tuple[Path, Path | None, Path | None]:
         remedy = "put one folder of images per class there, or name another by the option root"
-        what = "data set image_folder: the folder"
-        root = present(Path(self.root), what=what, remedy=remedy, folder=True)
-        train, test = root / "train", root / "test"
-        if not train.is_dir():
-            return root, None, None
-        if not test.is_dir():
-            raise SpecError(f"image_folder: beside {train} there must be {test}; it is missing")
-        valid = next((root / n for n in ("valid", "val") if (root / n).is_dir()), None)
-        return train, valid, test
+        return split_folders(self.root, label=self.name, remedy=remedy)
 
     def _files(self, folder: Path) -> list[list[Path]]:
         """Return the images of each class; the file system's order does not matter."""

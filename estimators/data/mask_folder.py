@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from ...errors import SpecError
 from .dataset import DataSet, Split, Splits, hold_out, three_ways
-from .files import absolute_path, content_digest, present
+from .files import absolute_path, content_digest, present, split_folders
 from .images import SUFFIXES, Fit, open_image
 from .labels import ABSENT, IGNORED, SEGMENTATION, Array, collate
 
@@ -90,15 +90,7 @@ class MaskFolder(DataSet):
     @property
     def _parts(self) -> tuple[Path, Path | None, Path | None]:
         remedy = "put images and masks there, or name another by the option root"
-        what = "data set mask_folder: the folder"
-        root = present(Path(self.root), what=what, remedy=remedy, folder=True)
-        train, test = root / "train", root / "test"
-        if not train.is_dir():
-            return root, None, None
-        if not test.is_dir():
-            raise SpecError(f"mask_folder: beside {train} there must be {test}; it is missing")
-        valid = next((root / n for n in ("valid", "val") if (root / n).is_dir()), None)
-        return train, valid, test
+        return split_folders(self.root, label=self.name, remedy=remedy)
 
     def _read(self, folder: Path) -> Split:
         mode, images = "RGB" if self.in_channels == 3 else "L", []

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import SpecError
-from ..calibrate import Calibration, Measurement, checked, groups
+from ..calibrate import (
+    Calibration,
+    Measurement,
+    check_mixtures,
+    check_number,
+    checked,
+    groups,
+)
 from ..device import Device, Number, Validation
 from ..dtypes import Dtype
 from ..regression import Vector, folds
@@ -54,7 +61,10 @@ def calibrate_mcu(
     prior = cycles_of(kernels, core)
     networks = [_executed(model, m.workload, batch) for m in measurements]
     rows = np.array([features(n) for n in networks])
-    _enough(rows, names, prior)
+    check_number(names, LEAST, "calibration of a microcontroller")
+    used = _counted(rows, prior)
+    classes = [Cycles._fields[i] for i in used]
+    check_mixtures(rows[:, used], classes)
     slow = _slow(model, measurements, batch)
     cycles = (values - slow) / model.ms_per_cycle
 
@@ -69,7 +79,7 @@ def calibrate_mcu(
     text = f"{source}; {len(set(names))} networks under {kernels}, cross-validated"
     ceiling = noise_ceiling(values, [m.group for m in measurements])
     report = validation(unseen, values, source=text, noise_ceiling=ceiling)
-    told = f"cycles of {_classes(rows, prior)} under {kernels}, near those known of a {core}"
+    told = f"cycles of {', '.join(classes)} under {kernels}, near those known of a {core}"
     table = fit(range(len(values)))
     new = _device(device, table, report, name=name, source=source, told=told, kernels=kernels)
     return Calibration(new, report, told)
@@ -101,29 +111,6 @@ def _slow(model: McuModel, measurements: Sequence[Measurement], batch: int) -> V
 def _counted(rows: Vector, prior: Cycles) -> list[int]:
     """Return the coefficients that the networks use and that the kernels have."""
     return [i for i, known in enumerate(prior) if known and rows[:, i].any()]
-
-
-def _classes(rows: Vector, prior: Cycles) -> str:
-    return ", ".join(Cycles._fields[i] for i in _counted(rows, prior))
-
-
-def _enough(rows: Vector, names: Sequence[str], prior: Cycles) -> None:
-    """Raise when the measured networks cannot tell what costs what."""
-    different = len(set(names))
-    if different < LEAST:
-        repeats = "" if different == len(names) else f" ({len(names)} measurements)"
-        raise SpecError(
-            f"calibration of a microcontroller needs at least {LEAST} different networks, got "
-            f"{different}{repeats}; measure {LEAST - different} more"
-        )
-    table = rows[:, _counted(rows, prior)]
-    table = table / table.max(axis=0)
-    if np.linalg.matrix_rank(table - table.mean(axis=0), tol=1e-9 * len(table)) < 2:
-        raise SpecError(
-            "the measured networks must differ in at least two ways, else nothing tells what costs "
-            f"what; all of these grow and shrink together: {_classes(rows, prior)}; measure "
-            "networks with other mixtures of layers (a random sample of a space has them)"
-        )
 
 
 def _device(

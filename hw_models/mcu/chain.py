@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
+from ..memory.placement import lowest
 from .head import falling, live_sums
 
 Taken = tuple[tuple[int, int], ...]  # (start, end) of bytes
@@ -132,17 +133,6 @@ def _beside(
         for ranks in times:
             ranks.append(rank)
     return found
-
-
-def lowest(taken: Sequence[tuple[int, int]], size: int) -> int:
-    """Return the start of the first gap of `size` bytes, or of what is above all taken ones."""
-    low = 0
-    for start, end in sorted(taken):
-        if start - low >= size:
-            break
-        if end > low:
-            low = end
-    return low
 
 
 def chain_head(links: Sequence[Link]) -> int:

@@ -8,7 +8,6 @@ of either, which placement can exceed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 from .buffers import Buffer
@@ -47,7 +46,7 @@ def greedy16(buffers: Sequence[Buffer]) -> Placement:
     head = 0
     for b in order:
         size = aligned(b.size)
-        low = _lowest([(o, e) for o, e, f, t in placed if f <= b.last and t >= b.first], size)
+        low = lowest([(o, e) for o, e, f, t in placed if f <= b.last and t >= b.first], size)
         offsets[b.id] = low
         placed.append((low, low + size, b.first, b.last))
         head = max(head, low + size)
@@ -72,7 +71,7 @@ def firstfit(buffers: Sequence[Buffer]) -> Placement:
             for low, other in placed
             if other.first <= b.last and other.last >= b.first
         ]
-        low = offsets[b.id] = _lowest(taken, b.size)
+        low = offsets[b.id] = lowest(taken, b.size)
         placed.append((low, b))
         head = max(head, low + b.size)
     return Placement(offsets, head)
@@ -84,11 +83,12 @@ def _counted(buffer: Buffer, start: int) -> int:
     return -(-buffer.size // 4) if quartered else buffer.size
 
 
-def _lowest(taken: Iterable[tuple[int, int]], size: int) -> int:
+def lowest(taken: Iterable[tuple[int, int]], size: int) -> int:
     """Return the lowest offset at which `size` bytes are free, given the (offset, end) taken."""
     low = 0
-    for offset, end in sorted(taken, key=itemgetter(0)):
+    for offset, end in sorted(taken):
         if offset - low >= size:
             break
-        low = max(low, end)
+        if end > low:  # faster than max
+            low = end
     return low

@@ -63,19 +63,26 @@ class ExpectedCost:
         if free := [metric for metric, cost in self._uniform.items() if not cost]:
             raise SpecError(f"cost: no option of the space costs any {free[0]}; leave it out")
 
+    def expected(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return metric -> E[cost], in its own unit.
+
+        Args:
+            weights: Decision -> softmax of its logits; gradients flow into them.
+        """
+        return {
+            metric: torch.stack(
+                [(row * table[n].to(row)).sum() for n, row in weights.items()]
+            ).sum()
+            for metric, table in self.tables.items()
+        }
+
     def relative(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return each expected cost over that of uniform logits.
 
         Args:
             weights: Decision -> softmax of its logits.
         """
-        return {
-            metric: torch.stack(
-                [(row * table[name].to(row)).sum() for name, row in weights.items()]
-            ).sum()
-            / self._uniform[metric]
-            for metric, table in self.tables.items()
-        }
+        return {m: value / self._uniform[m] for m, value in self.expected(weights).items()}
 
     def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the weighted sum, to be added to a loss."""

@@ -26,6 +26,7 @@ from ...errors import SpecError
 from ...estimators.network import seeded
 from ...spaces.decision import Option
 from ...spaces.layers import Junction, ModuleSupernet, OneOf
+from .binary import run_path
 from .pieces import gradients_of
 from .sharing import Scope, shared_parameters, splittable
 
@@ -71,8 +72,7 @@ class Selected:
 
     def set(self, supernet: ModuleSupernet, decision: str, position: int, probing: Probing) -> None:
         """Let one option take the probed decision; each runs alone."""
-        supernet.mix(dict.fromkeys(supernet.mixtures))
-        supernet.select({**self.options, decision: supernet.mixtures[decision][position]})
+        run_path(supernet, {**self.options, decision: supernet.mixtures[decision][position]})
 
 
 State: TypeAlias = Mixed | Path | Selected

@@ -7,7 +7,6 @@ they start from are the same, and leaves differ by their masks alone.
 from __future__ import annotations
 
 import json
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from .proxyless import ProxylessTrainer
 from .sampling import set_mixture, temperature
 from .sharing import Scope, kernel_masks
 from .splitting import Masks, Segment, connects
-from .trainer import Trainer
+from .trainer import Trainer, half_cosine
 
 if TYPE_CHECKING:
     from ..strategies.proxyless import Proxyless
@@ -106,7 +105,7 @@ class NodeTrainer(Trainer):
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate: a half cosine over the period of the segment."""
         low, high = self.recipe.lr_min, self.recipe.lr
-        return low + (high - low) * (1 + math.cos(math.pi * epoch / self.segment.period)) / 2
+        return low + (high - low) * half_cosine(epoch, self.segment.period)
 
     def train_as_set(self, train: Batch) -> dict[str, Tensor]:
         """Take a step on the weights of the super-network as it is set; return its loss."""

@@ -90,13 +90,14 @@ class PathCost:
 
     def __init__(self, supernet: ModuleSupernet, example: Tensor, terms: Terms) -> None:
         names = dict.fromkeys(terms.reference, 1.0)
-        self._tables = ExpectedCost(supernet, example, names).tables
+        self._options = ExpectedCost(supernet, example, names)
+        tables = self._options.tables
         self._fixed = {
             metric: _whole(supernet, example, metric, table)
             - sum(float(r.max()) for r in table.values())
-            for metric, table in self._tables.items()
+            for metric, table in tables.items()
         }
-        for metric, table in self._tables.items():
+        for metric, table in tables.items():
             least = self._fixed[metric] + sum(float(row.min()) for row in table.values())
             if terms.penalty == "multiply" and least <= 1:
                 raise SpecError(
@@ -110,11 +111,7 @@ class PathCost:
         Args:
             weights: Decision -> softmax of its logits; gradients flow into them.
         """
-        return {
-            metric: self._fixed[metric]
-            + torch.stack([(row * table[n].to(row)).sum() for n, row in weights.items()]).sum()
-            for metric, table in self._tables.items()
-        }
+        return {m: self._fixed[m] + value for m, value in self._options.expected(weights).items()}
 
 
 def _whole(

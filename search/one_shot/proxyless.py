@@ -5,7 +5,6 @@ Source: arXiv 1812.00332; mit-han-lab/proxylessnas: search/nas_manager.py.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +17,7 @@ from .binary import draw_gates, draw_path, gate_gradients, keep_others, logit_gr
 from .gradients import unrecorded
 from .penalty import PathCost
 from .pieces import gradients_of, value_of
+from .trainer import half_cosine
 
 if TYPE_CHECKING:
     from ..strategies.proxyless import Proxyless
@@ -42,11 +42,11 @@ class ProxylessTrainer(BilevelTrainer):
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate: a half cosine over the warm-up, another after it."""
-        recipe = self.recipe
-        if epoch < recipe.warmup_epochs:
-            return recipe.warmup_lr * _half_cosine(epoch / recipe.warmup_epochs)
-        share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
-        return recipe.lr_min + (recipe.lr - recipe.lr_min) * _half_cosine(share)
+        recipe, first = self.recipe, self.recipe.warmup_epochs
+        if epoch < first:
+            return recipe.warmup_lr * half_cosine(epoch, first)
+        share = half_cosine(epoch - first, recipe.epochs - first)
+        return recipe.lr_min + (recipe.lr - recipe.lr_min) * share
 
     def step(self, epoch: int, train: Batch, valid: Batch) -> dict[str, Tensor]:
         """Take a step on the weights of a path, then, if it is time, on the logits.
@@ -105,7 +105,3 @@ class ProxylessTrainer(BilevelTrainer):
         total = self.recipe.terms.loss(error, self._cost.expected(self.logits.weights()))
         factor, *direct = gradients_of(total, [error, *rows])
         return factor, direct
-
-
-def _half_cosine(share: float) -> float:
-    return (1 + math.cos(math.pi * share)) / 2

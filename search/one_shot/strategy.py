@@ -217,8 +217,13 @@ class GradientSearch(Strategy):
         finished = trainer.run() if self.workers == 1 else self._run_together(trainer, seed)
         self._epochs.append(trainer.epochs)
         if finished:
-            self.context.publish(name, trainer.supernet, dict(trainer.supernet.masks))
+            self._publish(trainer)
         return finished
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Keep the super-network of a search that came to its end."""
+        masks = dict(trainer.supernet.masks)
+        self.context.publish(trainer.name, trainer.supernet, masks)
 
     def _run_together(self, trainer: Trainer, seed: int) -> bool:
         """Train in several processes, from where `trainer` stands; it stands there afterwards."""

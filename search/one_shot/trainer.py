@@ -203,7 +203,7 @@ class Trainer(ABC):
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate: a half cosine over the epochs."""
         low, high = self.recipe.lr_min, self.recipe.lr
-        return low + (high - low) * (1 + math.cos(math.pi * epoch / self.recipe.epochs)) / 2
+        return low + (high - low) * half_cosine(epoch, self.recipe.epochs)
 
     def _end_epoch(self, epoch: int) -> None:
         points = {name: total / self.halves.steps for name, total in self._sums.items()}
@@ -381,6 +381,11 @@ def supernet_of(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:
             f"for {missing[0]!r}: choose a strategy that needs no mixture"
         )
     return supernet
+
+
+def half_cosine(done: int, whole: int) -> float:
+    """Return 1 at the start, 0 when `whole` epochs are done, and a half cosine between."""
+    return (1 + math.cos(math.pi * done / whole)) / 2
 
 
 def loss_of(output: Tensor, y: Tensor) -> Tensor:

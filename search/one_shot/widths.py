@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ...errors import SpecError
 from ...spaces import Architecture, DecisionSpace
 from ...spaces.layers import Choice, ElasticLinear, ModuleSupernet
+from .strategy import check_supernet
 
 
 class Scores(nn.Module):
@@ -108,10 +109,8 @@ def widest_supernet(space: Any, options: Mapping[str, Any]) -> ModuleSupernet:
     Raises:
         SpecError: If it does not take these options.
     """
-    try:
-        supernet: ModuleSupernet = space.supernet(**options)
-    except TypeError as error:
-        raise SpecError(f"supernet: {space.name} does not take these options: {error}") from error
+    check_supernet(space, options)
+    supernet: ModuleSupernet = space.supernet(**options)
     supernet.select({d.name: d.options[-1] for d in space.decisions})
     return supernet
 

@@ -5,7 +5,6 @@ States of super-networks travel as bytes: no two of them ever share storage.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -25,6 +24,7 @@ from .nodes import GateTrainer, KernelTrainer, MixtureTrainer, NodeTrainer, Path
 from .sharing import Scope, kernel_masks
 from .splitting import Node, Schedule
 from .strategy import BilevelSearch
+from .trainer import half_cosine
 
 Base: TypeAlias = Literal["darts_1st", "darts_2nd", "snas", "rsps", "proxyless", "ofa_kernel"]
 
@@ -202,7 +202,7 @@ def tuned(trainer: NodeTrainer, architecture: Architecture, epochs: int) -> nn.M
     network.train()
     for step in range(epochs * trainer.halves.steps):
         epoch, within = divmod(step, trainer.halves.steps)
-        share = (1 + math.cos(math.pi * epoch / epochs)) / 2
+        share = half_cosine(epoch, epochs)
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr_min + (recipe.lr - recipe.lr_min) * share
         with seeded(trainer.seed, f"tune {step}", trainer.device):

@@ -189,16 +189,7 @@ class RunContext:
 
     def parallel(self, function: Callable[[Context], _R], workers: int) -> _R:
         """Run one piece of training in several processes at once; return what the first gave."""
-        task = Task(
-            function,
-            self.space,
-            self.objectives,
-            self.constraints,
-            self.seed,
-            self.data,
-            self.device,
-            self._pricing.of,
-        )
+        task = Task.of(self, function, self._pricing.of)
         found: _R = self._parallel(task, workers, Home.of(self))
         return found
 

@@ -48,6 +48,25 @@ class Task:
     device: str
     costs: Callable[[Architecture], dict[str, float]] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        context: Context,
+        function: Callable[[Context], Any],
+        costs: Callable[[Architecture], dict[str, float]] | None,
+    ) -> Task:
+        """Return what a function needs of a context; `costs` must travel without it."""
+        return cls(
+            function,
+            context.space,
+            context.objectives,
+            context.constraints,
+            context.seed,
+            context.data,
+            context.device,
+            costs,
+        )
+
 
 @dataclass(frozen=True)
 class Home:

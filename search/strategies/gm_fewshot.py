@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...errors import SpecError
+from ...options import options_of
 from ...spaces import DecisionSpace
 from ...spaces.decision import Option
 from ..one_shot.splitting import ROOT, Schedule, check_enough
@@ -175,7 +176,6 @@ class GmFewshot(GradientSearch):
         self.zero_gradients, self.paths = zero_gradients, paths
         self.calibration_batches, self.nesterov = calibration_batches, nesterov
         self.tune_epochs = tune_epochs
-        self._augment = augment
         self._check()
 
     def _check(self) -> None:
@@ -241,9 +241,11 @@ class GmFewshot(GradientSearch):
         """Check that the space has what is to be split, before anything is trained.
 
         Raises:
-            SpecError: If the base search does not suit it, a decision that is to be split is
-                unknown, or there are fewer decisions than splits.
+            SpecError: If its super-network does not take the options, the base search does not
+                suit it, a decision that is to be split is unknown, or there are fewer decisions
+                than splits.
         """
+        super().check_space(space)
         rows = self._splittable(space)
         check_enough(rows, self.groups, self.max_options, self.decisions)
 
@@ -300,36 +302,14 @@ class GmFewshot(GradientSearch):
 
     def _recipe(self) -> BilevelSearch:
         """Return the search of a leaf with the options of this one."""
-        shared: dict[str, Any] = {
-            "batch_size": self.batch_size,
-            "augment": self._augment,
-            "train_share": self.train_share,
-            "lr": self.lr,
-            "lr_min": self.lr_min,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "grad_clip": self.grad_clip,
-            "arch_lr": self.arch_lr,
-            "arch_betas": self.arch_betas,
-            "arch_weight_decay": self.arch_weight_decay,
-            "supernet": self.supernet,
-            "accumulate": self.accumulate,
-            "amp": self.amp,
-            "channels_last": self.channels_last,
-            "checkpoint_minutes": self.checkpoint_minutes,
-        }
+        shared = {name: getattr(self, name) for name in options_of(GradientSearch).model_fields}
         if self.base == "proxyless":
-            whole = self._schedule.total if self.restart == "none" else self.epochs
+            if self.restart == "none":
+                shared["epochs"] = self._schedule.total
             return Proxyless(
-                epochs=whole,
-                warmup_epochs=0,
-                gates=self.gates,
-                arch_every=self.arch_every,
-                nesterov=self.nesterov,
-                **shared,
+                gates=self.gates, arch_every=self.arch_every, nesterov=self.nesterov, **shared
             )
         return Darts(
-            epochs=self.epochs,
             order=2 if self.base == "darts_2nd" else 1,
             sampling="snas" if self.base == "snas" else "softmax",
             **shared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -44,11 +45,13 @@ class _Tuner(Strategy):
             taken[candidate.architecture] = candidate
         return list(taken.values())
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Make the tuner and give it the space."""
 
+    @abstractmethod
     def _next(self, taken: Mapping[Architecture, Candidate]) -> Candidate | None:
-        raise NotImplementedError
+        """Return a new architecture, None when there is none left."""
 
     def _drawn(self, taken: Mapping[Architecture, Candidate]) -> Candidate | None:
         drawn = self._fresh.draw(taken)

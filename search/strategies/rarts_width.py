@@ -108,14 +108,5 @@ class RartsWidth(Rarts):
 
         return WidthTrainer(self, context, seed, name)
 
-    def _search(self, number: int) -> bool:
-        """Train as others do, but keep no super-network, which is nothing without its scores."""
-        from ...seeds import derive_seed
-
-        name = "search" if self.searches == 1 else f"search{number}"
-        trainer = self.trainer(self.context, derive_seed(self.context.seed, "search", number), name)
-        if (state := self.context.restore(name)) is not None:
-            trainer.load(state)
-        finished = trainer.run()
-        self._epochs.append(trainer.epochs)
-        return finished
+    def _publish(self, trainer: Trainer) -> None:
+        """Keep no super-network: it is nothing without its scores."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .attention import Attention, ElasticAttention, LowRankLinear, Mlp, attention
 from .calibrate import calibrate
-from .elastic import Elastic, ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
+from .elastic import Elastic, ElasticConv2d, ElasticLinear
 from .grouped import ElasticGroupedLinear, grouped_linear, low_rank
 from .make import batch_norm2d, conv2d, layer_norm, linear, repeat
 from .mutable import Choice, Derived, Mutable, Product, Size, as_size, fixed
+from .norms import ElasticBatchNorm2d, ElasticLayerNorm
 from .one_of import OneOf, Zero
 from .partial_channels import Junction
 from .relative import (

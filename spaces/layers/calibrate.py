@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import SpecError
-from .elastic import ElasticBatchNorm2d
+from .norms import ElasticBatchNorm2d
 
 
 class _Pool:

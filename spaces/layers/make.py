@@ -11,8 +11,9 @@ from typing import cast
 
 from torch import nn
 
-from .elastic import ElasticBatchNorm2d, ElasticConv2d, ElasticLayerNorm, ElasticLinear
+from .elastic import ElasticConv2d, ElasticLinear
 from .mutable import Choice, Size, as_size, fixed
+from .norms import ElasticBatchNorm2d, ElasticLayerNorm
 from .repeat import Repeat
 from .switchable import SwitchableBatchNorm2d
 

@@ -115,14 +115,17 @@ def params(
 
 def _block_params(b: BlockSizes) -> int:
     tables = 2 * 2 * (2 * FARTHEST + 2) * b.head_dim
+    biases = 3 * b.inner + b.dim + b.hidden + b.dim
+    return 4 * b.dim + tables + _layer_weights(b) + biases
+
+
+def _layer_weights(b: BlockSizes) -> int:
+    """Return the elements of the four layers of a block, their biases left out."""
     return (
-        4 * b.dim
-        + tables
-        + weights(b.dim, 3 * b.inner, b.rank_attn, b.factors)
+        weights(b.dim, 3 * b.inner, b.rank_attn, b.factors)
         + weights(b.inner, b.dim, b.rank_attn, b.proj_factors)
         + weights(b.dim, b.hidden, b.rank_mlp, b.factors)
         + weights(b.hidden, b.dim, b.rank_mlp, b.factors)
-        + (3 * b.inner + b.dim + b.hidden + b.dim)
     )
 
 
@@ -146,13 +149,8 @@ def macs(
 
 
 def _block_macs(b: BlockSizes, tokens: int) -> int:
-    layers = (
-        weights(b.dim, 3 * b.inner, b.rank_attn, b.factors)
-        + weights(b.inner, b.dim, b.rank_attn, b.proj_factors)
-        + weights(b.dim, b.hidden, b.rank_mlp, b.factors)
-        + weights(b.hidden, b.dim, b.rank_mlp, b.factors)
-    )
-    return tokens * layers + 4 * tokens**2 * b.inner  # two products, two with relative positions
+    products = 4 * tokens**2 * b.inner  # two, and two with relative positions
+    return tokens * _layer_weights(b) + products
 
 
 def official_flops(
@@ -173,11 +171,5 @@ def official_flops(
 
 
 def _official_block(b: BlockSizes, tokens: int) -> float:
-    layers = (
-        weights(b.dim, 3 * b.inner, b.rank_attn, b.factors)
-        + weights(b.inner, b.dim, b.rank_attn, b.proj_factors)
-        + weights(b.dim, b.hidden, b.rank_mlp, b.factors)
-        + weights(b.hidden, b.dim, b.rank_mlp, b.factors)
-    )
     positions = 2 * FARTHEST * tokens**2 + tokens**2 / 2 + tokens * b.inner / 2
-    return tokens * layers + 2 * tokens * b.dim + 2 * tokens**2 * b.inner + positions
+    return tokens * _layer_weights(b) + 2 * tokens * b.dim + 2 * tokens**2 * b.inner + positions

@@ -56,3 +56,20 @@ def listed(**options: Any) -> None:
     for name, value in options.items():
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SpecError(f"{name} must be a list, got {value!r}")
+
+
+def rising(option: str, values: Any, *, whole: bool = False) -> tuple[Any, ...]:
+    """Return positive numbers that rise.
+
+    Raises:
+        SpecError: If they are something else.
+    """
+    found = [] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
+    kinds = int if whole else int | float
+    good = [isinstance(v, kinds) and not isinstance(v, bool) and 0 < v <= LARGEST for v in found]
+    if not found or not all(good) or found != sorted(set(found)):
+        raise SpecError(
+            f"{option} must list {'whole ' if whole else ''}numbers above 0 that rise, got "
+            f"{values!r}"
+        )
+    return tuple(found)

@@ -41,15 +41,18 @@ class Example:
 
     @property
     def trials(self) -> int:
-        return min(6 if self.trains else 40, self.spec["budget"]["trials"])
+        """Three generations, in the third of which a search is interrupted, and more."""
+        return min(6 if self.trains else 25, self.spec["budget"]["trials"])
 
     @property
     def objectives(self) -> set[str]:
         return {metric for entry in self.spec["objectives"] for metric in entry.values()}
 
     def overrides(self, trials: int | None = None) -> list[str]:
-        """Fewer trials, fewer epochs, a smaller population: the same steps."""
+        """Fewer trials, epochs and examples, a smaller population: the same steps."""
         values = {"budget.trials": trials or self.trials}
+        if "examples" in self.spec.get("data", {}):
+            values["data.examples"] = 200
         if "population" in self.spec["strategy"]:
             values["strategy.population"] = 2 if self.trains else 8
         if "epochs" in self.spec["strategy"]:

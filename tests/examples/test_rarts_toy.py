@@ -7,7 +7,7 @@ import pytest
 from .conftest import EXAMPLES
 
 
-@pytest.mark.parametrize(("lam", "beta"), [(1, 1), (5, 20), (20, 5)])
+@pytest.mark.parametrize(("lam", "beta"), [(1, 1), (5, 20), (20, 5), (20, 20)])
 def test_it_ends_where_the_closed_form_says(lam, beta, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     from rarts_toy import Couplings, solve

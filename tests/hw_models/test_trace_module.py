@@ -117,6 +117,7 @@ def test_the_module_is_left_as_it_was(training):
     assert set(vars(module)) == attributes
     assert hook.id in module.conv._forward_hooks
     assert nn.Module.__call__ is nn.Module._wrapped_call_impl
+    assert not any("_compiled_call_impl" in vars(m) for m in module.modules())
 
 
 def test_a_failed_trace_leaves_no_mark_either():
@@ -134,6 +135,7 @@ def test_a_failed_trace_leaves_no_mark_either():
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
     assert module.last is None
     assert nn.Module.__call__ is nn.Module._wrapped_call_impl
+    assert not any("_compiled_call_impl" in vars(m) for m in module.modules())
 
 
 def test_parameters_may_be_on_meta():
@@ -160,6 +162,38 @@ def test_compiled_modules_are_traced_as_the_originals():
     inner.stage1[0] = torch.compile(inner.stage1[0])
     for module in (torch.compile(Net()), inner):
         assert trace(module, IMAGE).layers == trace(Net(), IMAGE).layers
+
+
+class Named(nn.Module):
+    """Its arguments have names that a recorder could want for itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, module, *, place, leaf, run):
+        return self.layer(module + place + leaf + run)
+
+
+def test_arguments_may_have_any_name():
+    names = ("module", "place", "leaf", "run")
+    assert trace(Named(), dict.fromkeys(names, torch.zeros(1, 3))).macs == 6
+
+
+def test_what_modules_call_instead_is_called_and_stays():
+    network = Net()
+    first = network.stage1[0]
+    calls = []
+
+    def instead(x):
+        calls.append(x.shape)
+        return first._call_impl(x)
+
+    first._compiled_call_impl = instead
+    assert trace(network, IMAGE).macs == trace(Net(), IMAGE).macs
+    assert len(calls) == 1
+    assert first._compiled_call_impl is instead
+    assert "_compiled_call_impl" not in network.__dict__
 
 
 def test_inputs_in_every_form():

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 # Set before Ray is imported: quiet, no telemetry, nothing written beside the run's own folder.
 SETTINGS = {
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray prints lost workers to stdout, which is for results
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -97,6 +97,7 @@ class Cluster:
     def _start(self, stack: contextlib.ExitStack) -> None:
         import ray
 
+        stack.enter_context(_unprinted())
         if self._options.address is not None:
             ray.init(address=self._options.address, log_to_driver=False, logging_level="error")
             stack.callback(ray.shutdown)
@@ -159,6 +160,26 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _unprinted() -> Iterator[None]:
+    """Drop what Ray prints of lost workers: it does so on stdout, which is for results.
+
+    `log_to_driver` does not hold it back, and the variable that would is read only once, when Ray
+    is imported, which somebody may have done before.
+    """
+    from ray._private.ray_logging import stderr_deduplicator, stdout_deduplicator
+
+    printers = (stdout_deduplicator, stderr_deduplicator)
+    before = [printer.skip_re for printer in printers]
+    for printer in printers:
+        printer.skip_re = re.compile("")  # every line
+    try:
+        yield
+    finally:
+        for printer, skipped in zip(printers, before, strict=True):
+            printer.skip_re = skipped
 
 
 def _token() -> dict[str, str]:

@@ -91,7 +91,7 @@ class _Crew:
     def _hear(self, line: Connection, home: Home) -> None:
         rank = self._lines[line]
         try:
-            name, values = pickle.loads(line.recv_bytes())  # of a process that we started
+            name, values = pickle.loads(line.recv_bytes())  # a pipe to a process we started
         except EOFError:
             del self._lines[line]
             self._processes[rank].join()
@@ -140,7 +140,7 @@ def _result(
     import torch
     from torch import distributed as dist
 
-    task: Task = pickle.loads(blob)
+    task: Task = pickle.loads(blob)  # what `_packed` made in the process that started this one
     torch.set_num_threads(threads)
     device = task.device
     if device.startswith("cuda"):

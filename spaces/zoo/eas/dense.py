@@ -13,9 +13,9 @@ from ...graph import PartGraph, known_module
 from ...networks.eas_actions import Action, Deeper, Growth, Noise, Transitions, Wider
 from ...networks.eas_plan import DensePlan, dense_plan
 from ...part import NETWORK_INPUT, Part
-from ..checks import LONGEST, at_least, probability
+from ..checks import LONGEST, at_least, probability, rising
 from .blocks import Between, depth_of, layer_of
-from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
+from .growing import GrowingSpace, error_of, ladder_above, readable
 from .notation import rates_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class EasDense(GrowingSpace):
         number = isinstance(reduction, int | float) and not isinstance(reduction, bool)
         if not number or not 0 < reduction <= 1:
             raise SpecError(f"reduction must be above 0, up to 1, got {reduction!r}")
-        self._growths, self._counts = ladder("growths", o["growths"]), ladder("blocks", o["blocks"])
+        self._growths = rising("growths", o["growths"], whole=True)
+        self._counts = rising("blocks", o["blocks"], whole=True)
         self._side, self._reduction = o["resolution"], float(reduction)
         self._rest = (in_channels, classes, bottleneck, float(dropout))
         self._deepest, self._most = o["block_layers"], o["resolution"].bit_length()
@@ -358,24 +359,12 @@ class EasDense(GrowingSpace):
         noise: Noise | None = None,
         maps: Mapping[str, Sequence[int]] | None = None,
     ) -> Growth:
-        """Return a larger network with the same outputs in eval mode.
+        """Return a larger network with the same outputs in eval mode; see `GrowingSpace.grow`.
 
         `Wider` and `Deeper` leave first convolution and transitions as wide as they are;
         `Transitions`, which the original does once after all of them, widens those that the growth
-        rates ask to be wider. `network.plan` tells the widths of a network.
-
-        Args:
-            network: The parent, as `build` or `grow` made it; it stays as it is.
-            architecture: Of the parent.
-            action: What to do.
-            rng: What copies what, and the noise, are drawn from it.
-            images: Not needed: copies of mini-blocks copy statistics as well.
-            noise: None: none, the outputs stay. `Noise()` is the original's, which changes them.
-            maps: Of a recorded growth, which is repeated.
-
-        Raises:
-            InvalidArchitecture: If the action is not possible, with the rule.
-            SpecError: If the network is another one.
+        rates ask to be wider. `network.plan` tells the widths of a network. No images are needed:
+        copies of mini-blocks copy statistics as well.
         """
         from ...networks.eas_dense import DenseNetwork
         from ...networks.eas_grow_dense import (

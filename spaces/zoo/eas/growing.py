@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ....errors import InvalidArchitecture, SpecError
+from ....errors import InvalidArchitecture
 from ...decision import Architecture
 from ...networks.eas_actions import Action, Growth, Noise
 from ...space import DecisionSpace
-from ..checks import at_least
 from .blocks import BlocksSpace
 
 if TYPE_CHECKING:
@@ -71,22 +69,6 @@ class GrowingSpace(BlocksSpace):
             InvalidArchitecture: If the action is not possible, with the rule.
             SpecError: If the network is another one, or images are missing.
         """
-
-
-def ladder(option: str, values: Any) -> tuple[int, ...]:
-    """Return the values of an option that is a rising list of numbers.
-
-    Raises:
-        SpecError: If it is none.
-    """
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        raise SpecError(f"{option} must be a list of integers, got {values!r}")
-    if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-        raise SpecError(f"{option} must hold integers of at least 1, got {list(values)}")
-    at_least(1, **{f"{option}[{i}]": value for i, value in enumerate(values)})
-    if any(a >= b for a, b in pairwise(values)):
-        raise SpecError(f"{option} must rise from value to value, got {list(values)}")
-    return tuple(values)
 
 
 def ladder_above(steps: Sequence[int], width: int) -> int | None:

@@ -13,9 +13,9 @@ from ...graph import PartGraph, known_module
 from ...networks.eas_actions import Action, Deeper, Growth, Noise, Wider
 from ...networks.eas_plan import CONV, FULL, POOL, Entry, placed
 from ...part import NETWORK_INPUT, Part
-from ..checks import LONGEST, at_least, probability
+from ..checks import LONGEST, at_least, probability, rising
 from .blocks import Between, Odd, depth_of, layer_of
-from .growing import GrowingSpace, error_of, ladder, ladder_above, readable
+from .growing import GrowingSpace, error_of, ladder_above, readable
 from .notation import entries_of
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ class EasPlain(GrowingSpace):
         o = with_preset(self.name, {"preset": preset, **own}, self.presets)
         at_least(1, LONGEST, block_layers=o["block_layers"], max_layers=o["max_layers"])
         at_least(1, resolution=o["resolution"], classes=classes, in_channels=in_channels)
-        self._filters, self._units = ladder("filters", o["filters"]), ladder("units", o["units"])
-        self._pools, self._kernels = ladder("pools", o["pools"]), ladder("kernels", kernels)
+        self._filters = rising("filters", o["filters"], whole=True)
+        self._units = rising("units", o["units"], whole=True)
+        self._pools = rising("pools", o["pools"], whole=True)
+        self._kernels = rising("kernels", kernels, whole=True)
         if even := [kernel for kernel in self._kernels if kernel % 2 == 0]:
             raise SpecError(f"kernels must be odd, so that maps keep their side; got {even[0]}")
         if last_pool not in ("global", "max"):
@@ -367,21 +369,9 @@ class EasPlain(GrowingSpace):
         noise: Noise | None = None,
         maps: Mapping[str, Sequence[int]] | None = None,
     ) -> Growth:
-        """Return a larger network with the same outputs in eval mode.
+        """Return a larger network with the same outputs in eval mode; see `GrowingSpace.grow`.
 
-        Args:
-            network: The parent, as `build` or `grow` made it; it stays as it is.
-            architecture: Of the parent.
-            action: What to do.
-            rng: What copies what, and the noise, are drawn from it.
-            images: A batch of training images; a new layer begins with the statistics of what it
-                reads, so that `Deeper` needs them.
-            noise: None: none, the outputs stay. `Noise()` is the original's, which changes them.
-            maps: Of a recorded growth, which is repeated.
-
-        Raises:
-            InvalidArchitecture: If the action is not possible, with the rule.
-            SpecError: If the network is another one, or images are missing.
+        A new layer begins with the statistics of what it reads, so that `Deeper` needs images.
         """
         from ...networks.eas_grow_plain import deepen_plain, widen_plain
         from ...networks.eas_growth import Draws

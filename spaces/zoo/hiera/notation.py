@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ....errors import InvalidArchitecture, did_you_mean
 from ...networks.hiera_plan import STAGES, Pair, Pooling
+from ..ofa.rules import positive
 from . import rules
 
 LOCAL = (True, True, False, False)
@@ -80,7 +81,7 @@ def read(space: str, value: Mapping[str, Any]) -> Config:
                 f"the heads of stage {stage} must divide its width, {n} do not divide {width}"
             )
     ratio = value.get("mlp_ratio", RATIO)
-    if not rules.ratio(ratio):
+    if not positive(ratio):
         raise reader.error(f"mlp_ratio must be a number above 0, not {ratio!r}")
     return Config(widths, heads, reader.each("stages"), reader.pooling(), reader.local(), ratio)
 

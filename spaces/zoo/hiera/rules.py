@@ -6,22 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...networks.hiera_plan import STAGES, Pooling
-from ..checks import LARGEST, LONGEST
-
-
-def whole(value: Any) -> bool:
-    """Return whether `value` is a whole number from 1 up: a width."""
-    return number(value) and value >= 1 and value == int(value)
-
-
-def depth(value: Any) -> bool:
-    """Return whether `value` is a number of blocks."""
-    return whole(value) and value <= LONGEST
-
-
-def ratio(value: Any) -> bool:
-    """Return whether `value` is a positive number."""
-    return number(value) and value > 0
+from ..checks import LARGEST
+from ..ofa.rules import UpTo
 
 
 def number(value: Any) -> bool:
@@ -34,7 +20,7 @@ def number(value: Any) -> bool:
 def heads(value: Any) -> bool:
     """Return whether `value` says how many heads there are: a head size, or a number per stage."""
     if not isinstance(value, str):
-        return whole(value)
+        return UpTo(LARGEST)(value)
     numbers = value.split()
     return len(numbers) == STAGES and all(n.isdecimal() and int(n) for n in numbers)
 

@@ -23,7 +23,8 @@ from ...networks.hiera_plan import (
 )
 from ...part import NETWORK_INPUT, Part
 from ...space import Space
-from ..checks import LARGEST, at_least
+from ..checks import LARGEST, LONGEST, at_least, probability
+from ..ofa.rules import UpTo, positive
 from . import rules
 from .notation import OWN, Config, read
 
@@ -113,8 +114,7 @@ class Hiera(Space):
                 f"token every {stride} pixels), got {side}; the next one is "
                 f"{-(-side // step) * step}, and a smaller stem_stride needs smaller multiples"
             )
-        if not rules.number(drop_path) or not 0 <= drop_path < 1:
-            raise SpecError(f"drop_path must be at least 0 and below 1, got {drop_path!r}")
+        probability(drop_path=drop_path)
         self._image, self._drop = (in_channels, stride, side), float(drop_path)
         self._tokens = side // stride
         super().__init__(self._decisions())
@@ -123,18 +123,18 @@ class Hiera(Space):
         found = []
         for i in range(STAGES):
             widths = tuple(map(self._scaled, _WIDTHS[i]))
-            found.append(Decision(DEPTH[i], _DEPTHS[i], ordered=True, accepts=rules.depth))
-            found.append(Decision(WIDTH[i], widths, ordered=True, accepts=rules.whole))
+            found.append(Decision(DEPTH[i], _DEPTHS[i], ordered=True, accepts=UpTo(LONGEST)))
+            found.append(Decision(WIDTH[i], widths, ordered=True, accepts=UpTo(LARGEST)))
             found.append(Decision(LOCAL[i], (False, True)))
         sizes = tuple(map(self._scaled, _HEAD_SIZES))
         pools = rules.Poolable(self._tokens)
         found.append(Decision(HEAD_SIZE, sizes, ordered=True, accepts=rules.heads))
-        found.append(Decision(RATIO, _RATIOS, ordered=True, accepts=rules.ratio))
+        found.append(Decision(RATIO, _RATIOS, ordered=True, accepts=positive))
         found.append(Decision(POOL, _POOLS, ordered=True, accepts=pools))
         return found
 
     def _scaled(self, width: int) -> int:
-        scaled = width * self._width if rules.ratio(self._width) else 0
+        scaled = width * self._width if positive(self._width) else 0
         if not 1 <= scaled <= LARGEST or scaled != int(scaled):
             raise SpecError(
                 "width must be a number above 0 that makes all widths and head sizes whole numbers "

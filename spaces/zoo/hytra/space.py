@@ -26,7 +26,7 @@ from ...networks.hytra_plan import (
     resolution_of,
 )
 from ...part import NETWORK_INPUT, Part
-from ..checks import LONGEST, at_least, true_or_false
+from ..checks import LONGEST, at_least, probability, true_or_false
 from .notation import RULE, read_levels, whole
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class Hytra(ChainSpace):
         true_or_false(se=se, stem_pool=stem_pool)
         if layers % blocks:
             raise SpecError(f"layers must divide into {blocks} equal blocks, got {layers}")
-        _check(activation, drop_path, stage4_stride=stage4_stride, stem_stride=stem_stride)
+        _check(activation, stage4_stride=stage4_stride, stem_stride=stem_stride)
+        probability(drop_path=drop_path)
         self._scales = _resolutions("scales", [HIGHEST] * blocks if scales is None else scales)
         if len(self._scales) != blocks or self._scales != sorted(self._scales, reverse=True):
             raise SpecError(
@@ -373,13 +374,9 @@ def _resolutions(option: str, value: Any) -> list[int]:
     return [int(each) for each in value]
 
 
-def _check(activation: Any, drop_path: Any, **strides: Any) -> None:
+def _check(activation: Any, **strides: Any) -> None:
     if activation not in ("relu", "silu"):
         raise SpecError(f"activation must be relu or silu, got {activation!r}")
     for name, stride in strides.items():
         if isinstance(stride, bool) or stride not in (1, 2):
             raise SpecError(f"{name} must be 1 or 2, got {stride!r}")
-    if isinstance(drop_path, bool) or not isinstance(drop_path, int | float):
-        raise SpecError(f"drop_path must be a probability, got {drop_path!r}")
-    if not 0 <= drop_path < 1:
-        raise SpecError(f"drop_path must be at least 0 and below 1, got {drop_path}")

@@ -22,7 +22,7 @@ from ...networks.mcuformer_plan import (
 )
 from ...part import NETWORK_INPUT, Part
 from ...space import Space
-from ..checks import LARGEST, at_least
+from ..checks import at_least, probability, rising
 from ..ofa.rules import UpTo, positive
 from .notation import read, write
 
@@ -33,8 +33,13 @@ if TYPE_CHECKING:
 
 _NETWORKS = "netloom.spaces.networks.mcuformer"
 _WIDEST = 1 << 16
-_RATIOS = tuple(i / 100 for i in range(40, 100, 5))
-_PATCHES = (16, 20, 24, 28, 32)
+_ALIKE = {  # in the presets of the literature
+    "patches": (16, 20, 24, 28, 32),
+    "rank_ratios": tuple(i / 100 for i in range(40, 100, 5)),
+    "head_dim": 64,
+    "classes": 1000,
+    "resolution": 240,
+}
 Derive: TypeAlias = Callable[..., Any]  # (function, numbers or choices) -> a number, or a size
 
 
@@ -80,40 +85,28 @@ class McuFormer(Space):
     )
     presets: ClassVar = {
         "T": {
-            "patches": _PATCHES,
-            "rank_ratios": _RATIOS,
+            **_ALIKE,
             "embed_dims": (168, 192, 216),
             "super_dim": 256,
             "heads": (3, 4),
-            "head_dim": 64,
             "mlp_ratios": (3.5, 4),
             "depths": (12, 13, 14),
-            "classes": 1000,
-            "resolution": 240,
         },
         "S": {
-            "patches": _PATCHES,
-            "rank_ratios": _RATIOS,
+            **_ALIKE,
             "embed_dims": (320, 384, 448),
             "super_dim": 448,
             "heads": (5, 6, 7),
-            "head_dim": 64,
             "mlp_ratios": (3, 3.5, 4),
             "depths": (12, 13, 14),
-            "classes": 1000,
-            "resolution": 240,
         },
         "B": {
-            "patches": _PATCHES,
-            "rank_ratios": _RATIOS,
+            **_ALIKE,
             "embed_dims": (528, 576, 624),
             "super_dim": 640,
             "heads": (9, 10),
-            "head_dim": 64,
             "mlp_ratios": (3, 3.5, 4),
             "depths": (14, 15, 16),
-            "classes": 1000,
-            "resolution": 240,
         },
         "tiny": {
             "patches": (4, 8),
@@ -151,7 +144,8 @@ class McuFormer(Space):
         o = self.options
         at_least(1, in_channels=in_channels)
         at_least(1, **{k: o[k] for k in ("super_dim", "head_dim", "classes", "resolution")})
-        _check(ranks, factors, drop_path)
+        _check(ranks, factors)
+        probability(drop_path=drop_path)
         self._factors, self._tied, self._drop = factors, ranks == "tied", float(drop_path)
         self._super_dim, self._head_dim = o["super_dim"], o["head_dim"]
         self._image, self._classes = (in_channels, o["resolution"]), o["classes"]
@@ -365,23 +359,6 @@ def _now(function: Callable[..., int], *numbers: Any) -> int:
     return function(*numbers)
 
 
-def rising(option: str, values: Any, *, whole: bool = False) -> tuple[Any, ...]:
-    """Return positive numbers that rise.
-
-    Raises:
-        SpecError: If they are something else.
-    """
-    listed = [] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
-    kinds = int if whole else int | float
-    good = [isinstance(v, kinds) and not isinstance(v, bool) and 0 < v <= LARGEST for v in listed]
-    if not listed or not all(good) or listed != sorted(set(listed)):
-        raise SpecError(
-            f"{option} must list {'whole ' if whole else ''}numbers above 0 that rise, got "
-            f"{values!r}"
-        )
-    return tuple(listed)
-
-
 def _hundredths(ratios: Any) -> tuple[int, ...]:
     listed = rising("rank_ratios", ratios)
     found = tuple(round(100 * ratio) for ratio in listed)
@@ -390,12 +367,8 @@ def _hundredths(ratios: Any) -> tuple[int, ...]:
     return found
 
 
-def _check(ranks: Any, factors: Any, drop_path: Any) -> None:
+def _check(ranks: Any, factors: Any) -> None:
     if ranks not in ("tied", "separate"):
         raise SpecError(f"ranks must be tied or separate, got {ranks!r}")
     if isinstance(factors, bool) or factors not in (1, 2, 3):
         raise SpecError(f"factors must be 1, 2 or 3, got {factors!r}")
-    if isinstance(drop_path, bool) or not isinstance(drop_path, int | float):
-        raise SpecError(f"drop_path must be a probability, got {drop_path!r}")
-    if not 0 <= drop_path < 1:
-        raise SpecError(f"drop_path must be at least 0 and below 1, got {drop_path}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ....errors import SpecError
 from ...networks.vit_resnas_plan import fits
-from ..checks import LARGEST, LONGEST, at_least, listed, true_or_false
+from ..checks import LARGEST, LONGEST, at_least, listed, probability, true_or_false
 
 LISTS = ("embed_dims", "heads", "mlps")  # a list of options for each stage
 
@@ -72,11 +72,6 @@ class Fits:
         return fits(value, self.patch)
 
 
-def whole(value: Any) -> bool:
-    """Return whether `value` is a size: a whole number of at least 1."""
-    return not isinstance(value, bool) and 1 <= value <= LARGEST and value == int(value)
-
-
 def zero_or_one(value: Any) -> bool:
     """Return whether `value` says that a block is there, or is not."""
     return not isinstance(value, bool) and value in (0, 1)
@@ -107,9 +102,7 @@ def check(o: Mapping[str, Any]) -> None:
             at_least(1, **{f"{key}[{i}][{j}]": value for j, value in enumerate(options)})
     _check_stages(o)
     _check_image(o)
-    drop = o["drop_path"]
-    if isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop < 1:
-        raise SpecError(f"drop_path must be a probability below 1, got {drop!r}")
+    probability(drop_path=o["drop_path"])
     true_or_false(patch_head=o["patch_head"])
 
 

@@ -15,10 +15,12 @@ from ...graph import PartGraph, known_module
 from ...networks.vit_resnas_plan import fits
 from ...part import NETWORK_INPUT, Part
 from ...space import Space
+from ..checks import LARGEST
+from ..ofa.rules import UpTo
 from .notation import SIZES, Network, read_definition, read_object, read_text, written
 from .presets import PRESETS
 from .published import PUBLISHED
-from .rules import LISTS, Fits, StagePlaces, check, whole, zero_or_one
+from .rules import LISTS, Fits, StagePlaces, check, zero_or_one
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,14 +115,14 @@ class VitResNas(Space):
                 "mlp": o["mlps"][i],
             }
             dims = tuple(sorted(o["embed_dims"][i]))
-            yield Decision(self._dims[i], dims, ordered=True, accepts=whole)
+            yield Decision(self._dims[i], dims, ordered=True, accepts=UpTo(LARGEST))
             for place, name in enumerate(stage.names, start=1):
                 options = (0, 1) if place in stage.removable else (1,)
                 when = {f"{n}.keep": (1,) for n in stage.needed(place)[:-1]} or None
                 yield Decision(f"{name}.keep", options, True, when, accepts=zero_or_one)
                 for key in SIZES:
                     sizes, needs = tuple(sorted(lists[key])), {f"{name}.keep": (1,)}
-                    yield Decision(f"{name}.{key}", sizes, True, needs, accepts=whole)
+                    yield Decision(f"{name}.{key}", sizes, True, needs, accepts=UpTo(LARGEST))
 
     # ---------------------------------------------------------------- architectures
     def architecture(self, mapping: Mapping[str, Any]) -> Architecture:

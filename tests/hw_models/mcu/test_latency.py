@@ -34,8 +34,9 @@ H743 = {
 }
 FITTED = ("in0", "in2", "in4", "vww1", "proxyless_r64")  # X-CUBE-AI: on the nine below
 NINE = ("in0", "in1", "in2", "in3", "in4", "vww1", "proxyless_r64", "proxyless_r176", "mbv2_r64")
-# stated as 6, 8, 7 and 13 per cent, and rounded; TinyEngine's largest is a MobileNetV2's
-LEFT_OUT = {"tflm_ref": 0.065, "cmsis_nn": 0.08, "x_cube_ai": 0.07, "tinyengine": 0.135}
+LEFT_OUT = {"tflm_ref": 0.06, "cmsis_nn": 0.08, "x_cube_ai": 0.07, "tinyengine": 0.13}
+# per cent, of those that meet these bounds when rounded
+ROUNDED = {("tflm_ref", "proxyless_r176"): 6.15, ("tinyengine", "mbv2_r144"): -13.01}
 # MLPerf Tiny: board, runtime, core, clock in Hz, ms of the four models
 MODELS = ("ad", "kws", "vww", "ic")
 MLPERF = {
@@ -68,7 +69,11 @@ def left_out(kernels):
 def test_networks_that_the_fit_has_not_seen(network, kernels):
     for name in left_out(kernels):
         ms = predicted("stm32h743", kernels, network(name)).latency_ms
-        assert ms == pytest.approx(H743[kernels][name], rel=LEFT_OUT[kernels]), name
+        error = ms / H743[kernels][name] - 1
+        if (known := ROUNDED.get((kernels, name))) is not None:
+            assert 100 * error == pytest.approx(known, abs=0.01), name
+        else:
+            assert abs(error) <= LEFT_OUT[kernels], name
 
 
 def test_the_validation_of_the_device_file(network):
@@ -172,14 +177,20 @@ def test_the_coefficients_of_the_tables():
     assert cycles_of("tflm_ref", "cortex-m4f").pw == pytest.approx(36 * 1.85)
 
 
-def test_a_wide_convolution_costs_what_resnet_says():
-    """With 16 input channels and more: 1.2 (M7), 1.8 (M33), 2.1 (M4) cycles per multiply-add.
+def test_a_wide_convolution_costs_what_resnet_says(network):
+    """3x3 with 16 channels and more: 1.2 (M7), 1.8 (M33), 2.1 (M4) cycles per multiply-add.
 
-    These are rounded; the fit parts them from the stem and from what each operator costs.
+    Such an operator as a whole, with what each costs in any case.
     """
     for device, cycles in (("stm32h7a3", 1.2), ("stm32u575", 1.8), ("stm32l4r5", 2.1)):
-        found = load_device(device).numbers.cycles["x_cube_ai"].conv.value
-        assert found == pytest.approx(cycles, rel=0.055)
+        model = McuModel(load_device(device), {**SAME, "kernels": "x_cube_ai"})
+        ops = model.graph(network("ic")).ops
+        costs = model.report(network("ic")).operators
+        wide = [pair for pair in zip(ops, costs, strict=True) if pair[0].kind == "conv"][1:]
+        assert len(wide) == 6  # all but the stem
+        for op, cost in wide:
+            found = cost.latency_ms / model.ms_per_cycle / op.macs
+            assert found == pytest.approx(cycles, rel=0.05)
 
 
 def test_an_output_of_a_larger_window_costs_what_one_of_a_stem_does():

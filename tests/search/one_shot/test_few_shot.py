@@ -23,6 +23,7 @@ from .test_matching import loss_on, uniform
 
 SMALL = {"match_batches": 1, "batch_size": 8, "arch_lr": 0.05, "paths": 4}
 EDGE = "node1.from0"
+TWO = [EDGE, "node2.from0"]
 HALF = ("nor_conv_1x1", "nor_conv_3x3")
 
 
@@ -294,7 +295,7 @@ def test_what_is_proposed(found):
 
 @pytest.mark.parametrize("base", ["darts_1st", "rsps", "proxyless"])
 def test_a_stopped_search_goes_on_bit_for_bit(base):
-    options = {"base": base, "split_epochs": [1], "epochs": 2, **SMALL}
+    options = {"base": base, "split_epochs": [1], "epochs": 2, "decisions": TWO, **SMALL}
     undisturbed = make_context()
     GmFewshot(**options).prepare(undisturbed)
 
@@ -317,7 +318,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(base):
 
 def test_short_rounds_come_to_the_same():
     """Where an epoch takes longer than checkpoints may be apart, rounds get shorter."""
-    options = {"base": "darts_1st", "split_epochs": [1], "epochs": 1, **SMALL}
+    options = {"base": "darts_1st", "split_epochs": [1], "epochs": 1, "decisions": TWO, **SMALL}
     contexts = make_context(), make_context()
     rounds: list[list[int | None]] = [[], []]
     for context, steps, minutes in zip(contexts, rounds, (5.0, 1e-9), strict=True):
@@ -347,7 +348,12 @@ def test_random_splits_look_at_no_gradient(context):
 def test_every_option_of_a_given_decision(context):
     """The baseline of few-shot search: no training before the split, a part for each option."""
     strategy = GmFewshot(
-        base="rsps", split_epochs=[0], groups=[5], decisions=[EDGE], epochs=1, **SMALL
+        base="rsps",
+        split_epochs=[0],
+        groups=[5],
+        decisions=[EDGE],
+        epochs=1,
+        **{**SMALL, "paths": 1},
     )
     strategy.prepare(context)
     root, *children = context.notes["search/tree"]["nodes"]
@@ -389,7 +395,7 @@ def test_splits_that_take_away_what_later_ones_need():
         split_epochs=[0, 1, 2],
         groups=[2, 2, 5],
         epochs=1,
-        decisions=[EDGE, "node2.from0"],
+        decisions=TWO,
         rule="random",
         **SMALL,
     )

@@ -13,9 +13,7 @@ from netloom.search.strategies.gm_fewshot import GmFewshot
 from netloom.spaces import SPACES
 
 from .stripes import make_context
-from .test_few_shot import EDGE, SMALL, opened, started
-
-TWO = [EDGE, "node2.from0"]
+from .test_few_shot import EDGE, SMALL, TWO, opened, started
 
 
 @pytest.fixture
@@ -117,6 +115,8 @@ def test_weights_of_the_probed_block_are_left_out():
 def test_what_kernels_cannot_be_searched_in(context):
     with pytest.raises(SpecError, match="nb201 has none: choose another base"):
         GmFewshot(**KERNELS).check_space(context.space)
+    with pytest.raises(SpecError, match=r"supernet\.wings: unknown key"):
+        GmFewshot(**KERNELS, supernet={"wings": 2}).check_space(kernel_context().space)
     space = SPACES.get("ofa_mbv3")(preset="tiny", resolutions=[24, 32])
     with pytest.raises(SpecError, match=r"'resolution' must be.*2 options from 24 to 32; leave it"):
         GmFewshot(**KERNELS).check_space(space)
@@ -129,11 +129,11 @@ def test_a_comparison_ends_when_its_outcome_is_clear(monkeypatch):
     counts = []
     for settle in (None, 3.0):
         context = make_context()
-        options = {**SMALL, "match_batches": 9, "settle": settle, "decisions": TWO}
+        options = {**SMALL, "match_batches": 5, "settle": settle, "decisions": TWO}
         GmFewshot(base="rsps", split_epochs=[0], epochs=1, **options).prepare(context)
         judged = context.notes["search/tree"]["nodes"][0]["decisions"]
         counts.append({j["batches"] for j in judged.values()})
-    assert counts == [{9}, {4}]
+    assert counts == [{5}, {4}]
 
 
 def test_rounds_of_a_comparison_are_the_batches_of_one(monkeypatch):
@@ -143,7 +143,7 @@ def test_rounds_of_a_comparison_are_the_batches_of_one(monkeypatch):
     for settle in (None, 3.0):
         context = make_context()
         options = {**SMALL, "match_batches": 5, "settle": settle, "decisions": TWO}
-        GmFewshot(base="darts_1st", split_epochs=[0], epochs=1, **options).prepare(context)
+        GmFewshot(base="rsps", split_epochs=[0], epochs=1, **options).prepare(context)
         notes.append(context.notes["search/tree"]["nodes"])
     assert notes[0] == notes[1]
 

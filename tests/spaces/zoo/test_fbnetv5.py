@@ -23,6 +23,8 @@ class TestFBNetV5(SpaceContract):
 
 
 class TestOneTask(TestFBNetV5):
+    draws = 4
+
     def make(self) -> DecisionSpace:
         return FBNetV5(preset="tiny", resolution=32, in_channels=1, tasks=["classification"])
 
@@ -31,6 +33,8 @@ class TestOneTask(TestFBNetV5):
 
 
 class TestMapsAlone(TestFBNetV5):
+    draws = 4
+
     def make(self) -> DecisionSpace:
         return FBNetV5(preset="tiny", resolution=32, tasks=[])
 
@@ -39,7 +43,7 @@ class TestAMaskForEach(TestFBNetV5):
     draws = 4
 
     def make(self) -> DecisionSpace:
-        return FBNetV5(preset="tiny", resolution=32, in_channels=1, masks="each")
+        return FBNetV5(preset="tiny", resolution=32, in_channels=1, masks="each", stages=2)
 
     def other_options(self) -> DecisionSpace:
         return FBNetV5(preset="tiny", resolution=32, in_channels=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations, product
 from random import Random
 
@@ -34,6 +35,18 @@ def size(module: nn.Module, *shape: int) -> tuple[int, int]:
 def built(space: FBNetV5, a: Architecture) -> Workload:
     with torch.device("meta"):
         return traced(space.build(a), space, a)
+
+
+@cache
+def costs_of_bits() -> tuple[int, dict[str, int]]:
+    """MACs of the network without any block and edge, and what each adds to it alone."""
+    space = FBNetV5(tasks=[])
+    nothing = built(space, every(space, 0)).macs
+    each = {
+        name: built(space, space.architecture({**every(space, 0), name: 1})).macs - nothing
+        for name in space.plan.bits()
+    }
+    return nothing, each
 
 
 # ---------------------------------------------------------------- blocks
@@ -154,12 +167,10 @@ def test_edges_and_fusions() -> None:
 
 def test_every_bit_costs_what_its_unit_does() -> None:
     space = FBNetV5(tasks=[])
-    nothing = built(space, every(space, 0)).macs
-    total = 0
+    nothing, each = costs_of_bits()
     blocks = {0: "k5_e2", 1: "k5_e3_se", 2: "k5_e3_se", 3: "k5_e4_se"}
     for name in space.plan.bits():
-        alone = built(space, space.architecture({**every(space, 0), name: 1})).macs - nothing
-        total += alone
+        alone = each[name]
         if "edge" in name:
             i, j = map(int, name.split("edge")[1].split("_"))
             assert alone == EDGES[i, j]
@@ -167,7 +178,7 @@ def test_every_bit_costs_what_its_unit_does() -> None:
             path = int(name.split("path")[1][0])
             shape = (WIDTHS[path], 56 >> path, 56 >> path)
             assert alone == size(residual(shape[0], shape[0], blocks[path]), *shape)[1]
-    assert nothing + total == 452_773_592
+    assert nothing + sum(each.values()) == 452_773_592
 
 
 def test_heads() -> None:
@@ -246,12 +257,7 @@ def test_more_paths_and_stages_are_a_change_of_options() -> None:
 # ---------------------------------------------------------------- costs
 def test_a_pruned_network_costs_no_more_than_its_bits_and_these_no_more_than_all() -> None:
     space = FBNetV5(tasks=["classification"])
-    bare = FBNetV5(tasks=[])
-    nothing = built(bare, every(bare, 0)).macs
-    each = {
-        name: built(bare, bare.architecture({**every(bare, 0), name: 1})).macs - nothing
-        for name in bare.plan.bits()
-    }
+    nothing, each = costs_of_bits()
     head = built(space, every(space, 0)).macs - nothing
     cache, rng, fewer = PartCache(), Random(0), 0
     most = nothing + head + sum(each.values())

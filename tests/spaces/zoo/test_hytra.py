@@ -275,8 +275,8 @@ def test_only_convolutions_are_excited_and_dropped() -> None:
     kinds = [kind for level in T0 for kind in level]
     for place, (kind, layer) in enumerate(zip(kinds, network.layers, strict=True)):
         assert isinstance(layer.excite, nn.Identity) == (kind == 0)
-        assert layer.drop == pytest.approx(0.3 * place / 15 if kind else 0.0)
-    assert not any(layer.drop for layer in Hytra(preset="tiny").build(space.parse(T0)).layers)
+        assert layer.drop.rate == pytest.approx(0.3 * place / 15 if kind else 0.0)
+    assert not any(layer.drop.rate for layer in Hytra(preset="tiny").build(space.parse(T0)).layers)
     plain = Hytra(preset="tiny", se=False)
     network = plain.build(plain.parse(T0))
     assert all(isinstance(layer.excite, nn.Identity) for layer in network.layers)
@@ -292,7 +292,7 @@ def test_a_dropped_branch_leaves_the_shortcut() -> None:
     alone = layer.activation(x)
     dropped = (y == alone).flatten(1).all(1)
     assert 10 < int(dropped.sum()) < 54
-    layer.drop = 0.0
+    layer.drop.rate = 0.0
     kept = layer.branch(layer.entry.projection(x))  # those that survive count twice
     torch.testing.assert_close(y[~dropped], layer.activation(x + 2 * kept)[~dropped])
 
@@ -433,7 +433,7 @@ def test_errors_name_the_rule(value: object, message: str) -> None:
         ({"stage4_stride": 3}, "stage4_stride must be 1 or 2, got 3"),
         ({"stem_stride": 4}, "stem_stride must be 1 or 2, got 4"),
         ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1"),
-        ({"drop_path": "much"}, "drop_path must be a probability, got 'much'"),
+        ({"drop_path": "much"}, "drop_path must be at least 0 and below 1, got 'much'"),
         ({"channels": 0}, "channels must be an integer of at least 1, got 0"),
         ({"preset": "huge"}, "preset must be one of full, tiny; got 'huge'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from random import Random
 
 import pytest
@@ -14,7 +15,13 @@ from netloom.errors import InvalidArchitecture, SpecError
 from netloom.spaces.layers import Choice
 from netloom.spaces.networks.hytra import Attention2d, Branch, Entry, Operator, Projection
 from netloom.spaces.networks.hytra_plan import ATTENTION, resolution_of
-from netloom.spaces.networks.hytra_search import EitherEntry, Fabric, FabricLayer, Shortcut
+from netloom.spaces.networks.hytra_search import (
+    EitherEntry,
+    Fabric,
+    FabricLayer,
+    HytraSupernet,
+    Shortcut,
+)
 from netloom.spaces.zoo.hytra import Hytra
 
 from .conftest import (
@@ -32,6 +39,13 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+@cache
+def without_classifier() -> HytraSupernet:
+    """The super-network of full size, on no device."""
+    with torch.device("meta"):
+        return Hytra().supernet(classifier=False)
+
+
 # ---------------------------------------------------------------- sizes
 def test_the_released_super_network_has_854_265_344_parameters() -> None:
     """6, 5, 4, 4 operators per layer; one side, without a classifier."""
@@ -45,8 +59,8 @@ def test_the_released_super_network_has_854_265_344_parameters() -> None:
 def test_operators_are_built_by_the_rule_of_the_paths() -> None:
     """Six in every layer, so that no path ends before its time."""
     with torch.device("meta"):
-        supernet = Hytra().supernet(classifier=False)
         whole = Hytra().supernet()
+    supernet = without_classifier()
     assert count(supernet) == 949_624_832
     assert count(whole) == 949_624_832 + 1000 * (256 + 512 + 1024 + 2048) + 4 * 1000
     layers = [m for m in supernet.modules() if isinstance(m, FabricLayer)]
@@ -86,9 +100,9 @@ def test_the_path_of_bossnet_costs_more_in_the_super_network() -> None:
 
 def test_maps_are_those_of_the_space() -> None:
     """(256, 56, 56) to (2048, 7, 7); higher where a path never comes down."""
-    space = Hytra()
+    supernet = without_classifier()
+    space = supernet.space
     with torch.device("meta"):
-        supernet = space.supernet(classifier=False)
         x = torch.empty(1, 3, 224, 224)
         assert supernet.module.stem(x).shape == (1, 64, 56, 56)
         for text, shape in [

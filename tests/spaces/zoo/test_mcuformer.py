@@ -119,10 +119,11 @@ def written_out(space: McuFormer, a: Architecture, top: int) -> int:
     return total
 
 
+@pytest.mark.parametrize("networks", [5, pytest.param(20, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("preset", "top"), [("T", 256), ("S", 448), ("B", 640)])
-def test_parameters_in_closed_form(preset: str, top: int) -> None:
+def test_parameters_in_closed_form(preset: str, top: int, networks: int) -> None:
     space, rng = McuFormer(preset=preset), Random(0)
-    for _ in range(20):
+    for _ in range(networks):
         a = space.sample(rng)
         network = build_on_meta(lambda a=a: space.build(a))
         params = sum(p.numel() for p in network.parameters())

@@ -164,7 +164,7 @@ def test_full_size_super_networks_build_without_memory() -> None:
 def test_a_super_network_learns() -> None:
     """Two classes of 32 pixels; the loss falls, and a seed decides all of it."""
 
-    def run() -> list[float]:
+    def run(steps: int) -> list[float]:
         torch.manual_seed(0)
         space = McuFormer(preset="tiny", classes=2, patches=[8], rank_ratios=[0.9])
         supernet = space.supernet()
@@ -172,7 +172,7 @@ def test_a_super_network_learns() -> None:
         x = x + (2 * y - 1)[:, None, None, None] * 0.5
         optimizer = torch.optim.AdamW(supernet.parameters(), lr=1e-3)
         losses = []
-        for step in range(30):
+        for step in range(steps):
             supernet.activate(supernet.sample(step))
             loss = F.cross_entropy(supernet(x), y)
             optimizer.zero_grad()
@@ -181,6 +181,6 @@ def test_a_super_network_learns() -> None:
             losses.append(loss.item())
         return losses
 
-    losses = run()
-    assert losses == run()
+    losses = run(30)
+    assert losses[:8] == run(8)
     assert sum(losses[-5:]) / 5 < 0.3 < 0.6 < losses[0]

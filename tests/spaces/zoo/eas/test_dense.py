@@ -153,7 +153,7 @@ def test_a_transition_needs_a_channel() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"growths": [8, 4]}, "growths must rise"),
+        ({"growths": [8, 4]}, "growths must list whole numbers above 0 that rise"),
         ({"blocks": [7]}, r"blocks: a map of 32 pixels a side \(resolution\) allows up to 6"),
         ({"bottleneck": 0}, "bottleneck must be an integer of at least 1"),
         ({"reduction": 0.0}, "reduction must be above 0, up to 1, got 0.0"),

@@ -230,9 +230,9 @@ def test_decisions_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"filters": [8, 4]}, "filters must rise"),
-        ({"filters": []}, "filters must be a list"),
-        ({"units": [0]}, "units must hold integers of at least 1"),
+        ({"filters": [8, 4]}, "filters must list whole numbers above 0 that rise"),
+        ({"filters": []}, "filters must list whole numbers"),
+        ({"units": [0]}, "units must list whole numbers above 0"),
         ({"kernels": [2, 3]}, "kernels must be odd"),
         ({"pools": [7]}, r"pools: a map of 32 pixels a side \(resolution\) allows up to 6"),
         ({"pools": [6], "last_pool": "max"}, "allows up to 5"),

@@ -310,7 +310,7 @@ def test_errors_name_the_rule(value: Any, message: str) -> None:
         ({"heads": [[0], [1], [1]]}, r"heads\[0\]\[0\] must be"),
         ({"heads": [[1], [], [1]]}, "at least one option"),
         ({"mlps": [[8], [8], [8, 8]]}, "must differ"),
-        ({"drop_path": 1.0}, "drop_path must be a probability below 1, got 1.0"),
+        ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1, got 1.0"),
         ({"patch_head": 1}, "patch_head must be true or false"),
         ({"in_channels": 0}, "in_channels must be"),
     ],
