@@ -2,7 +2,8 @@
 
     python benchmarks/trace.py            # writes benchmarks/results/trace.json and trace.md
 
-One process, one thread, alternating runs; medians. Needs `pip install "netloom[bench]"`.
+One process, one thread, alternating runs without garbage collection; medians. Needs
+`pip install "netloom[bench]"`.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ def by_torchinfo(network: torch.nn.Module, x: torch.Tensor) -> dict[str, int]:
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Return how long one call takes; nobody pays for another's garbage."""
-    gc.collect()
+    """Return how long one call takes."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -105,8 +105,11 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     results = {tool: run() for tool, run in runs.items()}  # also warms each tool up
     times: dict[str, list[float]] = {tool: [] for tool in runs}
     for _ in range(rounds):
+        gc.collect()
+        gc.disable()  # as timeit does: to collect before each run would empty the caches for it
         for tool, run in runs.items():
             times[tool].append(seconds(run))
+        gc.enable()
     ratios = {
         tool: [b / a for a, b in zip(times["netloom"], times[tool], strict=True)]
         for tool in ("fvcore", "torchinfo")
@@ -137,7 +140,8 @@ def table(report: dict[str, Any]) -> str:
             f"| {ms['torchinfo']} ms ({times['torchinfo']}x) | {agree[0]} | {agree[1]} |"
         )
     return "\n".join(rows) + (
-        f"\n\nMedian of {report['rounds']} alternating runs in one process, one thread; "
+        f"\n\nMedian of {report['rounds']} alternating runs in one process, one thread, garbage "
+        "collected between the rounds; "
         f"{sentence(report['machine'])}.\n\n"
         "fvcore has no rule for the fused attention product and adds norms and adaptive pools to "
         "its total; torchinfo runs the network, counts biases, leaves out functions that are no "
