@@ -21,10 +21,10 @@ from .stripes import make_context, same, state
 FEW = [
     ("first order", {"epochs": 2, "accumulate": 2}),
     ("second order", {}),
-    ("strict", {}),
-    ("gates", {"epochs": 2}),
 ]
 MORE = [
+    ("strict", {}),
+    ("gates", {"epochs": 2}),
     ("second order", {"epochs": 2}),
     ("first order", {"early_stop": True}),
     ("exact second order", {}),

@@ -56,17 +56,19 @@ def rows(store: Store, name: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_the_number_of_workers_does_not_change_the_trials(plan: Plans, store: Store) -> None:
+@pytest.mark.parametrize("workers", [3, pytest.param(1, marks=pytest.mark.full)])
+def test_the_number_of_workers_does_not_change_the_trials(
+    plan: Plans, store: Store, workers: int
+) -> None:
     changes = trained(raise_at=7, exit_at=13) | {"strategy": EVOLVE, "budget": {"trials": 16}}
     changes |= {"constraints": ["cost <= 14"]}
     Runner(plan(**changes, name="inline"), store).run()
-    for workers in (1, 3):
-        watch = AtWork()
-        made = plan(**{**changes, **ray(workers)}, name=f"ray{workers}")
-        Runner(made, store, listeners=[watch]).run()
-        assert 1 <= watch.most <= workers
-        assert rows(store, f"ray{workers}") == rows(store, "inline")
-    failed = [r for r in store.trial_records(store.experiment("ray3").id) if r.status == "failed"]
+    watch = AtWork()
+    made = plan(**{**changes, **ray(workers)}, name="ray")
+    Runner(made, store, listeners=[watch]).run()
+    assert 1 <= watch.most <= workers
+    assert rows(store, "ray") == rows(store, "inline")
+    failed = [r for r in store.trial_records(store.experiment("ray").id) if r.status == "failed"]
     assert {r.error for r in failed} == {"EvaluationError: it does not train", "SystemExit: 3"}
     for record in failed:
         printed = "--- what the trial printed ---\nwhat it printed" in record.traceback
