@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -73,11 +73,23 @@ class ExperimentRow:
         return ", ".join(f"{(axis.direction or '')[:3]} {axis.metric}" for axis in self.objectives)
 
 
-def experiment_rows(store: Store, *, all: bool = False) -> list[ExperimentRow]:
-    """Return every experiment of the store, the newest first; baselines only with `all`."""
+def experiment_rows(
+    store: Store, *, all: bool = False, archived: bool = True
+) -> list[ExperimentRow]:
+    """Return the experiments of the store, the newest first; baselines only with `all`."""
     alive = store.running()
-    records = reversed(store.experiments(all=all))
+    records = reversed(listed(store.experiments(all=all), archived=archived))
     return [ExperimentRow.of(truthful(record, alive)) for record in records]
+
+
+def listed(records: Sequence[ExperimentRecord], *, archived: bool) -> list[ExperimentRecord]:
+    """Return what a list shows: archived experiments and their baselines only if `archived`."""
+    if archived:
+        return list(records)
+    away = {record.id for record in records if record.archived}
+    return [
+        r for r in records if r.id not in away and not (r.kind == "baseline" and r.parent in away)
+    ]
 
 
 def truthful(record: ExperimentRecord, alive: Collection[str]) -> ExperimentRecord:

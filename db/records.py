@@ -12,6 +12,8 @@ Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 TrialStatus: TypeAlias = Literal["queued", "running", "done", "pruned", "infeasible", "failed"]
 FINISHED: tuple[TrialStatus, ...] = ("done", "pruned", "infeasible", "failed")
 NOTE = "note"  # the kind of the artifacts that hold a strategy's notes
+ARCHIVED = "archived"  # the tag of experiments that lists leave out
+EXPLANATION = "explanation"  # the kind of the details that hold a network's drawing and costs
 FIXED = "fixed"  # the tag that names a fixed point, and the key of the list of them in `info`
 
 
@@ -111,6 +113,11 @@ class ExperimentRecord:
     counts: Mapping[str, int]
     summary: Mapping[str, Any]
     fixed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def archived(self) -> bool:
+        """Whether it is put away: lists leave it out."""
+        return ARCHIVED in self.tags
 
 
 @dataclass(frozen=True, slots=True)

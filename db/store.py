@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from ..errors import StoreError
-from . import frames, reading
+from . import frames, labels, reading
 from .catalog import Catalog
 from .claims import Claim, holder, running
 from .database import Database
@@ -145,6 +145,32 @@ class Store:
             transaction.update_experiment(
                 id, status=status, elapsed_s=elapsed_s, summary=summary, spec=spec, info=info
             )
+
+    def rename_experiment(self, id: str, name: str) -> None:
+        """Give an experiment another name; its id stays.
+
+        Raises:
+            StoreError: If the name cannot be one, or another experiment has it.
+        """
+        with self._write() as connection:
+            labels.rename(connection, self._catalog.entry(connection, id).id, name)
+
+    def tag_experiment(
+        self, id: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> None:
+        """Add tags to an experiment and take others away.
+
+        Raises:
+            StoreError: If a word cannot be a tag.
+        """
+        with self._write() as connection:
+            labels.tag(connection, self._catalog.entry(connection, id).id, add, remove)
+
+    def archive_experiment(self, id: str, *, archived: bool = True) -> None:
+        """Put an experiment away, or take it out again: lists leave out what is put away."""
+        with self._write() as connection:
+            entry = self._catalog.entry(connection, id)
+            labels.archive(connection, entry.id, archived=archived)
 
     def delete_experiment(self, id: str) -> None:
         """Delete an experiment with its baselines, trials and artifact rows.

@@ -97,6 +97,23 @@ class ExperimentChecks(Fixtures):
         assert (record.status, record.finished_at) == ("running", None)
         assert (record.spec, record.info, record.summary) == ({"a": 1}, {}, {"front": [1]})
 
+    def test_labels_change_and_viewers_learn_of_it(self, store: Store, exp: str) -> None:
+        other = store.create_experiment(experiment("other", tags=("b",))).id
+        before = store.revision()
+        store.tag_experiment(other, add=["c", "a", "c"], remove=["b", "z"])
+        store.archive_experiment(other)
+        assert store.experiment(other).tags == ("c", "a", "archived")
+        assert store.experiment(other).archived
+        store.archive_experiment(other, archived=False)
+        store.rename_experiment(other, "名前")
+        record = store.experiment("名前")
+        assert (record.id, record.tags, record.archived) == (other, ("c", "a"), False)
+        assert store.revision() >= before + 4
+        with pytest.raises(StoreError, match="which another one has; choose another"):
+            store.rename_experiment(other, store.experiment(exp).name)
+        with pytest.raises(StoreError, match="use netloom archive"):
+            store.tag_experiment(other, remove=["archived"])
+
     def test_deleting_takes_everything_along(self, store: Store, exp: str) -> None:
         child = store.create_experiment(experiment("child", kind="baseline", parent=exp)).id
         kept = store.create_experiment(experiment("kept")).id

@@ -64,7 +64,7 @@ def set_debug(on: bool) -> None:
 
 
 def command(
-    app: typer.Typer, name: str, example: str
+    app: typer.Typer, name: str, example: str, *, settings: dict[str, Any] | None = None
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Register a command: help with an example, errors as one line, the project's exit codes."""
 
@@ -84,7 +84,12 @@ def command(
                     raise
                 raise typer.Exit(report_error(error)) from error
 
-        app.command(name, epilog=f"Example: {example}", no_args_is_help=False)(guarded)
+        app.command(
+            name,
+            epilog=f"Example: {example}",
+            no_args_is_help=False,
+            context_settings=settings,
+        )(guarded)
         return guarded
 
     return register

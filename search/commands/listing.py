@@ -36,15 +36,17 @@ def list_(
     group: Annotated[
         str | None, typer.Option("--group", help="Only the runs of one group.")
     ] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """List the experiments of a store, the newest last."""
-    from ...dashboard.rows import ExperimentRow, truthful
+    from ...dashboard.rows import ExperimentRow, listed, truthful
 
     with open_store(store) as opened:
         alive = opened.running()
-        records = [truthful(r, alive) for r in opened.experiments(all=all_, group=group)]
+        found = listed(opened.experiments(all=all_, group=group), archived=archived)
+        records = [truthful(record, alive) for record in found]
     if as_json:
         emit_json([experiment_json(record) for record in records])
         return
