@@ -38,7 +38,7 @@ def targets_of(
 
 
 def explanation(
-    workloads: Sequence[Workload], name: str, target: Target, *, top: int
+    workloads: Sequence[Workload], name: str, target: Target, *, top: int | None
 ) -> dict[str, Any]:
     """Return what networks that share a device cost there as JSON values, and why.
 
@@ -46,13 +46,13 @@ def explanation(
         workloads: The network; several where a product of spaces decides several.
         name: What metrics call the device.
         target: The device.
-        top: How many of the costliest layers are listed.
+        top: How many of the costliest layers are listed; None: every layer, as it runs.
 
     Returns:
         `device`, `title`, `family`, `calibrated`, `batch`, `dtype`, `resolution` where it is not
         the networks' own; `fits` and its `reasons`;
         `totals`, the `provenance` of each; `waits_for` (per cent of the latency by bottleneck) and
-        the costliest `layers`. A device that cannot run a layer gives no totals.
+        the `layers`. A device that cannot run a layer gives no totals.
     """
     device = target.model.device
     found: dict[str, Any] = {
@@ -67,6 +67,7 @@ def explanation(
     except HardwareLimit as error:  # there is no cost to speak of
         return {**found, "fits": False, "reasons": [_refusal(error)]}
     totals = {field: getattr(cost, field) for field in target.model.provides}
+    listed = cost.layers if top is None else costliest(cost.layers, top)
     return {
         **found,
         "fits": cost.fits,
@@ -74,7 +75,7 @@ def explanation(
         "totals": totals,
         "provenance": {field: origin(target.model, field) for field in totals},
         "waits_for": _shares(cost),
-        "layers": [_layer(layer, cost) for layer in costliest(cost.layers, top)],
+        "layers": [_layer(layer, cost) for layer in listed],
     }
 
 

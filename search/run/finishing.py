@@ -16,6 +16,7 @@ from ...spaces import Architecture
 from ..objectives import Objective, losses
 from .book import WEIGHTS
 from .evaluation import label, one_line
+from .explanation import Explainer, explain_trials
 from .session import DETAILED
 from .standing import Standing
 from .tensors import unpack_tensors
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .context import Mapper
     from .events import Emitter
     from .plan import Plan
+
+EXPLAINED = 100  # networks of the front, best first, that are taken apart at the end
+EXPLAINING_S = 20.0  # and what that may take
 
 _Item = tuple[Architecture, int, bytes | None]
 
@@ -135,3 +139,30 @@ def add_details(
     with store.transaction() as transaction:
         for number, kind, payload in found:
             transaction.add_details(experiment_id, number, kind, payload)
+
+
+def add_explanations(
+    plan: Plan,
+    store: Store,
+    experiment_id: str,
+    front: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
+    *,
+    emit: Emitter,
+) -> None:
+    """Store drawing and costs by layer of the front and of the fixed points; see `Explainer`."""
+    fixed = [r for r in records if r.fixed is not None]
+    chosen = {r.number: r for r in (*fixed, *front[:EXPLAINED])}
+    try:
+        explainer = Explainer(plan.space, plan.estimators)
+        found = explain_trials(
+            store, experiment_id, explainer, list(chosen.values()), seconds=EXPLAINING_S
+        )
+    except Exception as error:  # what was searched is there
+        emit("message", text=f"the front was not taken apart: {one_line(error)}")
+        return
+    wanted = {r.number for r in (*fixed, *front)}
+    if left := len(wanted) - len(chosen) + len(found.left):
+        words = "network was" if left == 1 else "networks were"
+        name = store.experiment(experiment_id).name
+        emit("message", text=f"{left} {words} not taken apart; netloom explain {name} --front does")

@@ -14,7 +14,7 @@ from .describe import info, metric_records, new_experiment
 from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
-from .finishing import add_details, front_records, test_front, volume
+from .finishing import add_details, add_explanations, front_records, test_front, volume
 from .fixed import stored_fixed, with_fixed
 from .session import Session
 from .stopping import StopSignal
@@ -226,6 +226,7 @@ class Runner:
             failures = test_front(plan, store, record.id, front, mapper=engine.map, emit=emit)
             summary["untested"] = {str(n): text for n, text in failures.items()}
             add_details(plan, store, record.id, records, session.standing, emit=emit)
+            add_explanations(plan, store, record.id, front, records, emit=emit)
             if session.ledger.feasible and wants_baseline(plan):
                 baseline = run_baseline(
                     plan, store, record, engine, trials=session.ledger.counted, emit=emit, stop=stop
