@@ -13,6 +13,14 @@ from ..pareto import front_mask, hypervolume, reference_point
 from .table import Bools, Floats, TrialTable
 
 TRIAL_AXIS = "trial"  # the axis of an experiment with one objective
+_CORNERS = {
+    ("maximize", "minimize"): "↖",
+    ("maximize", "maximize"): "↗",
+    ("maximize", None): "↑",
+    ("minimize", "minimize"): "↙",
+    ("minimize", "maximize"): "↘",
+    ("minimize", None): "↓",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,11 @@ def pick_axis(axes: Sequence[Axis], name: str) -> Axis:
         if axis.metric == name:
             return axis
     raise UnknownName("metric", name, [axis.metric for axis in axes])
+
+
+def better_corner(x: Axis, y: Axis) -> str:
+    """Return an arrow to the good corner of the plane of two axes, empty where there is none."""
+    return _CORNERS.get((y.direction or "", x.direction), "")
 
 
 def column(table: TrialTable, axis: Axis) -> Floats:

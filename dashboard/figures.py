@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from .axes import Axis
+from .axes import Axis, better_corner
 from .details import Curve
 from .table import Bools, Floats
 from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ConstraintLine, HistoryView, ParetoView
@@ -44,14 +44,6 @@ _MARKS: dict[str, dict[str, Any]] = {  # every kind has its own shape, not only 
     PUBLISHED_OUT: {"color": GREY, "symbol": "star-open", "size": 12},
     PUBLISHED: {"color": GREEN, "symbol": "star", "size": 13},
     "front": {"color": ORANGE, "symbol": "diamond", "size": 10},
-}
-_CORNERS = {
-    ("maximize", "minimize"): "↖",
-    ("maximize", "maximize"): "↗",
-    ("maximize", None): "↑",
-    ("minimize", "minimize"): "↙",
-    ("minimize", "maximize"): "↘",
-    ("minimize", None): "↓",
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -264,9 +256,8 @@ def _add_constraint(figure: go.Figure, line: ConstraintLine, view: ParetoView) -
 
 def _add_better(figure: go.Figure, view: ParetoView) -> None:
     """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
-    if view.y.direction is None:
+    if not (corner := better_corner(view.x, view.y)):
         return
-    corner = _CORNERS[view.y.direction, view.x.direction]
     figure.add_annotation(
         text=f"better {corner}",
         xref="paper",

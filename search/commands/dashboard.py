@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from ...errors import SpecError
 from .common import ExperimentArgument, StoreOption, command, emit, note, open_store, writable_file
 from .pareto import ObjectiveOption
+
+Shape: TypeAlias = Literal["html", "md", "csv", "json"]
+SHAPES: dict[str, Shape] = {".md": "md", ".csv": "csv", ".json": "json"}  # by a file's ending
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +32,35 @@ def report(
             help="Where to write; EXP.html by default. FILE.png is a picture of the front alone.",
         ),
     ] = None,
+    shape: Annotated[
+        Shape | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="html, or what the ending of FILE says. md (for papers), csv and json (for "
+            "scripts) are printed unless -o names a file.",
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every trial, not the front alone (csv and json).")
+    ] = False,
     objective: ObjectiveOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Write one self-contained HTML file: front, progress, architectures, spec, versions."""
+    """Write one self-contained HTML file: front, progress, architectures, spec, versions.
+
+    --format md, csv or json gives the same to papers and scripts.
+    """
     from ...dashboard.report import write_report
     from ...dashboard.rows import open_record
     from ..run.rescoring import objectives_of
+
+    shape = shape or SHAPES.get(Path(output or "").suffix.lower(), "html")
+    if every and shape not in ("csv", "json"):
+        raise SpecError(f"--all lists every trial as csv or json, got the format {shape}")
+    if shape != "html":
+        _report_text(experiment, shape, output, objective, store, every=every)
+        return
 
     with open_store(store) as opened:
         record = open_record(opened, experiment)
@@ -46,6 +73,31 @@ def report(
         else:
             path = write_report(opened, record.id, target, objectives=objectives)
     emit(str(path))
+
+
+def _report_text(
+    experiment: str,
+    shape: Literal["md", "csv", "json"],
+    output: str | None,
+    objective: list[str] | None,
+    store: str | None,
+    *,
+    every: bool,
+) -> None:
+    """Print the report as text, or write it where `output` says."""
+    from ...dashboard.report_formats import report_text
+    from ...dashboard.rows import open_record
+    from ...files import write_text
+    from ..run.rescoring import objectives_of
+
+    target = writable_file(output) if output else None
+    with open_store(store) as opened:
+        objectives = objectives_of(open_record(opened, experiment), objective or ())
+        text = report_text(opened, [experiment], shape, objectives=objectives, all=every)
+    if target is None:
+        emit(text)
+    else:
+        emit(str(write_text(target, text + "\n")))
 
 
 def dashboard(

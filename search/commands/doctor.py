@@ -36,6 +36,7 @@ _EXTRAS = {
     "detection": ("pycocotools",),
     "onnx": ("onnx",),
     "optuna": ("optuna",),
+    "plot": ("plotext",),
     "postgres": ("psycopg",),
 }
 _GROUPS = (

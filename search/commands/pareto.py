@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ...errors import SpecError
 from . import completion
 from .common import (
     ExperimentArgument,
@@ -21,9 +24,11 @@ from .common import (
     emit_table,
     note,
     open_store,
+    results,
 )
 
 if TYPE_CHECKING:
+    from ...dashboard.views import ParetoView
     from ...db.records import ExperimentRecord, TrialRecord
 
 FormatOption = Annotated[
@@ -60,6 +65,9 @@ def pareto(
         ),
     ] = None,
     shape: FormatOption = "table",
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the front above the table (netloom[plot]).")
+    ] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -71,9 +79,11 @@ def pareto(
     """
     from ...dashboard.rows import open_record
     from ...dashboard.table import TrialTable
-    from ...dashboard.views import front, with_objectives
+    from ...dashboard.views import ParetoView, front, with_objectives
     from ..run.rescoring import constraints_of, kept, objectives_of
 
+    if plot and (as_json or shape != "table"):
+        raise SpecError("a drawing is for people: give --plot, or a format for programs, not both")
     with open_store(store) as opened:
         record = open_record(opened, experiment)
         objectives = objectives_of(record, objective or ())
@@ -82,15 +92,28 @@ def pareto(
         trials = front(opened, record.id, table=table, objectives=objectives)
         added = [{"metric": bound.metric} for bound in bounds]
         record = with_objectives(record, objectives)
+        view = ParetoView.from_table(record, table, None, None) if plot else None
         record = replace(record, constraints=(*record.constraints, *added))
     if as_json or shape == "json":
         emit_json(front_json(trials))
     elif shape == "csv":
         emit(front_csv(record, trials))
     elif trials:
+        if view is not None:
+            emit_drawing(view)
         emit_front(record, trials)
     if not trials:
         note(f"{record.name} has no feasible architecture yet")
+
+
+def emit_drawing(view: ParetoView) -> None:
+    """Draw the front as large as the terminal allows; in colour only on one that wants it."""
+    from ...dashboard.terminal import front_text
+
+    stream, place = results(), shutil.get_terminal_size()
+    colour = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+    height = min(max(place.lines - 4, 12), 30)
+    emit(front_text(view, width=place.columns, height=height, colour=colour) + "\n")
 
 
 def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""`netloom report --format` and `netloom pareto --plot`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def searched(cli: Any) -> Any:
+    cli.stored("search", "toy.yaml", "--quiet")
+    return cli
+
+
+def test_formats_for_programs_are_printed(searched: Any) -> None:
+    (found,) = json.loads(searched.stored("report", "toy", "--format", "json").stdout)[
+        "experiments"
+    ]
+    assert found["name"] == "toy"
+    assert "trials" not in found
+    rows = list(
+        csv.DictReader(io.StringIO(searched.stored("report", "toy", "-f", "csv", "--all").stdout))
+    )
+    assert len(rows) == sum(found["counts"].values())
+    assert searched.stored("report", "toy", "-f", "md").stdout.startswith("# toy (done)")
+
+
+def test_the_ending_of_the_file_decides(searched: Any) -> None:
+    shown = searched.stored("report", "toy", "-o", "front.CSV")
+    assert shown.stdout == "front.CSV\n"
+    text = (searched.folder / "front.CSV").read_text(encoding="utf-8")
+    assert text.startswith("trial,score,")
+    searched.stored("report", "toy", "-o", "front.csv", "-f", "md")
+    assert (searched.folder / "front.csv").read_text(encoding="utf-8").startswith("# toy")
+
+
+def test_all_is_for_programs(searched: Any) -> None:
+    assert "csv or json" in searched.stored("report", "toy", "--all", code=2).stderr
+
+
+def test_a_front_in_the_terminal(searched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    text = searched.stored("pareto", "toy", "--plot").stdout
+    assert text.startswith("score   better ↖\n")
+    assert "◆ front" in text
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.split("\n\n")[0].splitlines()) <= 60
+    monkeypatch.setenv("COLUMNS", "10")
+    assert "30 columns" in searched.stored("pareto", "toy", "--plot", code=2).stderr
+    for words in (("--json",), ("--format", "csv")):
+        assert "not both" in searched.stored("pareto", "toy", "--plot", *words, code=2).stderr
