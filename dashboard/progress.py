@@ -58,7 +58,7 @@ def entering(losses: Floats, rows: NDArray[np.int64]) -> list[int]:
         chunk = rows[start : start + CHUNK]
         values = losses[chunk]
         if len(front):
-            chunk = chunk[~_covered(values, front)]
+            chunk = chunk[~covered(values, front)]
         for row in chunk.tolist():
             point = losses[row]
             if len(front) and np.any(np.all(front <= point, axis=1)):
@@ -68,8 +68,8 @@ def entering(losses: Floats, rows: NDArray[np.int64]) -> list[int]:
     return entered
 
 
-def _covered(values: Floats, front: Floats) -> NDArray[np.bool_]:
-    """Say which rows of `values` are no better than some row of `front` in any column."""
+def covered(values: Floats, front: Floats) -> NDArray[np.bool_]:
+    """Say which rows of `values` some row of `front` equals or betters in every column."""
     covered = np.zeros(len(values), dtype=bool)
     for point in front:
         covered |= np.all(point <= values, axis=1)

@@ -149,7 +149,20 @@ def test_dropping_the_deep_ranks_changes_nothing():
     reference = np.array([5.0, 5.0])
     from netloom.dashboard import compare
 
-    pruned = division_test(first, second, reference, draws=60)
+    pruned = division_test(first, second, reference, draws=1500)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "MAX_RANK", 10**6)
-        assert division_test(first, second, reference, draws=60) == pruned
+        whole = division_test(first, second, reference, draws=1500)
+    assert whole == pytest.approx(pruned, abs=0.05)  # other draws: 4 standard deviations
+
+
+def test_a_division_with_few_rows_that_matter_counts_all_evaluations():
+    """One result on each side, the rest without: half of the divisions put both into one half."""
+    first, second = np.full((50, 2), np.nan), np.full((50, 2), np.nan)
+    first[7], second[31] = (1.0, 1.0), (1.0, 1.0)
+    assert division_test(first, second, np.array([2.0, 2.0])) == 1.0  # observed: no difference
+    second[31] = np.nan
+    first[8] = 1.0, 1.0
+    # of one side alone: the same volume as in every division that keeps the two together
+    p_value = division_test(first, second, np.array([2.0, 2.0]), draws=4000)
+    assert p_value == pytest.approx(49 / 99, abs=0.032)
