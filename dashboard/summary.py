@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..db.records import ExperimentRecord
+from ..db.records import RETRAINED, ExperimentRecord
 from .axes import TRIAL_AXIS
 from .rows import ExperimentRow
 from .views import PUBLISHED, PUBLISHED_OUT, HistoryView, ParetoView
@@ -18,6 +18,7 @@ VERDICTS = {
     "level": "Not told apart from random search",
     "too few": "Too little to compare with random search",
 }
+_NAMED = 10  # trials that a sentence names
 OTHER_STATUSES = ("infeasible", "pruned", "failed", "running", "queued")
 
 
@@ -43,16 +44,32 @@ def facts(record: ExperimentRecord) -> list[str]:
     """Return what was run, when, and for how long."""
     group = [] if record.group is None else [f"one of the group {record.group}"]
     return [
+    retrained = [f"retrained from {text}"] if (text := retrained_text(record)) else []
         f"space {record.space}",
         f"strategy {record.strategy}",
         f"seed {record.seed}",
         *group,
         f"{record.created_at:%Y-%m-%d %H:%M} UTC",
+        *retrained,
         seconds_text(record.elapsed_s),
     ]
 
 
 def bounds(record: ExperimentRecord) -> str:
+def retrained_text(record: ExperimentRecord) -> str:
+    """Return where the networks come from that an experiment trains again; empty: it searched."""
+    link = record.info.get(RETRAINED)
+    if not link:
+        return ""
+    trials = [str(number) for number in link["trials"]]
+    more = ", ..." if len(trials) > _NAMED else ""
+    start = "their weights" if link["inherited"] else "scratch"
+    return (
+        f"{link['name']} (trial{'s' * (len(trials) > 1)} {', '.join(trials[:_NAMED])}{more}), "
+        f"from {start}"
+    )
+
+
     """Return the constraints in words, empty without one: `with params ≤ 20 k`."""
     units = {metric.name: metric.unit for metric in record.metrics}
     texts = [constraint_text(c, units.get(c["metric"], "")) for c in record.constraints]

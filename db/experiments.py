@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ..errors import StoreError
 from .claims import refuse_if_held
-from .records import NewExperiment
+from .records import RETRAINED, NewExperiment
 from .revisions import close_scopes, open_scope
 from .rows import check_seed
 from .tables import EXPERIMENTS, SOURCES, SPACES
@@ -111,11 +110,15 @@ def _sources(new: NewExperiment, experiment_id: int) -> list[dict[str, Any]]:
             "direction": metric.direction,
             "split": metric.split,
             "estimator": metric.estimator,
+    Experiments that trained its networks again are results of their own: they stay, without it.
+
             "fingerprint": metric.fingerprint,
             "deterministic": metric.deterministic,
             "provenance": dict(metric.provenance),
         }
         for metric in new.metrics
+    again = (EXPERIMENTS.c.parent_id == id) & (EXPERIMENTS.c.kind == RETRAINED)
+    connection.execute(update(EXPERIMENTS).where(again).values(parent_id=None))
     ]
 
 

@@ -14,6 +14,7 @@ FINISHED: tuple[TrialStatus, ...] = ("done", "pruned", "infeasible", "failed")
 NOTE = "note"  # the kind of the artifacts that hold a strategy's notes
 ARCHIVED = "archived"  # the tag of experiments that lists leave out
 EXPLANATION = "explanation"  # the kind of the details that hold a network's drawing and costs
+RETRAINED = "retrained"  # the kind of experiments of chosen networks, and the key of their link
 FIXED = "fixed"  # the tag that names a fixed point, and the key of the list of them in `info`
 
 
@@ -56,8 +57,9 @@ class NewExperiment:
         constraints: `[{"metric": ..., "max": ... | "min": ...}]`.
         metrics: What the trials will carry.
         seed: Experiment seed.
-        kind: `search` or `baseline`.
-        parent: Id of the experiment that this one belongs to (a baseline's search).
+        kind: `search`, `baseline` or `retrained`.
+        parent: Id of the experiment that this one belongs to (a baseline's search) or whose
+            networks it trains again.
         group: Name shared by the runs of one `--seeds` call.
         tags: Free words.
         versions: Package versions, platform, command line.

@@ -140,6 +140,23 @@ class Estimator(ABC):
         """Return the state dict of the last evaluated network, if this kind trains one."""
         return None
 
+    @property
+    def initial_weights(self) -> frozenset[str]:
+        """Digests of the stored weights that evaluations start from; the runner gives them."""
+        return frozenset()
+
+    def take_initial(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the state dicts of `initial_weights`, by digest, before anything is evaluated."""
+        return None
+
+    def check_initial(self, architecture: Architecture) -> None:
+        """See whether the initial weights of an architecture are there and fit it.
+
+        Raises:
+            EvaluationError: If not: it says why.
+        """
+        return None
+
     def details(self, architecture: Architecture) -> Mapping[str, Any] | None:
         """Return a JSON breakdown (per layer costs, ...) for the front and the best trials."""
         return None

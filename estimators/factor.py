@@ -72,6 +72,19 @@ class FactorEstimator(Estimator):
         weights = self.inner.trained_weights()
         return None if weights is None else {f"{self.factor}.{k}": v for k, v in weights.items()}
 
+    @property
+    def initial_weights(self) -> frozenset[str]:
+        """Those of the estimator."""
+        return self.inner.initial_weights
+
+    def take_initial(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give the estimator its weights, under the names that it knows."""
+        self.inner.take_initial({d: self._own(weights[d]) for d in self.initial_weights})
+
+    def check_initial(self, architecture: Architecture) -> None:
+        """See whether the initial weights of the factor's architecture fit it."""
+        self.inner.check_initial(self._projected(architecture))
+
     def details(self, architecture: Architecture) -> Mapping[str, Any] | None:
         """Return the estimator's breakdown of the factor."""
         return self.inner.details(self._projected(architecture))

@@ -14,6 +14,7 @@ from .estimator import Direction, Estimator, Metric, Metrics, Report, check_fini
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 VERSION = 1
 _CLASSES: tuple[tuple[str, str, Direction], ...] = (
@@ -67,6 +68,8 @@ class Training(Estimator):
         device: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`, ...
         threads: CPU threads of a training; None: torch's own number.
         report_every: Epochs between two reports to the scheduler.
+        initial: Key of an architecture -> digest of the stored weights that its training starts
+            from; None: every one starts from its seed. `netloom retrain --inherit` fills it.
 
     Raises:
         SpecError: If an option is out of range, or the space and the data do not fit.
@@ -102,6 +105,7 @@ class Training(Estimator):
         device: str = "auto",
         threads: int | None = None,
         report_every: int = 1,
+        initial: dict[str, str] | None = None,
     ) -> None:
         super().__init__(space, data)
         self.epochs, self.batch_size, self.report_every = epochs, batch_size, report_every
@@ -111,8 +115,10 @@ class Training(Estimator):
         self.augment: tuple[str, ...] = tuple(augment or ())
         self.crop_padding, self.cutout_size = crop_padding, cutout_size
         self.mixup_alpha, self.amp, self.device, self.threads = mixup_alpha, amp, device, threads
+        self.initial = initial
         self._check_options()
         self._check_data()
+        self._initial: Mapping[str, Mapping[str, torch.Tensor]] = {}
         self._weights: Mapping[str, torch.Tensor] | None = None
 
     @property
@@ -129,6 +135,8 @@ class Training(Estimator):
         """All options that can show in the values, and the data."""
         skip = ("space", "data", "report_every")
         options = {k: v for k, v in vars(self).items() if k not in skip and k[0] != "_"}
+        if not self.initial:
+            del options["initial"]
         return {**options, "data": self.data.fingerprint, "version": VERSION}
 
     def evaluate(
@@ -139,7 +147,7 @@ class Training(Estimator):
         budget: float | None = None,
         report: Report | None = None,
     ) -> Metrics:
-        """Train from scratch and score on the validation split.
+        """Train from scratch, or from the `initial` weights, and score on the validation split.
 
         Args:
             architecture: What to build and train.
@@ -158,6 +166,7 @@ class Training(Estimator):
 
         device = loop.pick_device(self.device)
         network = built(self.space, architecture, seed=seed)
+        self._start(network, architecture)
         with (
             loop.quiet_settings(device, self.threads),
             seeded(seed, "train", device),
@@ -195,12 +204,7 @@ class Training(Estimator):
 
         device = loop.pick_device(self.device)
         network = built(self.space, architecture, seed=seed)
-        try:
-            network.load_state_dict(dict(weights))
-        except (RuntimeError, TypeError) as error:
-            raise EvaluationError(
-                f"the weights do not fit {architecture.to_json()}: {error}"
-            ) from error
+        _load(network, weights, architecture)
         with loop.quiet_settings(device, self.threads), _failures_explained(self.batch_size):
             data = loop.prepared(self.data, device, tasks=True)
             values = self._named("test", loop.score(network.to(device), data, self, "test"))
@@ -209,6 +213,37 @@ class Training(Estimator):
     def trained_weights(self) -> Mapping[str, Any] | None:
         """Return the weights of the last network trained to its end, on the CPU."""
         return self._weights
+
+    @property
+    def initial_weights(self) -> frozenset[str]:
+        """The digests in `initial`."""
+        return frozenset((self.initial or {}).values())
+
+    def take_initial(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the state dicts that `initial` names, by digest."""
+        self._initial = {d: weights[d] for d in self.initial_weights}
+
+    def check_initial(self, architecture: Architecture) -> None:
+        """See whether the initial weights of an architecture are there and fit it.
+
+        Raises:
+            EvaluationError: If not: it says why.
+        """
+        from .network import built
+
+        self._start(built(self.space, architecture, seed=0), architecture)
+
+    def _start(self, network: nn.Module, architecture: Architecture) -> None:
+        """Put the initial weights into a network, where it has some."""
+        digest = (self.initial or {}).get(architecture.key)
+        if digest is None:
+            return
+        if digest not in self._initial:
+            raise EvaluationError(
+                f"training starts from stored weights ({digest[:12]}), and was given none; run it "
+                "with netloom retrain --inherit"
+            )
+        _load(network, self._initial[digest], architecture)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_weights": None}
@@ -300,6 +335,19 @@ class Training(Estimator):
             from .tasks.metrics import pycocotools
 
             pycocotools()  # says what to install
+
+
+def _load(network: nn.Module, weights: Any, architecture: Architecture) -> None:
+    """Put weights into a network.
+
+    Raises:
+        EvaluationError: If they are not those of this architecture.
+    """
+    try:
+        network.load_state_dict(dict(weights))
+    except (RuntimeError, TypeError) as error:
+        said = f"the weights do not fit {architecture.to_json()}: {error}"
+        raise EvaluationError(said) from error
 
 
 def _require(holds: bool, rule: str, value: object) -> None:

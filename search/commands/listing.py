@@ -174,6 +174,7 @@ def _note_of(notes: Sequence[NoteRecord], name: str) -> NoteRecord:
 def _show_experiment(
     record: ExperimentRecord, curves: Sequence[str], notes: Sequence[NoteRecord]
 ) -> None:
+    from ...dashboard.summary import retrained_text
     from ...dashboard.words import constraint_text, seconds_text
     from ...db.records import FIXED
     from ...db.rescored import RESCORED
@@ -196,6 +197,7 @@ def _show_experiment(
         "started": record.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         "took": seconds_text(record.elapsed_s),
         "parent": record.parent or "",
+        "retrained from": retrained_text(record),
         "group": record.group or "",
         "tags": ", ".join(record.tags),
         "rescored on": ", ".join(record.info.get(RESCORED, {})),

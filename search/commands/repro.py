@@ -39,12 +39,14 @@ def repro(
 
     Nothing is stored. Exit code 1 when the evaluation fails.
     """
+    from ..run.origin import give_stored_initial
     from ..run.runner import stored_plan
 
     with open_store(store) as opened:
         record = opened.experiment(experiment)
         found = opened.trial(record.id, trial)
-    plan = stored_plan(record)
+        plan = stored_plan(record)
+        give_stored_initial(plan, opened, record.id)
     note(f"trial {found.number} of {record.name}: {found.notation} (stored: {found.status})")
     again = _evaluated(plan, found)
     if again.traceback:
@@ -59,10 +61,12 @@ def repro(
 def _evaluated(plan: Plan, trial: TrialRecord) -> Evaluation:
     """Return what the estimators say now: cheap ones first, the others unless it failed there."""
     from ..run.evaluation import Panel
+    from ..run.members import stored_architecture
     from ..run.trial import trial_seeds
 
-    panel = Panel(plan.estimators, repeats=plan.repeats)
-    architecture = plan.space.architecture(trial.architecture)
+    panel = Panel.of(plan)
+    architecture = stored_architecture(trial)
+    plan.space_of(architecture).architecture(trial.architecture)  # it may have changed since
     seeds = trial_seeds(plan.seed, trial.number, plan.repeats, fixed=len(plan.fixed))
     [cheap] = panel.screen([architecture], [seeds])
     if cheap.status != "done" or trial.status == "infeasible" or not panel.costly:

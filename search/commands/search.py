@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ...db.records import ExperimentRecord
     from ..run.events import Event, Listener
+    from ..run.origin import Origin
     from ..run.plan import Plan
     from ..run.runner import RunSummary
     from ..run.spec import Budget
@@ -117,7 +118,7 @@ def search(
             emit_json(dict(plan.spec))
         note("dry run: nothing was evaluated or stored")
         return
-    shown = _Shown(quiet, strict, as_json, no_progress, several=len(plans) > 1)
+    shown = Shown(quiet, strict, as_json, no_progress, several=len(plans) > 1)
     summaries = [shown.start(plan) for plan in _until_interrupted(plans, shown)]
     if left := plans[len(summaries) :]:
         numbers = ",".join(str(plan.seed) for plan in left)
@@ -126,7 +127,7 @@ def search(
             f"not started: {', '.join(plan.name for plan in left)}; run them with: "
             f"{' '.join(['netloom search', shlex.quote(spec), *words, '--seeds', numbers])}"
         )
-    _finish(summaries, shown)
+    finish(summaries, shown)
 
 
 def resume(
@@ -144,7 +145,7 @@ def resume(
     """Go on with an interrupted or killed experiment, or extend the budget of a finished one."""
     from ..run.runner import Runner
 
-    shown = _Shown(quiet, strict, as_json, no_progress)
+    shown = Shown(quiet, strict, as_json, no_progress)
     with open_store(store, write=True) as opened:
         record = opened.experiment(experiment)
         budget = _extended(dict(record.spec), set_ or ())
@@ -154,7 +155,7 @@ def resume(
         done = opened.trial_records(record.id, statuses=["done"])
         with shown.progress(goal_of(record, spent, done)) as listeners:
             summary = Runner.resume(opened, record.id, listeners=listeners, budget=budget)
-    _finish([shown.print(summary, store)], shown)
+    finish([shown.print(summary, store)], shown)
 
 
 def stop(experiment: ExperimentArgument, store: StoreOption = None) -> None:
@@ -191,7 +192,7 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-class _Shown:
+class Shown:
     """How runs are shown, and how they end."""
 
     def __init__(
@@ -212,8 +213,8 @@ class _Shown:
         live = sys.stderr.isatty() and not self.no_progress
         return listening(goal, quiet=self.quiet, live=live)
 
-    def start(self, plan: Plan) -> RunSummary:
-        """Run a plan and print what came of it."""
+    def start(self, plan: Plan, origin: Origin | None = None) -> RunSummary:
+        """Run a plan and print what came of it; `origin` is where its networks come from."""
         from ...db import Store
         from ..run.runner import Runner
 
@@ -221,7 +222,7 @@ class _Shown:
         goal = Goal(plan.objectives, budget.trials, budget.time_s, epochs=budget.epochs)
         with Store(plan.store_url) as opened, self.progress(goal) as listeners:
             listeners = [_renamed(plan.name), *listeners]
-            summary = Runner(plan, opened, listeners=listeners, command=sys.argv).run()
+            summary = Runner(plan, opened, listeners=listeners, command=sys.argv).run(origin=origin)
         explicit = plan.spec.get("store")
         return self.print(summary, str(explicit) if explicit else None)
 
@@ -268,7 +269,7 @@ def _renamed(wished: str) -> Listener:
     return listen
 
 
-def _until_interrupted(plans: Sequence[Plan], shown: _Shown) -> Any:
+def _until_interrupted(plans: Sequence[Plan], shown: Shown) -> Any:
     for plan in plans:
         if shown.interrupted:
             return
@@ -291,7 +292,7 @@ def _explain(summary: RunSummary) -> None:
         )
 
 
-def _finish(summaries: Sequence[RunSummary], shown: _Shown) -> None:
+def finish(summaries: Sequence[RunSummary], shown: Shown) -> None:
     """Exit with the code of the worst run."""
     from ...dashboard.words import plural
 

@@ -15,7 +15,8 @@ from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
 from .finishing import add_details, add_explanations, front_records, test_front, volume
-from .fixed import stored_fixed, with_fixed
+from .fixed import stored_fixed, stored_ref, with_fixed
+from .origin import Origin, give_initial, give_stored_initial, keep_initial, with_origin
 from .session import Session
 from .stopping import StopSignal
 from .warm import stored_warm, warm_candidates, with_warm
@@ -80,19 +81,26 @@ class Runner:
         self.plan, self.store = plan, store
         self._emit, self._command = Emitter(listeners), tuple(command)
 
-    def run(self) -> RunSummary:
+    def run(self, *, origin: Origin | None = None) -> RunSummary:
         """Run the plan as a new experiment.
 
         Raises:
+        Args:
+            origin: Where the networks of the plan were chosen from.
+
+        Raises:
+            SpecError: If trainings start from weights that are not there.
             StoreError: If the store refuses.
             NetloomError: If the strategy or an engine fails; a failing trial is only recorded.
         """
         warm = warm_candidates(self.plan, self.store)
-        new = new_experiment(self.plan, command=self._command)
+        give_initial(self.plan, self.store, () if origin is None else origin.weights)
+        new = with_origin(new_experiment(self.plan, command=self._command), origin)
         new = with_fixed(with_warm(new, warm), self.plan.fixed)
         record = self.store.create_experiment(new)
         return self._drive(record)
 
+        keep_initial(self.store, record.id, origin)
     @classmethod
     def resume(
         cls,
@@ -126,6 +134,7 @@ class Runner:
         _require_same(plan, record)
         runner = cls(plan, store, listeners=listeners)
         return runner._drive(record, resumed=True)
+        give_stored_initial(plan, store, record.id)
 
     # ------------------------------------------------------------------ the run
     def _drive(self, record: ExperimentRecord, *, resumed: bool = False) -> RunSummary:

@@ -1,0 +1,232 @@
+"""Chosen networks of an experiment trained again, with the full recipe, as a new experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...db.records import ARCHIVED
+from ...errors import EvaluationError, SpecError
+from ...spaces import Architecture, ProductSpace
+from ..objectives import Objective
+from ..strategies.given import PATH
+from .book import WEIGHTS
+from .finishing import front_records
+from .origin import Origin, give_initial
+from .parts import FACTOR
+from .plan import build_plan
+from .spec import Spec, parse
+
+if TYPE_CHECKING:
+    from ...db import Store
+    from ...db.records import ArtifactRecord, ExperimentRecord, TrialRecord
+    from .plan import Plan
+
+_TRAINING = "training"
+_OURS = ("strategy", "fixed", "warm_start", "dedup")  # what decides which networks are trained
+
+
+def retrain_plan(
+    store: Store,
+    ref: str,
+    *,
+    trials: Sequence[int] | None = None,
+    epochs: int | None = None,
+    inherit: bool = False,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    store_url: str | None = None,
+) -> tuple[Plan, Origin]:
+    """Return the plan that trains chosen networks again, and where they come from.
+
+    `Runner(plan, store).run(origin=origin)` runs it. Nothing is written here.
+
+    Args:
+        store: Where the experiment is.
+        ref: Name, id or unique prefix.
+        trials: Numbers of its trials; None: its front.
+        epochs: Epochs of the training; those of the experiment when left out.
+        inherit: Start from the weights that the trials ended with, not from scratch.
+        name: Name of the new experiment; `NAME-retrained` when left out.
+        overrides: `a.b=c` texts, applied to the new spec.
+        store_url: Store of the new spec; `NETLOOM_STORE`, then the default when left out.
+
+    Raises:
+        SpecError: If the trials, the weights or the recipe are not there; says what to do.
+        StoreError: If there is no such experiment or trial.
+    """
+    record = store.experiment(ref)
+    chosen = _chosen(store, record, trials)
+    values = _values(record, chosen) | {"store": store_url}
+    if name is not None:
+        values["name"] = name
+    spec = _parsed(record, values, overrides, epochs)
+    folder = record.info.get("source_dir")
+    source_dir = Path(folder) if folder else None
+    plan = build_plan(spec, source_dir=source_dir)
+    if not inherit:
+        return plan, Origin(record, tuple(t.number for t in chosen))
+    weights = _weights(store, record, chosen)
+    plan = build_plan(_inheriting(spec, plan, chosen, weights), source_dir=source_dir)
+    give_initial(plan, store, weights)
+    _check_fit(plan, chosen)
+    return plan, Origin(record, tuple(t.number for t in chosen), tuple(weights))
+
+
+def _chosen(
+    store: Store, record: ExperimentRecord, numbers: Sequence[int] | None
+) -> list[TrialRecord]:
+    """Return the trials to train again; of equal architectures the first.
+
+    Raises:
+        SpecError: If one was not evaluated, or there is no front.
+    """
+    if numbers is None:
+        objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]
+        found = list(front_records(objectives, store.trial_records(record.id, statuses=["done"])))
+        if not found:
+            raise SpecError(
+                f"--front needs an experiment with a front, and {record.name} has no feasible "
+                f"trial (it is {record.status}); name trials with --trial, or search on"
+            )
+    else:
+        found = [store.trial(record.id, number) for number in numbers]
+    for trial in found:
+        if trial.status not in ("done", "pruned"):
+            raise SpecError(_unfit(record, trial))
+    return list({trial.key: trial for trial in reversed(found)}.values())[::-1]
+
+
+def _unfit(record: ExperimentRecord, trial: TrialRecord) -> str:
+    """Return why a trial cannot be trained again."""
+    said = f"retrain needs trials that were evaluated, and trial {trial.number} of {record.name} "
+    if trial.status == "infeasible":
+        said += "breaks a constraint, so that it would not be trained"
+    elif trial.status == "failed":
+        said += f"failed ({trial.error})"
+    else:
+        said += "has not ended"
+    return f"{said}; choose another: netloom pareto {record.name}"
+
+
+def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Return the values of the new spec: the old one's, and the networks instead of a strategy.
+
+    Raises:
+        SpecError: If the old one was made of Python objects.
+    """
+    if objects := record.spec.get("objects"):
+        raise SpecError(
+            f"{record.name} was run from Python with objects that a spec cannot name "
+            f"({', '.join(objects)}); name them by import paths to train its networks again"
+        )
+    runner = {**record.spec.get("runner", {}), "scheduler": {"name": "none"}}
+    architectures = [dict(trial.architecture) for trial in chosen]
+    return {
+        **record.spec,
+        "name": f"{record.name}-retrained"[:100],
+        "strategy": {"name": PATH, "architectures": architectures},
+        "fixed": [],
+        "warm_start": None,
+        "dedup": "key",  # each of the chosen ones is meant
+        "budget": {"trials": len(chosen)},
+        "runner": runner,
+        "keep_weights": max(len(chosen), record.spec.get("keep_weights", 0)),
+        "baseline": False,
+        "tags": [tag for tag in record.tags if tag != ARCHIVED],
+        "group": None,
+    }
+
+
+def _parsed(
+    record: ExperimentRecord, values: dict[str, Any], overrides: Sequence[str], epochs: int | None
+) -> Spec:
+    """Return the new spec, its training found and given its epochs.
+
+    Raises:
+        SpecError: If nothing trains in it, or an override would train other networks.
+    """
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if key.partition(".")[0] in _OURS:
+            raise SpecError(
+                f"retrain trains the chosen networks, got --set {text}; {key} cannot be changed, "
+                "start a search for it"
+            )
+    spec = parse(values, overrides=overrides)
+    if _position(spec) is None:
+        names = ", ".join(e.name for e in spec.estimators)
+        raise SpecError(
+            f"retrain needs the estimator training, and {record.name} has {names}; add it with its "
+            "data and the objectives that it serves: --set data=digits --set "
+            "'estimators=[{name: training, epochs: 50}, complexity]' --set "
+            "'objectives=[{maximize: valid_accuracy}, {minimize: macs}]'"
+        )
+    if epochs is not None:
+        spec = parse(values, overrides=[*overrides, f"estimators.{_TRAINING}.epochs={epochs}"])
+    return spec
+
+
+def _position(spec: Spec) -> int | None:
+    """Return which estimator of a spec trains."""
+    return next((i for i, e in enumerate(spec.estimators) if e.name == _TRAINING), None)
+
+
+def _weights(
+    store: Store, record: ExperimentRecord, chosen: Sequence[TrialRecord]
+) -> list[ArtifactRecord]:
+    """Return the weights that each of the trials ended with.
+
+    Raises:
+        SpecError: If those of one are not kept; says which trials have some.
+    """
+    kept = {a.number: a for a in store.artifacts(record.id, kind=WEIGHTS)}
+    missing = [trial.number for trial in chosen if trial.number not in kept]
+    if missing:
+        there = sorted(number for number in kept if number is not None)
+        known = f"those of {_numbers(there)} are" if there else "there are none"
+        raise SpecError(
+            f"--inherit needs the weights of the trials, and those of {_numbers(missing)} are not "
+            f"kept in {record.name}: {known}; leave --inherit out to train from scratch"
+        )
+    return [kept[trial.number] for trial in chosen]
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return trials in words, the first ten by number."""
+    more = ", ..." if len(numbers) > 10 else ""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:10]))}{more}"
+
+
+def _inheriting(
+    spec: Spec, plan: Plan, chosen: Sequence[TrialRecord], weights: Sequence[ArtifactRecord]
+) -> Spec:
+    """Return the spec whose training starts from the weights."""
+    values = spec.to_json()
+    training = values["estimators"][_position(spec)]
+    initial: dict[str, str] = {}
+    for trial, artifact in zip(chosen, weights, strict=True):
+        architecture = Architecture(trial.architecture)
+        if isinstance(plan.space, ProductSpace):
+            architecture = plan.space.project(architecture, training[FACTOR])
+        initial.setdefault(architecture.key, artifact.sha256)  # one network, several accelerators
+    training["initial"] = initial
+    return parse(values)
+
+
+def _check_fit(plan: Plan, chosen: Sequence[TrialRecord]) -> None:
+    """Refuse weights of other networks before anything is stored.
+
+    Raises:
+        SpecError: With the trial.
+    """
+    for trial in chosen:
+        for estimator in plan.estimators:
+            try:
+                estimator.check_initial(Architecture(trial.architecture))
+            except EvaluationError as error:
+                raise SpecError(
+                    f"trial {trial.number} cannot go on from its weights: {error}; leave "
+                    "--inherit out to train from scratch"
+                ) from error

@@ -1,0 +1,24 @@
+"""Networks that train in a moment, for tests of what needs real training."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from netloom.spaces import Architecture, Decision, Space
+
+
+class Perceptron(Space):
+    """One hidden layer of a chosen width, with a chosen function."""
+
+    name = "perceptron"
+    decisions = (Decision("width", (4, 8, 16), ordered=True), Decision("act", ("relu", "tanh")))
+
+    def __init__(self, *, in_channels: int = 1, resolution: int = 8, classes: int = 10) -> None:
+        super().__init__()
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        inputs = self.options["in_channels"] * self.options["resolution"] ** 2
+        width = int(architecture["width"])
+        act = {"relu": nn.ReLU, "tanh": nn.Tanh}[architecture["act"]]
+        layers = nn.Linear(inputs, width), act(), nn.Linear(width, self.options["classes"])
+        return nn.Sequential(nn.Flatten(), *layers)

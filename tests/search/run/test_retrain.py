@@ -1,0 +1,278 @@
+"""Chosen networks are trained again, from scratch or from their weights, linked to the search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_plans import PROJECT, make_plan
+from typer.testing import CliRunner
+
+from netloom.dashboard import write_report
+from netloom.db import Store
+from netloom.errors import NetloomError, SpecError, StoreError
+from netloom.search import Runner
+from netloom.search.cli import app
+from netloom.search.run.events import Event
+from netloom.search.run.experiment import Experiment
+from netloom.search.run.plan import build_plan
+from netloom.search.run.retrain import retrain_plan
+from netloom.search.run.spec import Budget, parse
+from netloom.search.strategies.given import PATH, Given
+from netloom.spaces import SPACES
+
+SPEC: dict[str, Any] = {
+    "name": "nets",
+    "space": "nets:Perceptron",
+    "data": {"name": "digits"},
+    "estimators": [{"name": "training", "epochs": 1, "threads": 1}, "complexity"],
+    "strategy": "random",
+    "objectives": [{"maximize": "valid_accuracy"}, {"minimize": "macs"}],
+    "constraints": ["params <= 1000"],
+    "budget": {"trials": 4},
+    "runner": {"engine": "inline"},
+    "keep_weights": 0,
+    "baseline": False,
+}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose store holds `nets`: all six networks, those of width 16 infeasible."""
+    folder = tmp_path_factory.mktemp("searched")
+    with Store(f"sqlite:///{folder}/netloom.db") as store:
+        plan = build_plan(parse(SPEC), source_dir=PROJECT)
+        assert Runner(plan, store).run().counts == {"done": 4, "infeasible": 2, "reused": 0}
+    return folder
+
+
+@pytest.fixture
+def folder(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NETLOOM_STORE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def store(folder: Path):
+    with Store("sqlite:///netloom.db") as opened:
+        yield opened
+
+
+def netloom(*words: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def by_status(store: Store, status: str) -> list[int]:
+    record = store.experiment("nets")
+    return [t.number for t in store.trial_records(record.id, statuses=[status])]
+
+
+def state(store: Store, name: str, number: int) -> dict[str, torch.Tensor]:
+    [kept] = store.artifacts(store.experiment(name).id, kind="weights", number=number)
+    return torch.load(store.artifact_path(kept), weights_only=True)
+
+
+def test_the_front_is_trained_with_the_recipe_of_the_search(folder: Path, store: Store) -> None:
+    front = json.loads(netloom("pareto", "nets", "--format", "json").stdout)["front"]
+    said = netloom("retrain", "nets", "--front", "--epochs", "3", "--no-progress")
+    record, old = store.experiment("nets-retrained"), store.experiment("nets")
+    assert "valid_accuracy" in said.stdout
+    assert (record.kind, record.parent, record.status) == ("retrained", old.id, "done")
+    numbers = list(old.summary["front"])
+    assert record.info["retrained"] == {
+        "id": old.id,
+        "name": "nets",
+        "trials": numbers,
+        "inherited": False,
+    }
+    trials = store.trial_records(record.id)
+    assert [t.key for t in trials] == [store.trial(old.id, n).key for n in numbers]
+    assert len(trials) == len(front) >= 1
+    training, complexity = record.spec["estimators"]
+    assert training == {**old.spec["estimators"][0], "epochs": 3}
+    assert complexity == old.spec["estimators"][1]
+    assert record.spec["constraints"] == old.spec["constraints"]
+    curves = store.curves(record.id, number=0)
+    assert sorted(curves[curves["name"] == "valid_accuracy"]["step"]) == [1, 2, 3]
+    assert all(state(store, record.name, t.number) for t in trials)
+
+
+def test_it_is_reproduced_by_the_same_seed(store: Store) -> None:
+    found = []
+    for name in ("first", "second"):
+        plan, origin = retrain_plan(store, "nets", epochs=2, name=name)
+        Runner(plan, store).run(origin=origin)
+        found.append([t.metrics for t in store.trial_records(store.experiment(name).id)])
+    assert found[0] == found[1]
+
+
+def test_inherited_weights_are_where_training_starts(store: Store) -> None:
+    number = store.experiment("nets").summary["front"][0]
+    # A rate this small moves nothing: what comes out is what went in.
+    still = ["estimators.training.lr=1e-12", "estimators.training.weight_decay=0"]
+    for name, inherit in (("same", True), ("fresh", False)):
+        plan, origin = retrain_plan(
+            store, "nets", trials=[number], inherit=inherit, name=name, overrides=still
+        )
+        Runner(plan, store).run(origin=origin)
+    before = state(store, "nets", number)
+    same, fresh = (state(store, name, 0) for name in ("same", "fresh"))
+    assert all(torch.allclose(before[k], same[k], atol=1e-6) for k in before)
+    assert not any(torch.allclose(before[k], fresh[k], atol=1e-3) for k in before)
+    old = store.trial(store.experiment("nets").id, number).metrics["valid_accuracy"]
+    assert store.trial(store.experiment("same").id, 0).metrics["valid_accuracy"] == old
+    assert Runner.resume(store, "same", budget=Budget(trials=2)).reason == "exhausted"
+
+
+def test_it_outlives_the_search_and_repeats_from_its_own_files(store: Store) -> None:
+    number = store.experiment("nets").summary["front"][0]
+    netloom("retrain", "nets", "--trial", str(number), "--inherit", "--name", "on", "--quiet")
+    netloom("delete", "nets", "--yes")
+    netloom("gc")
+    assert store.experiment("on").parent is None
+    assert "as stored" in netloom("repro", "on", "--trial", "0").stdout
+    assert f"nets (trial {number}), from their weights" in netloom("show", "on").stdout
+    page = write_report(store, "on", Path("report.html")).read_text("utf-8")
+    assert f"retrained from nets (trial {number}), from their weights" in page
+
+
+def test_an_interrupted_one_goes_on(store: Store) -> None:
+    numbers = by_status(store, "done")
+    whole, origin = retrain_plan(store, "nets", trials=numbers[:3], name="whole")
+    Runner(whole, store).run(origin=origin)
+
+    def stop(event: Event) -> None:
+        if event.kind == "committed":
+            raise KeyboardInterrupt
+
+    plan, origin = retrain_plan(store, "nets", trials=numbers[:3], name="cut")
+    assert Runner(plan, store, listeners=[stop]).run(origin=origin).exit_code == 130
+    assert store.experiment("cut").counts["done"] == 1
+    netloom("resume", "cut", "--quiet")
+    whole_trials, cut_trials = (
+        [(t.key, t.metrics.get("valid_accuracy")) for t in store.trial_records(r.id)]
+        for r in (store.experiment("whole"), store.experiment("cut"))
+    )
+    assert cut_trials == whole_trials
+    assert len(cut_trials) == 3
+
+
+def test_a_dry_run_prints_the_spec_and_stores_nothing(store: Store) -> None:
+    number = by_status(store, "done")[0]
+    words = ["--trial", str(number), "--set", "estimators.training.augment=[mixup]", "--dry-run"]
+    spec = json.loads(netloom("retrain", "nets", *words).stdout)
+    old = store.experiment("nets")
+    trial = store.trial(old.id, number)
+    assert spec["strategy"]["architectures"] == [dict(trial.architecture)]
+    assert spec["estimators"][0]["augment"] == ["mixup"]
+    assert [r.name for r in store.experiments(all=True)] == ["nets"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nest", "--front"], "did you mean nets?"),
+        (["nets"], "takes --trial N (once or more) or --front, got neither"),
+        (["nets", "--front", "--trial", "1"], "or --front, got both"),
+        (["nets", "--trial", "99"], "those of this experiment are 0 to 5"),
+        (["nets", "--trial", "BROKEN"], "breaks a constraint, so that it would not be trained"),
+        (["nets", "--trial", "BEHIND", "--inherit"], "leave --inherit out to train from scratch"),
+        (["nets", "--front", "--set", "strategy=random"], "strategy cannot be changed"),
+        (["nets", "--front", "--set", "estimators=[complexity]"], "needs the estimator training"),
+        (["nets", "--front", "--set", "estimators.training.lr=-1"], "lr must be above 0, got -1"),
+        (["nets", "--front", "--set", "estimators.0.epoch=3"], "did you mean epochs?"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_stored(
+    store: Store, words: list[str], message: str
+) -> None:
+    behind = set(by_status(store, "done")) - set(store.experiment("nets").summary["front"])
+    known = {"BROKEN": by_status(store, "infeasible")[0], "BEHIND": min(behind)}
+    words = [str(known.get(word, word)) for word in words]
+    revision = store.revision()
+    said = netloom("retrain", *words, code=1 if "99" in words or "nest" in words else 2)
+    assert said.stdout == ""
+    assert message in said.stderr
+    assert "Traceback" not in said.stderr
+    assert store.revision() == revision
+
+
+def test_what_has_not_been_evaluated_is_not_trained_again(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/toy.db") as store:
+        broken = {"estimators": [{"name": "toys:Cost", "broken": 8}], "budget": {"trials": 60}}
+        failed = Runner(make_plan(store.url, **broken), store).run().experiment
+        [number, *_] = [t.number for t in store.trial_records(failed.id, statuses=["failed"])]
+        with pytest.raises(SpecError, match=rf"trial {number} of toy failed \(ValueError: the sum"):
+            retrain_plan(store, "toy", trials=[number])
+        with pytest.raises(SpecError, match="needs the estimator training, and toy has toys:Cost"):
+            retrain_plan(store, "toy")
+        never = make_plan(store.url, name="never", constraints=["cost <= -1"])
+        Runner(never, store).run()
+        with pytest.raises(SpecError, match="never has no feasible trial"):
+            retrain_plan(store, "never")
+
+
+def test_weights_of_other_networks_or_without_a_file_are_refused(store: Store) -> None:
+    record = store.experiment("nets")
+    number = record.summary["front"][0]
+    [kept] = store.artifacts(record.id, kind="weights", number=number)
+    store.artifact_path(kept).unlink()
+    with pytest.raises(StoreError, match="must be beside the store"):
+        retrain_plan(store, "nets", trials=[number], inherit=True)
+    Path("other.pt").touch()
+    torch.save({"1.weight": torch.zeros(1)}, "other.pt")
+    sha256, size = store.put_file(Path("other.pt").read_bytes())
+    with store.transaction() as transaction:
+        transaction.add_artifact(
+            record.id, kind="weights", name="x", sha256=sha256, size_bytes=size, number=number
+        )
+    with pytest.raises(SpecError, match=rf"trial {number} cannot go on from its weights: the wei"):
+        retrain_plan(store, "nets", trials=[number], inherit=True)
+
+
+def test_what_a_spec_cannot_name_is_not_rebuilt(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/objects.db"
+    experiment = Experiment(
+        space=SPACES.get("nb201")(),
+        strategy="random",
+        estimators=[{"name": "tabular", "dataset": "cifar10"}],
+        objectives=[{"maximize": "valid_accuracy"}],
+        budget=2,
+        baseline=False,
+        store=url,
+    )
+    experiment.run()
+    with (
+        Store(url) as store,
+        pytest.raises(NetloomError, match=r"objects that a spec cannot name \(space\)"),
+    ):
+        retrain_plan(store, "search")
+
+
+def test_a_list_of_architectures_is_a_strategy(tmp_path: Path) -> None:
+    """Notations, JSON and names of published networks are read; the order is that of the list."""
+    with Store(f"sqlite:///{tmp_path}/toy.db") as store:
+        given: list[Any] = ["best", {f"d{i}": i for i in range(4)}, '{"d0":1,"d1":1,"d2":0,"d3":0}']
+        strategy = {"name": PATH, "architectures": given, "batch": 2}
+        plan = make_plan(store.url, strategy=strategy)
+        summary = Runner(plan, store).run()
+        assert summary.reason == "exhausted"
+        trials = store.trial_records(summary.experiment.id)
+        sums = [sum(t.architecture.values()) for t in trials]
+        assert sums == [20, 6, 2]
+        for wrong, message in (
+            (["best", "best"], r"architectures\[1\] must differ from the others, got that of posi"),
+            (["besst"], r"architectures\[0\]: grid: an architecture is written as"),
+            ([], "architectures"),
+        ):
+            with pytest.raises(SpecError, match=message):
+                make_plan(store.url, strategy={"name": PATH, "architectures": wrong})
+    assert Given(architectures=["best"]).state_dict() == {"next": 0}
