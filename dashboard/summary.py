@@ -43,19 +43,18 @@ class Note:
 def facts(record: ExperimentRecord) -> list[str]:
     """Return what was run, when, and for how long."""
     group = [] if record.group is None else [f"one of the group {record.group}"]
-    return [
     retrained = [f"retrained from {text}"] if (text := retrained_text(record)) else []
+    return [
         f"space {record.space}",
         f"strategy {record.strategy}",
         f"seed {record.seed}",
         *group,
-        f"{record.created_at:%Y-%m-%d %H:%M} UTC",
         *retrained,
+        f"{record.created_at:%Y-%m-%d %H:%M} UTC",
         seconds_text(record.elapsed_s),
     ]
 
 
-def bounds(record: ExperimentRecord) -> str:
 def retrained_text(record: ExperimentRecord) -> str:
     """Return where the networks come from that an experiment trains again; empty: it searched."""
     link = record.info.get(RETRAINED)
@@ -70,6 +69,7 @@ def retrained_text(record: ExperimentRecord) -> str:
     )
 
 
+def bounds(record: ExperimentRecord) -> str:
     """Return the constraints in words, empty without one: `with params ≤ 20 k`."""
     units = {metric.name: metric.unit for metric in record.metrics}
     texts = [constraint_text(c, units.get(c["metric"], "")) for c in record.constraints]
@@ -123,10 +123,10 @@ def alone_note(record: ExperimentRecord, view: ParetoView) -> Note | None:
     )
 
 
-def caption(view: ParetoView) -> str:
-    """Return what the marks of the figure of `view` mean."""
+def caption(view: ParetoView, *, line: bool = True) -> str:
+    """Return what the marks of the figure of `view` mean; `line`: it has the front's line."""
     said = []
-    if len(view.line[0]) > 1:
+    if line and len(view.line[0]) > 1:
         said.append(_line_text(view))
     shown = set(view.kinds[view.shown].tolist())
     units = {axis.metric: axis.unit for axis in view.axes}
