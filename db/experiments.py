@@ -110,24 +110,24 @@ def _sources(new: NewExperiment, experiment_id: int) -> list[dict[str, Any]]:
             "direction": metric.direction,
             "split": metric.split,
             "estimator": metric.estimator,
-    Experiments that trained its networks again are results of their own: they stay, without it.
-
             "fingerprint": metric.fingerprint,
             "deterministic": metric.deterministic,
             "provenance": dict(metric.provenance),
         }
         for metric in new.metrics
-    again = (EXPERIMENTS.c.parent_id == id) & (EXPERIMENTS.c.kind == RETRAINED)
-    connection.execute(update(EXPERIMENTS).where(again).values(parent_id=None))
     ]
 
 
 def delete_experiment(connection: Connection, id: int) -> None:
     """Delete an experiment and those that belong to it; the tables below them follow.
 
+    Experiments that trained its networks again are results of their own: they stay, without it.
+
     Raises:
         StoreError: If one of them is being run.
     """
+    again = (EXPERIMENTS.c.parent_id == id) & (EXPERIMENTS.c.kind == RETRAINED)
+    connection.execute(update(EXPERIMENTS).where(again).values(parent_id=None))
     family = connection.execute(
         select(EXPERIMENTS.c.id, EXPERIMENTS.c.name).where(
             (EXPERIMENTS.c.id == id) | (EXPERIMENTS.c.parent_id == id)

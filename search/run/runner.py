@@ -15,7 +15,7 @@ from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
 from .finishing import add_details, add_explanations, front_records, test_front, volume
-from .fixed import stored_fixed, stored_ref, with_fixed
+from .fixed import stored_fixed, with_fixed
 from .origin import Origin, give_initial, give_stored_initial, keep_initial, with_origin
 from .session import Session
 from .stopping import StopSignal
@@ -98,9 +98,9 @@ class Runner:
         new = with_origin(new_experiment(self.plan, command=self._command), origin)
         new = with_fixed(with_warm(new, warm), self.plan.fixed)
         record = self.store.create_experiment(new)
+        keep_initial(self.store, record.id, origin)
         return self._drive(record)
 
-        keep_initial(self.store, record.id, origin)
     @classmethod
     def resume(
         cls,
@@ -132,9 +132,9 @@ class Runner:
             _require_unspent(plan.budget, budget, record)
             plan = replace(plan, budget=budget, spec=_with_budget(plan.spec, budget))
         _require_same(plan, record)
+        give_stored_initial(plan, store, record.id)
         runner = cls(plan, store, listeners=listeners)
         return runner._drive(record, resumed=True)
-        give_stored_initial(plan, store, record.id)
 
     # ------------------------------------------------------------------ the run
     def _drive(self, record: ExperimentRecord, *, resumed: bool = False) -> RunSummary:
