@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,6 +12,8 @@ from ..db import Store
 from ..db.records import ExperimentRecord
 from ..db.url import parse_url
 from .compare import BaselineView, Rivals
+from .contest import Contest
+from .contest_cache import ContestCache
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import TableCache, TrialTable
 from .views import HistoryView
@@ -44,6 +46,9 @@ class Source:
         self._opened: Store | None = None
         self._file: tuple[int, int] | None = None
         self._tables = TableCache()
+        self.contests = ContestCache(
+            lambda record: self._tables.table(self.store, record), state_of
+        )
         self._computed: dict[tuple[str, str], tuple[str, Any]] = {}
 
     @property
@@ -125,6 +130,12 @@ class Source:
             return Rivals.of(self.store, shot.record, shot.table)
 
         return None if shot.record.status == "running" else self._once("rivals", shot, read)
+
+    def contest(
+        self, refs: Sequence[str], groups: Sequence[str], *, apart: bool
+    ) -> tuple[Contest, str]:
+        """Return experiments as competitors, and a text that changes whenever they do."""
+        return self.contests.contest(self.store, refs, groups, apart=apart)
 
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
         """Return what `read` gives, asked once per state of the experiment."""

@@ -9,7 +9,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 
 from ...errors import NetloomError
 from ..source import Source
-from . import experiment, experiments
+from . import compare, experiment, experiments
 from .parts import trouble
 
 REFRESH_MS = 2000
@@ -75,6 +75,8 @@ def _page(source: Source, path: str, search: str) -> Any:
     match [unquote(part) for part in path.strip("/").split("/")]:
         case [""]:
             return experiments.layout(source)
+        case ["compare"]:
+            return compare.layout(source, search)
         case ["exp", ref]:
             return experiment.layout(source, ref, search)
         case _:
