@@ -14,8 +14,9 @@ from ..db.url import parse_url
 from .compare import BaselineView, Rivals
 from .contest import Contest
 from .contest_cache import ContestCache
+from .neighbours import front_rows
 from .rows import ExperimentRow, experiment_rows, open_record
-from .table import TableCache, TrialTable
+from .table import Row, TableCache, TrialTable
 from .views import HistoryView
 
 Made = TypeVar("Made")
@@ -136,6 +137,10 @@ class Source:
     ) -> tuple[Contest, str]:
         """Return experiments as competitors, and a text that changes whenever they do."""
         return self.contests.contest(self.store, refs, groups, apart=apart)
+
+    def members(self, shot: Snapshot) -> tuple[Row, ...]:
+        """Return the members of the front."""
+        return self._once("members", shot, lambda: front_rows(shot.record, shot.table))
 
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
         """Return what `read` gives, asked once per state of the experiment."""

@@ -71,3 +71,20 @@ def pieces(text: str) -> list[str]:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Return `3 trials`, `1 trial`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def origin_text(provenance: Mapping[str, Any]) -> str:
+    """Return source and error bar of a model's number.
+
+    >>> origin_text({"source": "fitted", "validation": {"mape_percent": 4.12, "n": 60}})
+    '(fitted, 4.12 % off on average in 60 measurements)'
+    """
+    words = [str(provenance["source"])]
+    if base := provenance.get("derived_from"):
+        words.append(f"a multiple of {base}")
+    found = provenance.get("validation")
+    if found is None:
+        words.append("never compared with measurements")
+    else:
+        words.append(f"{found['mape_percent']:.3g} % off on average in {found['n']} measurements")
+    return f"({', '.join(words)})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
-from dash import Dash, Input, Output, State, ctx, html
+from dash import Dash, Input, Output, State, ctx, dcc, html
 from dash.exceptions import PreventUpdate
 
 from ...db.records import FINISHED
@@ -51,16 +52,22 @@ def register(app: Dash, source: Source) -> None:
         except NetloomError as error:
             return html.Div([html.H2("Network"), html.P(str(error))], role="alert"), "", {}
         state = "closed" if view.status in FINISHED else "open"
-        return panel(view), f"{number} {state}", {}
+        return panel(view, id), f"{number} {state}", {}
 
 
-def panel(view: TrialView) -> list[Any]:
-    """Return everything that is known of a trial."""
+def href(experiment: str, number: int, search: str = "") -> str:
+    """Return the URL of the page that takes a trial apart."""
+    return f"/exp/{quote(experiment, safe='')}/trial/{number}{search}"
+
+
+def panel(view: TrialView, experiment: str) -> list[Any]:
+    """Return everything that is known of a trial of an experiment, by its id."""
     record = view.trial
     parts: list[Any] = [
         html.H2([f"Trial {record.number} ", chip(view.status)]),
         html.P(notation(record.notation or record.key), className="notation", tabIndex=0),
-        html.P(" · ".join(_facts(view)), className="facts"),
+        html.P(" · ".join(facts(view)), className="facts"),
+        dcc.Link("Take it apart", href=href(experiment, record.number), className="apart"),
     ]
     if view.violated:
         parts.append(html.P(["Breaks ", ", ".join(view.violated)], className="broken"))
@@ -77,7 +84,7 @@ def panel(view: TrialView) -> list[Any]:
     ]
     if metrics:
         parts.append(rows_table(("metric", "value", "source"), metrics, numeric=frozenset({1})))
-        parts.append(_sources(view))
+        parts.append(sources(view))
     if view.curves:
         parts.append(graph("curves", curves_figure(view.curves), "Values by step"))
     parts += [
@@ -88,7 +95,8 @@ def panel(view: TrialView) -> list[Any]:
     return parts
 
 
-def _facts(view: TrialView) -> list[str]:
+def facts(view: TrialView) -> list[str]:
+    """Return what is known of a trial beside its values, in words."""
     record = view.trial
     facts = [f"seed {record.seed}"]
     if record.fixed is not None:
@@ -109,7 +117,7 @@ def _facts(view: TrialView) -> list[str]:
     return facts
 
 
-def _sources(view: TrialView) -> Any:
+def sources(view: TrialView) -> Any:
     """Return where the values come from, each source once."""
     metrics: dict[str, list[str]] = {}
     for row in view.metrics:

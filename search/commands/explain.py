@@ -33,11 +33,11 @@ def emit_explanations(devices: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _totals(explained: Mapping[str, Any]) -> dict[str, str]:
-    from ...dashboard.words import value_text
+    from ...dashboard.words import origin_text, value_text
     from ...estimators.hardware import FIELDS
 
     facts = {
-        field: f"{value_text(value, FIELDS[field][0])}  {provenance_text(provenance)}"
+        field: f"{value_text(value, FIELDS[field][0])}  {origin_text(provenance)}"
         for (field, value), provenance in zip(
             explained["totals"].items(), explained["provenance"].values(), strict=True
         )
@@ -45,19 +45,6 @@ def _totals(explained: Mapping[str, Any]) -> dict[str, str]:
     waits = explained["waits_for"].items()
     shares = [f"{name} {share:.0f} %" for name, share in waits if share >= _LEAST]
     return {**facts, "waits for": ", ".join(shares) or "-"}
-
-
-def provenance_text(provenance: Mapping[str, Any]) -> str:
-    """Return source and error bar: `(fitted, 4.1 % off on average in 60 measurements)`."""
-    words = [str(provenance["source"])]
-    if base := provenance.get("derived_from"):
-        words.append(f"a multiple of {base}")
-    found = provenance.get("validation")
-    if found is None:
-        words.append("never compared with measurements")
-    else:
-        words.append(f"{found['mape_percent']:.3g} % off on average in {found['n']} measurements")
-    return f"({', '.join(words)})"
 
 
 def _emit_layers(explained: Mapping[str, Any]) -> None:

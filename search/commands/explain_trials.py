@@ -63,8 +63,8 @@ def explain(
         found = explain_trials(opened, record.id, explainer, chosen, said=_said)
     rows = {n: _facts(document) for n, document in found.documents.items()}
     if as_json:
-        made = set(found.made)
-        emit_json([{"trial": n, "stored": n in made, **row} for n, row in rows.items()])
+        now = set(found.made)
+        emit_json([{"trial": n, "stored": n in now, **row} for n, row in rows.items()])
     else:
         heads = ["trial", "drawing", "layers", "devices"]
         emit_table(heads, [_line(n, row) for n, row in rows.items()])

@@ -19,7 +19,7 @@ from ...estimators import Estimator
 from ...estimators.chosen import Networks, factors_of
 from ...estimators.complexity import Complexity
 from ...estimators.factor import FactorEstimator
-from ...estimators.hardware import Hardware, Target
+from ...estimators.hardware import FIELDS, Hardware, Target
 from ...hw_models import Workload
 from ...hw_models.mcu.model import McuModel
 from ...hw_models.workload import WORKLOAD_VERSION
@@ -150,7 +150,8 @@ class Explainer:
                 return dict(known)
             found = explanation(networks, name, target, top=None)
             found["made_by"] = made_by
-            if "layers" in found:
+            if "totals" in found:
+                found["units"] = {field: FIELDS[field][0] for field in found["totals"]}
                 found["layers"] = _columns(found["layers"], ("share_percent",))
             if chip := asked.hardware.chosen(architecture, asked.target):
                 found["accelerator"] = dict(chip)
