@@ -20,6 +20,7 @@ from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
 from . import strategy, trial, trials
+from .compare import compare_links
 from .parts import card, chip, graph, notation, note, trouble, views
 
 
@@ -211,6 +212,7 @@ def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
         html.P(ExperimentRow.of(record).goal, className="goal"),
         *([html.P(limits, className="goal bounds")] if limits else []),
         html.P(" · ".join(facts(record)), className="facts"),
+        compare_links(record),
         *([html.Div([card(each) for each in numbers], className="cards")] if numbers else []),
         *_state_notes(shot),
     ]

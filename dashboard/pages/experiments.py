@@ -8,6 +8,7 @@ import dash_ag_grid as dag
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from ...errors import NetloomError
+from ..contest_choice import compare_link
 from ..rows import ExperimentRow, spent_text
 from ..source import Source
 from ..words import plural
@@ -47,6 +48,7 @@ def layout(source: Source) -> Any:
                             options=[{"label": " random baselines too", "value": "all"}],
                             value=[],
                         ),
+                        html.Span("Tick experiments to compare them.", id="compare-chosen"),
                         html.Span(_count(rows), id="experiment-count", className="soft"),
                     ],
                     className="controls",
@@ -86,6 +88,17 @@ def register(app: Dash, source: Source) -> None:
     def search(text: str | None, options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "quickFilterText": text or ""}
 
+    @app.callback(
+        Output("compare-chosen", "children"),
+        Input("experiments", "selectedRows"),
+        prevent_initial_call=True,
+    )
+    def compare(rows: list[dict[str, Any]] | None) -> Any:
+        if not rows:
+            return "Tick experiments to compare them."
+        chosen = [str(row["id"]) for row in rows]
+        return dcc.Link(f"Compare {plural(len(rows), 'experiment')}", href=compare_link(chosen))
+
 
 def _grid(rows: list[ExperimentRow]) -> Any:
     right = {"type": "rightAligned"}
@@ -120,6 +133,11 @@ def _grid(rows: list[ExperimentRow]) -> Any:
             "theme": THEME,
             "domLayout": "autoHeight" if len(rows) <= 30 else "normal",
             "animateRows": False,
+            "rowSelection": {
+                "mode": "multiRow",
+                "headerCheckbox": False,
+                "enableClickSelection": False,
+            },
         },
         style={"height": None if len(rows) <= 30 else "72vh"},
         className="grid",
