@@ -33,7 +33,7 @@ def create_app(store_url: str) -> dash.Dash:
     dash = _require_dash()
     import pandas  # noqa: F401 - plotly asks for it while another thread may be importing it
 
-    from .pages import architecture, compare, experiment, experiments, shell
+    from .pages import architecture, compare, decisions, experiment, experiments, shell
 
     source = Source(store_url)
     app = dash.Dash(
@@ -48,7 +48,7 @@ def create_app(store_url: str) -> dash.Dash:
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = shell.layout(store_url)
-    for part in (shell, experiments, experiment, compare, architecture):
+    for part in (shell, experiments, experiment, decisions, compare, architecture):
         part.register(app, source)
     _guard(app)
     return app

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..db import Store
-from ..db.records import ExperimentRecord
+from ..db.records import FINISHED, ExperimentRecord
 from ..db.url import parse_url
 from .compare import BaselineView, Rivals
 from .contest import Contest
 from .contest_cache import ContestCache
+from .decision_view import DecisionView
 from .neighbours import front_rows
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Row, TableCache, TrialTable
@@ -142,6 +144,18 @@ class Source:
         """Return the members of the front."""
         return self._once("members", shot, lambda: front_rows(shot.record, shot.table))
 
+    def decisions(self, shot: Snapshot, metric: str | None) -> DecisionView:
+        """Return the decisions beside a metric: as they are, or while it runs some trials ago.
+
+        Raises:
+            UnknownName: If the experiment has no such metric.
+        """
+
+        def read() -> DecisionView:
+            return DecisionView.of(self.store, shot.record, shot.table, metric)
+
+        return self._once(f"decisions {metric}", replace(shot, state=epoch_of(shot)), read)
+
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
         """Return what `read` gives, asked once per state of the experiment."""
         with self._lock:
@@ -154,6 +168,14 @@ class Source:
                 self._computed.clear()
             self._computed[kind, shot.record.id] = (shot.state, value)
         return value
+
+
+def epoch_of(shot: Snapshot) -> str:
+    """Return a state for what costs a second: while trials come it changes with a tenth more."""
+    if shot.record.status != "running":
+        return shot.state
+    finished = sum(shot.record.counts.get(status, 0) for status in FINISHED)
+    return f"running/{math.floor(math.log(finished + 1, 1.1))}"
 
 
 def _file_of(url: str) -> tuple[int, int] | None:

@@ -202,6 +202,21 @@ def _architectures(connection: Connection, space_id: int, keys: Iterable[str]) -
     return ids
 
 
+def architectures(
+    connection: Connection, space_id: int, keys: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the decisions of architectures by key; unknown keys are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in chunks(sorted(set(keys))):
+        rows = connection.execute(
+            select(ARCHITECTURES.c.key, ARCHITECTURES.c.decisions).where(
+                ARCHITECTURES.c.space_id == space_id, ARCHITECTURES.c.key.in_(part)
+            )
+        )
+        found |= {row.key: row.decisions for row in rows}
+    return found
+
+
 def _parts(
     chosen: Select[Any], numbers: Iterable[int] | None, architectures: set[int] | None
 ) -> Iterator[Select[Any]]:

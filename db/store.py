@@ -314,6 +314,12 @@ class Store:
             id = self._catalog.entry(connection, experiment_id).id
             return reading.lowest_numbers(connection, id)
 
+    def architectures(self, experiment_id: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the decisions of architectures of the experiment's space, by key."""
+        with self._read() as connection:
+            space = self._catalog.entry(connection, experiment_id).space_id
+            return reading.architectures(connection, space, keys)
+
     def lookup(
         self,
         space_fingerprint: str,

@@ -29,7 +29,10 @@ THEME = {
 }
 
 
-VIEWS = (("Front", ""),)  # the pages of an experiment: title, and the end of the path
+VIEWS = (
+    ("Front", ""),
+    ("Decisions", "decisions"),
+)  # the pages of an experiment: title, and the end of the path
 
 
 def views(id: str, here: str) -> html.Nav:

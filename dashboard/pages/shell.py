@@ -9,7 +9,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 
 from ...errors import NetloomError
 from ..source import Source
-from . import architecture, compare, experiment, experiments
+from . import architecture, compare, decisions, experiment, experiments
 from .parts import trouble
 
 REFRESH_MS = 2000
@@ -79,6 +79,8 @@ def _page(source: Source, path: str, search: str) -> Any:
             return compare.layout(source, search)
         case ["exp", ref]:
             return experiment.layout(source, ref, search)
+        case ["exp", ref, decisions.PATH]:
+            return decisions.layout(source, ref, search)
         case ["exp", ref, "trial", number]:
             return architecture.layout(source, ref, number, search)
         case _:

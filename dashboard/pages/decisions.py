@@ -1,0 +1,282 @@
+"""The decisions of an experiment: every trial as a line, what matters, and how values spread."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import sklearn.ensemble  # noqa: F401 - a second that the first page shall not wait for
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.exceptions import PreventUpdate
+
+from ...errors import NetloomError, UnknownName
+from ..axes import default_axes
+from ..decision_figures import importance_figure, marginal_figure, parallel_figure, parallel_width
+from ..decision_view import DecisionView, metric_axes
+from ..figures import empty_figure
+from ..importance import Study
+from ..source import Snapshot, Source, epoch_of
+from ..summary import Note
+from ..words import plural
+from .parts import chip, graph, note, rows_table, trouble, views
+
+PATH = "decisions"
+OBSERVED = (
+    "Observed, not causal: trials with one option differ in other decisions too, and a search "
+    "tries good ones more often. Below each option stands how many trials took it. Diamonds are "
+    "what the random forest predicts when only this decision changes (partial dependence)."
+)
+MEANING = (
+    "Permutation importance: a random forest learns the metric from the decisions of four fifths "
+    "of the trials; on the fifth that is left the values of one decision are shuffled, and what R² "
+    "loses is its importance. Lines are 95 % intervals over the fifths. It says what matters among "
+    "the trials of this search; decisions that go together share their importance."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionChoice:
+    """What the page shows; None where the default is meant."""
+
+    metric: str | None = None
+    decision: str | None = None
+
+    @classmethod
+    def parse(cls, search: str | None) -> DecisionChoice:
+        """Read the part of a URL behind `?`."""
+        found = parse_qs((search or "").removeprefix("?"), max_num_fields=20)
+        return cls(found.get("metric", [None])[-1], found.get("decision", [None])[-1])
+
+    @property
+    def search(self) -> str:
+        """The part of a URL from `?` on; empty when everything is default."""
+        pairs = {name: value for name, value in asdict(self).items() if value is not None}
+        return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def layout(source: Source, ref: str, search: str) -> Any:
+    """Return the page of experiment `ref`; callbacks fill it.
+
+    Raises:
+        StoreError: If there is no such experiment.
+    """
+    record = source.snapshot(ref).record
+    choice = DecisionChoice.parse(search)
+    metrics = [axis.metric for axis in metric_axes(record)]
+    waiting = empty_figure("Loading …")
+    decisions = [choice.decision] if choice.decision else []
+    return [
+        dcc.Location(id="decisions-place", refresh=False),
+        dcc.Store(id="decisions-experiment", data=record.id),
+        dcc.Store(id="decisions-choice", data=asdict(choice)),
+        dcc.Store(id="decisions-drawn"),
+        html.Div(
+            [
+                html.H1([record.name, " ", chip(record.status)]),
+                views(record.id, PATH),
+            ],
+            className="wide",
+        ),
+        html.Section(
+            [
+                html.Div(
+                    [
+                        html.H2("Decisions and metrics"),
+                        _box("decisions-metric", "Metric", metrics, _metric(record, choice), False),
+                    ],
+                    className="controls",
+                ),
+                html.Div(
+                    html.Div(
+                        graph("parallel-graph", waiting, "Trials as lines through their decisions"),
+                        id="parallel-place",
+                    ),
+                    className="scroll",
+                    tabIndex=0,
+                ),
+                html.P(id="parallel-words", className="about"),
+            ],
+            className="wide",
+        ),
+        html.Section(
+            [
+                html.H2("What matters"),
+                html.Div(id="importance-quality"),
+                graph("importance-graph", waiting, "Importance of each decision"),
+                html.Div(id="importance-table"),
+                html.P(MEANING, className="about"),
+            ],
+            className="half",
+        ),
+        html.Section(
+            [
+                html.Div(
+                    [
+                        html.H2("Option by option"),
+                        _box("decisions-decision", "Decision", decisions, choice.decision, True),
+                    ],
+                    className="controls",
+                ),
+                graph("marginal-graph", waiting, "Distribution of the metric for each option"),
+                html.P(OBSERVED, className="about"),
+            ],
+            className="half",
+        ),
+    ]
+
+
+def register(app: Dash, source: Source) -> None:
+    """Connect the page."""
+    _register_navigation(app)
+
+    @app.callback(
+        Output("parallel-graph", "figure"),
+        Output("parallel-place", "style"),
+        Output("parallel-words", "children"),
+        Output("importance-quality", "children"),
+        Output("importance-graph", "figure"),
+        Output("importance-table", "children"),
+        Output("decisions-decision", "options"),
+        Output("marginal-graph", "figure"),
+        Output("decisions-drawn", "data"),
+        Input("decisions-choice", "data"),
+        Input("revision", "data"),
+        State("decisions-experiment", "data"),
+        State("decisions-drawn", "data"),
+    )
+    def draw(chosen: dict[str, Any], _: int | None, id: str, drawn: str | None) -> Any:
+        choice = DecisionChoice(**chosen)
+        try:
+            shot = source.snapshot(id)
+            state = f"{choice.metric} {epoch_of(shot)}"
+            if drawn == state and ctx.triggered_id != "decisions-choice":
+                raise PreventUpdate
+            view = source.decisions(shot, choice.metric)
+        except NetloomError as error:
+            nothing = empty_figure(str(error))
+            return nothing, {}, "", trouble(error), nothing, None, no_update, nothing, None
+        marginal = _marginal(view, choice)
+        if drawn == state:  # another decision, the same trials
+            return (*[no_update] * 7, marginal, no_update)
+        return *_whole(shot, view, choice), marginal, state
+
+
+def _register_navigation(app: Dash) -> None:
+    @app.callback(
+        Output("decisions-place", "search"),
+        Output("decisions-metric", "value"),
+        Output("decisions-decision", "value"),
+        Output("decisions-choice", "data"),
+        Input("decisions-place", "search"),
+        Input("decisions-metric", "value"),
+        Input("decisions-decision", "value"),
+        Input("importance-graph", "clickData"),
+        State("decisions-choice", "data"),
+        prevent_initial_call=True,
+    )
+    def navigate(
+        search: str, metric: str | None, decision: str | None, click: Any, known: dict[str, Any]
+    ) -> Any:
+        old, by = DecisionChoice(**known), ctx.triggered_id
+        if by == "decisions-place":
+            new = DecisionChoice.parse(search)
+        elif by == "decisions-metric":  # None: the box was cleared of a name that is no metric
+            new = replace(old, metric=metric or old.metric)
+        elif by == "decisions-decision":
+            new = replace(old, decision=decision)
+        else:
+            new = replace(old, decision=_clicked(click) or old.decision)
+        if new == old:
+            raise PreventUpdate
+        shown = no_update if by == "decisions-metric" else new.metric or no_update
+        place = no_update if by == "decisions-place" else new.search
+        return place, shown, new.decision, asdict(new)
+
+
+def _clicked(click: Any) -> str | None:
+    """Return the decision of a clicked bar."""
+    points = (click or {}).get("points") or [{}]
+    data = points[0].get("customdata")
+    return data[0] if isinstance(data, list) else None
+
+
+def _whole(shot: Snapshot, view: DecisionView, choice: DecisionChoice) -> list[Any]:
+    """Return all but the distribution: it changes with the trials and the metric only."""
+    place: dict[str, Any] = {}
+    if not view.total:
+        wait = " This page fills while the search runs." if shot.record.status == "running" else ""
+        parallel = importances = empty_figure(f"{view.sentence}{wait}")
+    else:
+        parallel = parallel_figure(view)
+        place = {"minWidth": parallel_width(parallel)}
+        importances = _importances(view.study)
+    known = [column.name for column in view.ranked]
+    extra = [choice.decision] if choice.decision and choice.decision not in known else []
+    words = f"{view.sentence} Drag along an axis to keep some lines, drag a name to move its axis."
+    if shot.record.status == "running":
+        words += " While the search runs, this page is drawn anew with every tenth more trials."
+    said = (_quality(view), importances, _table(view))
+    return [parallel, place, words, *said, [*known, *extra]]
+
+
+def _importances(study: Study) -> Any:
+    return empty_figure(study.problem) if study.problem else importance_figure(study)
+
+
+def _quality(view: DecisionView) -> Any:
+    study = view.study
+    if study.problem is not None:
+        return None  # the figure says it
+    if study.poor:
+        return note(Note("These importances mean little", study.sentence, "behind"))
+    return html.P(study.sentence)
+
+
+def _table(view: DecisionView) -> Any:
+    """Return every importance, and the decisions that were taken one way only."""
+    parts: list[Any] = []
+    if view.study.importances:
+        rows = [
+            (
+                each.decision,
+                f"{each.mean:.3f}",
+                f"{each.low:.3f} to {each.high:.3f}",
+                f"{each.share:.0%}",
+            )
+            for each in view.study.importances
+        ]
+        head = ("decision", "importance", "95 % interval", "share")
+        table = rows_table(head, rows, numeric=frozenset({1, 2, 3}))
+        parts.append(html.Details([html.Summary(plural(len(rows), "decision")), table]))
+    if view.fixed and view.total:
+        said = "Taken one way only, so that nothing can be said of"
+        parts.append(html.P(f"{said}: {', '.join(view.fixed)}.", className="about"))
+    return parts
+
+
+def _marginal(view: DecisionView, choice: DecisionChoice) -> Any:
+    try:
+        marginal = view.marginal(choice.decision)
+    except UnknownName as error:
+        return empty_figure(f"{error}. Choose a decision above.")
+    if marginal is None:
+        said = "Every decision was taken one way only." if view.total else view.sentence
+        return empty_figure(said)
+    return marginal_figure(marginal)
+
+
+def _metric(record: Any, choice: DecisionChoice) -> str:
+    return choice.metric or default_axes(record)[1]
+
+
+def _box(id: str, label: str, options: list[str], value: str | None, clear: bool) -> html.Label:
+    box = dcc.Dropdown(
+        id=id,
+        options=options,
+        value=value,
+        clearable=clear,
+        searchable=clear or len(options) > 8,
+        placeholder="the most important",
+    )
+    return html.Label([html.Span(label), box], className="axis")
