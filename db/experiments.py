@@ -11,8 +11,8 @@ from ..errors import StoreError
 from .claims import refuse_if_held
 from .records import RETRAINED, NewExperiment
 from .revisions import close_scopes, open_scope
-from .rows import check_seed
-from .tables import EXPERIMENTS, SOURCES, SPACES
+from .rows import check_seed, space_row
+from .tables import EXPERIMENTS, SOURCES
 
 _NAME_LENGTH = 200
 
@@ -33,7 +33,7 @@ def insert_experiment(connection: Connection, new: NewExperiment, uid: str) -> N
         "group_name": new.group,
         "tags": list(new.tags),
         "status": "running",
-        "space_id": _space(connection, new),
+        "space_id": space_row(connection, new.space, new.space_fingerprint),
         "strategy": new.strategy,
         "objectives": [dict(objective) for objective in new.objectives],
         "constraints": [dict(constraint) for constraint in new.constraints],
@@ -88,17 +88,6 @@ def _parent(connection: Connection, uid: str | None) -> int | None:
     if found is None:
         raise StoreError(f"a parent is the id of an experiment of the same store, got {uid!r}")
     return int(found)
-
-
-def _space(connection: Connection, new: NewExperiment) -> int:
-    make: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
-    connection.execute(
-        make(SPACES)
-        .values(fingerprint=new.space_fingerprint, name=new.space)
-        .on_conflict_do_nothing()
-    )
-    found = select(SPACES.c.id).where(SPACES.c.fingerprint == new.space_fingerprint)
-    return int(connection.execute(found).scalar_one())
 
 
 def _sources(new: NewExperiment, experiment_id: int) -> list[dict[str, Any]]:

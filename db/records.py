@@ -16,6 +16,37 @@ ARCHIVED = "archived"  # the tag of experiments that lists leave out
 EXPLANATION = "explanation"  # the kind of the details that hold a network's drawing and costs
 RETRAINED = "retrained"  # the kind of experiments of chosen networks, and the key of their link
 FIXED = "fixed"  # the tag that names a fixed point, and the key of the list of them in `info`
+FIXED_SPACE = "fixed_space"  # the tag of a fixed point that is of another space than the search
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRef:
+    """A space that an architecture is of, other than that of its experiment.
+
+    Args:
+        name: Name or import path of the space.
+        fingerprint: Digest of name, resolved options and version.
+    """
+
+    name: str
+    fingerprint: str
+
+    def key(self, key: str) -> str:
+        """Return the key of one of its architectures within an experiment on another space.
+
+        Architectures of two spaces may be equal word by word and be other networks.
+        """
+        return f"{self.name}-{self.fingerprint[:12]}/{key}"
+
+    @property
+    def tag(self) -> dict[str, str]:
+        """What a trial's tags say of it."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+
+def _space(tags: Mapping[str, Any]) -> SpaceRef | None:
+    found = tags.get(FIXED_SPACE) if FIXED in tags else None
+    return None if found is None else SpaceRef(found["name"], found["fingerprint"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +159,7 @@ class NewTrial:
 
     Args:
         number: Counted from 0 in the order of asking.
-        key: The architecture's key.
+        key: The architecture's key; of another space than the experiment's: `SpaceRef.key`.
         architecture: Decision -> option.
         notation: The architecture as its literature writes it (viewers cannot import spaces).
         status: Any status; finished ones carry their outcome at once (cheap evaluations).
@@ -161,6 +192,11 @@ class NewTrial:
     reused_from: int | None = None
     duration_s: float | None = None
     told: int | None = None
+
+    @property
+    def space(self) -> SpaceRef | None:
+        """The space of its architecture, where that is not the experiment's."""
+        return _space(self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +244,11 @@ class TrialRecord:
     def fixed(self) -> str | None:
         """The name of the published network that it evaluates beside the search, or None."""
         return self.tags.get(FIXED)
+
+    @property
+    def space(self) -> SpaceRef | None:
+        """The space of its architecture, where that is not the experiment's."""
+        return _space(self.tags)
 
     @property
     def ending(self) -> Ending | None:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..errors import StoreError
 from .catalog import Entry, source_of
 from .records import FINISHED, NewTrial, Outcome
-from .tables import ARCHITECTURES, METRICS, TRIALS
+from .tables import ARCHITECTURES, METRICS, SPACES, TRIALS
 
 CHUNK = 500  # names per IN (...)
 _T = TypeVar("_T")
@@ -37,6 +37,10 @@ _KNOWN = (
 _ADD_ARCHITECTURE = {
     "sqlite": sqlite.insert(ARCHITECTURES).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(ARCHITECTURES).on_conflict_do_nothing(),
+}
+_ADD_SPACE = {
+    "sqlite": sqlite.insert(SPACES).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(SPACES).on_conflict_do_nothing(),
 }
 
 
@@ -85,6 +89,14 @@ class Ids:
         first = self._last[table.name] + 1
         self._last[table.name] += count
         return list(range(first, first + count))
+
+
+def space_row(connection: Connection, name: str, fingerprint: str) -> int:
+    """Return the row id of a space; a new one is inserted."""
+    row = {"fingerprint": fingerprint, "name": name}
+    connection.execute(_ADD_SPACE[connection.dialect.name], [row])
+    found = select(SPACES.c.id).where(SPACES.c.fingerprint == fingerprint)
+    return int(connection.execute(found).scalar_one())
 
 
 def architecture_ids(
@@ -206,7 +218,12 @@ def insert_trials(
     connection: Connection, ids: Ids, entry: Entry, trials: Sequence[NewTrial], now: datetime
 ) -> None:
     """Insert trials with architectures and metrics, in as many statements for one as for many."""
-    architectures = architecture_ids(connection, ids, entry.space_id, trials)
+    own = [trial for trial in trials if trial.space is None]
+    architectures = architecture_ids(connection, ids, entry.space_id, own)
+    for space in dict.fromkeys(trial.space for trial in trials if trial.space is not None):
+        space_id = space_row(connection, space.name, space.fingerprint)
+        beside = [trial for trial in trials if trial.space == space]
+        architectures |= architecture_ids(connection, ids, space_id, beside)
     rows = [trial_row(trial, architectures, entry, now) for trial in trials]
     metrics: list[dict[str, Any]] = []
     for id, row, trial in zip(ids.take(TRIALS, len(rows)), rows, trials, strict=True):

@@ -24,6 +24,7 @@ from .estimate import DeviceOption
 if TYPE_CHECKING:
     from ...db import Store
     from ...db.records import ExperimentRecord, TrialRecord
+    from ...spaces import DecisionSpace
 
 
 def register(app: typer.Typer) -> None:
@@ -51,15 +52,20 @@ def explain(
     made again, unless the model of a device has changed. Nothing is evaluated.
     """
     from ..run.explanation import Explainer, explain_trials
-    from ..run.rescoring import stored_space
+    from ..run.rescoring import foreign_space, stored_space
 
     if not trial and not front:
         raise SpecError("explain takes --trial N or --front; got neither")
     with open_store(store, write=True) as opened:
         record = opened.experiment(experiment)
-        space = stored_space(record)
-        explainer = Explainer(space, _hardware(record, space, device or ()), counted=True)
         chosen = _chosen(opened, record, trial or [], front)
+
+        def taking_apart(space: DecisionSpace, **more: Any) -> Explainer:
+            return Explainer(space, _hardware(record, space, device or ()), counted=True, **more)
+
+        others = {t.space for t in chosen if t.space is not None}
+        beside = {ref: taking_apart(foreign_space(record, ref)) for ref in others}
+        explainer = taking_apart(stored_space(record), beside=beside)
         found = explain_trials(opened, record.id, explainer, chosen, said=_said)
     rows = {n: _facts(document) for n, document in found.documents.items()}
     if as_json:

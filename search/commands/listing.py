@@ -222,6 +222,7 @@ def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:
     facts = {
         "trial": f"{trial.number} of {record.name}",
         "fixed": trial.fixed or "",
+        "space": "" if trial.space is None else f"{trial.space.name}, not {record.space}",
         "status": trial.status,
         "architecture": trial.notation,
         "key": trial.key,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...db.records import CostRecord, CurvePoint
+from ...db.records import CostRecord, CurvePoint, NewTrial
 from .events import Emitter
 from .trial import OpenTrial
 
@@ -68,7 +68,7 @@ class Book:
         """Store trials that wait for their evaluation, with the state that asked for them."""
         ended = [t for t in trials if t.outcome is not None]
         with self._store.transaction() as transaction:
-            transaction.add_trials(self._id, [t.row(self._plan.space, None) for t in trials])
+            transaction.add_trials(self._id, [self._row(t, None) for t in trials])
             self._costs(transaction, ended)
             self._state(transaction, state, told)
             self._emit.each("transaction", (t.number for t in ended))
@@ -81,7 +81,7 @@ class Book:
         first = told - len(trials)
         with self._store.transaction() as transaction:
             transaction.add_trials(
-                self._id, [t.row(self._plan.space, first + i) for i, t in enumerate(trials)]
+                self._id, [self._row(t, first + i) for i, t in enumerate(trials)]
             )
             self._costs(transaction, trials)
             self._state(transaction, state, told)
@@ -160,6 +160,9 @@ class Book:
             self._points, self._points_at = [], time.monotonic()
 
     # ------------------------------------------------------------------ parts of transactions
+    def _row(self, trial: OpenTrial, told: int | None) -> NewTrial:
+        return trial.row(self._plan.space_of(trial.architecture), told)
+
     def _state(
         self,
         transaction: Transaction,
@@ -183,15 +186,18 @@ class Book:
     def _costs(self, transaction: Transaction, trials: Iterable[OpenTrial]) -> None:
         if not self._costed:
             return
-        costs = [
-            CostRecord(t.architecture.key, device, version, metric, t.outcome.metrics[name])
-            for t in trials
-            if t.outcome is not None
-            for name, (device, version, metric) in self._costed.items()
-            if name in t.outcome.metrics
-        ]
-        if costs:
-            transaction.add_costs(self._plan.space.fingerprint, costs)
+        costs: dict[str, list[CostRecord]] = {}
+        for t in trials:
+            if t.outcome is not None:
+                of = costs.setdefault(self._plan.space_of(t.architecture).fingerprint, [])
+                of += [
+                    CostRecord(t.architecture.key, device, version, metric, t.outcome.metrics[name])
+                    for name, (device, version, metric) in self._costed.items()
+                    if name in t.outcome.metrics
+                ]
+        for fingerprint, found in costs.items():
+            if found:
+                transaction.add_costs(fingerprint, found)
 
     def _weights(self, ended: Sequence[OpenTrial]) -> list[tuple[int, str, int]]:
         """Write the weights worth keeping to files, before the transaction that names them."""

@@ -19,6 +19,7 @@ from ...spaces import Architecture
 from ..strategy import Context, Result
 from .engines.processes import run_processes
 from .events import Emitter
+from .members import Member, stored_architecture
 from .pricing import Pricing
 from .tensors import pack_tensors, unpack_tensors
 from .together import Home, Parallel, Task
@@ -196,7 +197,9 @@ class RunContext:
     # ------------------------------------------------------------------ what the session uses
     def identity(self, architecture: Architecture) -> str:
         """Return what makes two architectures count as one."""
-        return self.space.canonical(architecture) if self._canonical else architecture.key
+        if self._canonical and not isinstance(architecture, Member):
+            return self.space.canonical(architecture)
+        return architecture.key
 
     def remember(self, architecture: Architecture, number: int) -> int:
         """Note that an architecture has a trial; return the first trial of it."""
@@ -218,7 +221,7 @@ class RunContext:
             raise RuntimeError(f"trial {record.number} has not ended")
         return Result(
             number=record.number,
-            architecture=Architecture(record.architecture),
+            architecture=stored_architecture(record),
             status=record.ending,
             metrics={k: v for k, v in record.metrics.items() if k not in self._tested},
             violation=record.violation,

@@ -6,14 +6,20 @@ import io
 import statistics
 import time
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TextIO, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from ...errors import EvaluationError, HardwareLimit, StopTrial
 from ...estimators import Estimator, Metrics, Report, check_finite
 from ...spaces import Architecture
+from .members import Member, space_of
 from .tensors import pack_tensors, unpack_tensors
+
+if TYPE_CHECKING:
+    from ...db.records import SpaceRef
+    from .plan import Plan
 
 Ending: TypeAlias = Literal["done", "pruned", "infeasible", "failed"]
 _LINE = 500  # characters of an error's one line
@@ -91,28 +97,63 @@ class Panel:
         estimators: All of them.
         repeats: Seeds per architecture where a value depends on the seed.
         keep_weights: Whether trained weights are wanted.
+        only: Metrics that are wanted; None: all that estimators owe.
+        beside: Who is asked about networks of other spaces.
     """
 
     def __init__(
-        self, estimators: Sequence[Estimator], *, repeats: int = 1, keep_weights: bool = False
+        self,
+        estimators: Sequence[Estimator],
+        *,
+        repeats: int = 1,
+        keep_weights: bool = False,
+        only: Collection[str] | None = None,
+        beside: Mapping[SpaceRef, Panel] | None = None,
     ) -> None:
         self.estimators = tuple(estimators)
         self.cheap = tuple(e for e in estimators if e.cheap)
         self.costly = tuple(e for e in estimators if not e.cheap)
         self._repeats, self._keep_weights = repeats, keep_weights
-        self._expected = {id(e): valid_metrics(e) for e in estimators}
+        self._only, self._beside = only, dict(beside or {})
+        self._expected = {id(e): _wanted(valid_metrics(e), only) for e in estimators}
 
-    def __getstate__(self) -> tuple[tuple[Estimator, ...], int, bool]:
-        return (self.estimators, self._repeats, self._keep_weights)
+    @classmethod
+    def of(cls, plan: Plan, *, keep_weights: bool = False) -> Panel:
+        """Return the panel of a plan, with one for each other space of its fixed points."""
+        made = partial(cls, repeats=plan.repeats, keep_weights=keep_weights)
+        foreign = plan.foreign.items()
+        beside = {ref: made(there.estimators, only=there.metrics) for ref, there in foreign}
+        return made(plan.estimators, beside=beside)
 
-    def __setstate__(self, state: tuple[tuple[Estimator, ...], int, bool]) -> None:
-        estimators, repeats, keep_weights = state
-        Panel.__init__(self, estimators, repeats=repeats, keep_weights=keep_weights)
+    def __getstate__(self) -> tuple[Sequence[Estimator], dict[str, Any]]:
+        names = ("repeats", "keep_weights", "only", "beside")
+        return self.estimators, {name: getattr(self, f"_{name}") for name in names}
+
+    def __setstate__(self, state: tuple[Sequence[Estimator], dict[str, Any]]) -> None:
+        estimators, options = state
+        Panel.__init__(self, estimators, **options)
 
     def screen(
         self, architectures: Sequence[Architecture], seeds: Sequence[Sequence[int]]
     ) -> list[Evaluation]:
         """Return what the cheap estimators say, in order; `seeds` holds the repeats of each."""
+        places: dict[SpaceRef | None, list[int]] = {}
+        for i, architecture in enumerate(architectures):
+            places.setdefault(space_of(architecture), []).append(i)
+        if places.keys() <= {None}:
+            return self._screen_own(architectures, seeds)
+        answers: dict[int, Evaluation] = {}
+        for space, chosen in places.items():
+            panel = self if space is None else self._beside[space]
+            found = panel._screen_own(
+                [architectures[i] for i in chosen], [seeds[i] for i in chosen]
+            )
+            answers |= dict(zip(chosen, found, strict=True))
+        return [answers[i] for i in range(len(architectures))]
+
+    def _screen_own(
+        self, architectures: Sequence[Architecture], seeds: Sequence[Sequence[int]]
+    ) -> list[Evaluation]:
         found = [Evaluation() for _ in architectures]
         started = time.perf_counter()
         for estimator in self.cheap:
@@ -178,6 +219,9 @@ class Panel:
             report: Called per step of the first repeat; with no metrics in the others.
             answered: Positions among the costly estimators of those whose values are known.
         """
+        if isinstance(architecture, Member) and self._beside:
+            panel = self._beside[architecture.space]
+            return panel.evaluate(architecture, seeds, budget=budget, report=report)
         found, reported = Evaluation(), dict[str, float]()
 
         def remember(step: int, metrics: Mapping[str, float]) -> None:
@@ -251,6 +295,10 @@ class Panel:
 def label(estimator: Estimator) -> str:
     """Return the name of an estimator, or of its class."""
     return estimator.name or type(estimator).__name__
+
+
+def _wanted(metrics: Iterable[str], only: Collection[str] | None) -> tuple[str, ...]:
+    return tuple(name for name in metrics if only is None or name in only)
 
 
 def valid_metrics(estimator: Estimator) -> tuple[str, ...]:

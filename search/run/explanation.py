@@ -14,7 +14,7 @@ from math import fsum
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...db.records import EXPLANATION, TrialRecord
+from ...db.records import EXPLANATION, SpaceRef, TrialRecord
 from ...estimators import Estimator
 from ...estimators.chosen import Networks, factors_of
 from ...estimators.complexity import Complexity
@@ -28,6 +28,7 @@ from ...spaces import Architecture, DecisionSpace, ProductSpace, Space
 from ...spaces.drawing import draw
 from .costing import explanation
 from .evaluation import one_line
+from .members import stored_architecture
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -62,6 +63,7 @@ class Explainer:
         estimators: Those of the experiment; the devices of each `hardware` are explained.
         counted: Whether layers are counted where no device is; None: if an estimator counts them
             anyway, so that nothing is traced for this alone.
+        beside: Those of the other spaces that fixed points are of.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Explainer:
         estimators: Sequence[Estimator],
         *,
         counted: bool | None = None,
+        beside: Mapping[SpaceRef, Explainer] | None = None,
     ) -> None:
-        self.space = space
+        self.space, self._beside = space, dict(beside or {})
         self.devices = _devices(estimators)
         builds = bool(_factors(space))
         traced = bool(self.devices) or any(isinstance(_inner(e), Complexity) for e in estimators)
@@ -79,6 +82,10 @@ class Explainer:
         # a device of the whole space has traced its networks already
         whole = [asked.hardware.networks for asked in self.devices.values() if not asked.factor]
         self._networks = whole[0] if whole else Networks(space).of if builds else None
+
+    def of(self, trial: TrialRecord) -> Explainer:
+        """Return the explainer of the space of a trial."""
+        return self if trial.space is None else self._beside[trial.space]
 
     def document(
         self, architecture: Architecture, known: Mapping[str, Any] | None = None
@@ -151,8 +158,8 @@ class Explainer:
             found = explanation(networks, name, target, top=None)
             found["made_by"] = made_by
             if "totals" in found:
-                found["units"] = {field: FIELDS[field][0] for field in found["totals"]}
                 found["layers"] = _columns(found["layers"], ("share_percent",))
+                found["units"] = {field: FIELDS[field][0] for field in found["totals"]}
             if chip := asked.hardware.chosen(architecture, asked.target):
                 found["accelerator"] = dict(chip)
             return {**found, **(_memory(target, networks) if "totals" in found else {})}
@@ -355,7 +362,7 @@ def explain_trials(
             found.left.append(trial.number)
             continue
         known = store.details(experiment_id, trial.number, EXPLANATION)
-        document = explainer.document(Architecture(trial.architecture), known)
+        document = explainer.of(trial).document(stored_architecture(trial), known)
         found.documents[trial.number] = document
         if document != known:
             with store.transaction() as transaction:

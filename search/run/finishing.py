@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...db.records import TrialRecord
+from ...db.records import SpaceRef, TrialRecord
 from ...errors import EvaluationError
 from ...estimators import Estimator, check_finite
 from ...pareto import front_mask, hypervolume, reference_point
@@ -17,6 +17,7 @@ from ..objectives import Objective, losses
 from .book import WEIGHTS
 from .evaluation import label, one_line
 from .explanation import Explainer, explain_trials
+from .members import space_of, stored_architecture
 from .session import DETAILED
 from .standing import Standing
 from .tensors import unpack_tensors
@@ -70,9 +71,8 @@ def test_front(
         Trial number -> why a member could not be tested.
     """
     failed: dict[int, str] = {}
-    for estimator in plan.estimators:
-        names = [m.name for m in estimator.metrics if m.split == "test"]
-        waiting = [r for r in front if not all(name in r.metrics for name in names)]
+    for estimator, names, members in _tests(plan, front):
+        waiting = [r for r in members if not all(name in r.metrics for name in names)]
         if not names or not waiting:
             continue
         emit("progress", text=f"testing the front ({label(estimator)})", done=0, total=len(waiting))
@@ -92,12 +92,26 @@ def test_front(
     return failed
 
 
+def _tests(
+    plan: Plan, front: Sequence[TrialRecord]
+) -> Iterator[tuple[Estimator, list[str], list[TrialRecord]]]:
+    """Yield each estimator with its test metrics and the members of the front of its space."""
+    for estimator in plan.estimators:
+        names = [m.name for m in estimator.metrics if m.split == "test"]
+        yield estimator, names, [r for r in front if r.space is None]
+    for ref, there in plan.foreign.items():
+        members = [r for r in front if r.space == ref]
+        for estimator in there.estimators:
+            tested = [m.name for m in estimator.metrics if m.split == "test"]
+            yield estimator, [name for name in tested if name in there.metrics], members
+
+
 def _item(store: Store, experiment_id: str, estimator: Estimator, record: TrialRecord) -> _Item:
     weights = None
     if not estimator.cheap:
         kept = store.artifacts(experiment_id, kind=WEIGHTS, number=record.number)
         weights = store.artifact_path(kept[-1]).read_bytes() if kept else None
-    return Architecture(record.architecture), record.seed, weights
+    return stored_architecture(record), record.seed, weights
 
 
 def _tested(estimator: Estimator, names: tuple[str, ...], item: _Item) -> Mapping[str, float] | str:
@@ -110,6 +124,10 @@ def _tested(estimator: Estimator, names: tuple[str, ...], item: _Item) -> Mappin
         return one_line(error)
 
 
+def _detailed(estimators: Sequence[Estimator]) -> list[Estimator]:
+    return [e for e in estimators if type(e).details is not Estimator.details]
+
+
 def add_details(
     plan: Plan,
     store: Store,
@@ -120,15 +138,17 @@ def add_details(
     emit: Emitter,
 ) -> None:
     """Store the breakdowns of the front and of the best trials per objective."""
-    detailed = [e for e in plan.estimators if type(e).details is not Estimator.details]
-    if not detailed:
+    detailed: dict[SpaceRef | None, list[Estimator]] = {}
+    detailed[None] = _detailed(plan.estimators)
+    detailed |= {ref: _detailed(there.estimators) for ref, there in plan.foreign.items()}
+    if not any(detailed.values()):
         return
     wanted = standing.kept(DETAILED)
     by_number = {r.number: r for r in records}
     found: list[tuple[int, str, Mapping[str, Any]]] = []
     for number in sorted(wanted):
-        architecture = Architecture(by_number[number].architecture)
-        for estimator in detailed:
+        architecture = stored_architecture(by_number[number])
+        for estimator in detailed[space_of(architecture)]:
             try:
                 payload = estimator.details(architecture)
             except Exception as error:
@@ -154,7 +174,8 @@ def add_explanations(
     fixed = [r for r in records if r.fixed is not None]
     chosen = {r.number: r for r in (*fixed, *front[:EXPLAINED])}
     try:
-        explainer = Explainer(plan.space, plan.estimators)
+        beside = {r: Explainer(f.space, f.estimators) for r, f in plan.foreign.items()}
+        explainer = Explainer(plan.space, plan.estimators, beside=beside)
         found = explain_trials(
             store, experiment_id, explainer, list(chosen.values()), seconds=EXPLAINING_S
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...db.records import FIXED
+from ...db.records import FIXED, FIXED_SPACE, SpaceRef
 from ...errors import InvalidArchitecture, SpecError, did_you_mean
 from ...options import Problem, SpecProblems
 from ...spaces import SPACES, Architecture, DecisionSpace
 from ..strategy import Candidate
+from .foreign import Abroad, Foreign
+from .members import Member
+from .published import full_name
 
 if TYPE_CHECKING:
     from ...db.records import ExperimentRecord, NewExperiment
@@ -19,33 +21,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """A published network of the space.
+    """A published network.
 
     Args:
         name: `SPACE/NETWORK`, as viewers show it.
-        architecture: It.
+        architecture: It; a `Member` where it is of another space than the one that is searched.
+        foreign: That space.
     """
 
     name: str
     architecture: Architecture
+    foreign: Foreign | None = None
 
 
-def fixed_points(names: Sequence[str], space: DecisionSpace, told: str = "") -> list[FixedPoint]:
+def fixed_points(
+    names: Sequence[str], space: DecisionSpace, told: str = "", abroad: Abroad | None = None
+) -> list[FixedPoint]:
     """Return the published networks that a spec names.
 
     Args:
-        names: `SPACE/NETWORK`, or the network's name alone.
+        names: `SPACE/NETWORK`, or the network's name alone, which is then one of `space`.
         space: Where the search goes on.
         told: What the spec calls the space, where that is not its own name.
+        abroad: Finds those of other spaces.
 
     Raises:
-        SpecProblems: If one is named twice, is no published network, is of another space, or
-            cannot be built with the options of this one.
+        SpecProblems: If one is named twice, is no published network, cannot be built with the
+            options of its space, or cannot be evaluated beside this search.
     """
     problems, found = [], dict[str, FixedPoint]()
+    abroad = abroad or Abroad()
     for i, name in enumerate(names):
         try:
-            point = _point(name, space, {space.name, told})
+            point = _point(name, space, {space.name, told}, abroad)
             if point.name in found:
                 raise SpecError(f"{point.name} is a fixed point already; name it once")
             found[point.name] = point
@@ -56,18 +64,14 @@ def fixed_points(names: Sequence[str], space: DecisionSpace, told: str = "") -> 
     return list(found.values())
 
 
-def _point(text: str, space: DecisionSpace, called: set[str]) -> FixedPoint:
+def _point(text: str, space: DecisionSpace, called: set[str], abroad: Abroad) -> FixedPoint:
     published = space.published()
     of, slash, name = text.partition("/")
     if text in published or not slash:
         name = text
-    elif of not in called:
-        close = did_you_mean(of, called - {""}) if of not in SPACES else ""
-        raise SpecError(
-            f"a fixed point must be of the space that is searched, {space.name}; got {text}, of "
-            f"the space {of!r}{close}"
-        )
-    name = _full(name, published) or name
+    elif of not in called or (full_name(name, published) is None and _has(space, name)):
+        return _beside(of, name, space, called, abroad)
+    name = full_name(name, published) or name
     if name not in published:
         raise SpecError(_unknown(name, published, space))
     try:
@@ -76,36 +80,34 @@ def _point(text: str, space: DecisionSpace, called: set[str]) -> FixedPoint:
         raise SpecError(f"{name} cannot be built with the options of this space: {error}") from None
 
 
-def _full(text: str, published: Iterable[str]) -> str | None:
-    """Return the one name that `text` begins, whatever its case and its punctuation.
-
-    `flops-595m` is short for `flops@595M_top1@80.0_finetune@75`.
-
-    Raises:
-        SpecError: If it begins several.
-    """
-    if text in published:
-        return text
-    words = _words(text)
-    found = [name for name in published if words and _words(name)[: len(words)] == words]
-    if len(found) > 1:
-        raise SpecError(f"{text!r} is short for several networks: {', '.join(found)}; give one")
-    return found[0] if found else None
+def _beside(
+    of: str, text: str, searched: DecisionSpace, called: set[str], abroad: Abroad
+) -> FixedPoint:
+    """Return a network of another space than the one that is searched, or of other options."""
+    if of not in SPACES and ":" not in of:
+        close = did_you_mean(of, {*called - {""}, *SPACES})
+        raise SpecError(f"there is no space {of!r}, got the fixed point {of}/{text}{close}")
+    name, foreign, architecture = abroad.find(of, text)
+    name = f"{foreign.space.name}/{name}"
+    if foreign.space.fingerprint == searched.fingerprint:
+        return FixedPoint(name, architecture)
+    return FixedPoint(name, Member(architecture, foreign.ref), foreign)
 
 
-def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z0-9.+]+", name.lower())
+def _has(space: DecisionSpace, name: str) -> bool:
+    """Whether the space has a network of that name, with other options than these."""
+    return any(full_name(name, others) for _, others in _elsewhere(space))
 
 
 def _unknown(name: str, published: Mapping[str, Architecture], space: DecisionSpace) -> str:
     """Return why there is no such network: other options have it, or nobody published it."""
     for options, others in _elsewhere(space):
-        if full := _full(name, others):
+        if full := full_name(name, others):
             here = ", ".join(f"{key} {space.options[key]!r}" for key in options)
             there = ", ".join(f"{key}: {value!r}" for key, value in options.items())
             return (
                 f"{space.name}/{full} cannot be built with {here}; it is a network of "
-                f"{{name: {space.name}, {there}}}"
+                f"{{name: {space.name}, {there}}}; write {space.name}/{full} to have it from there"
             )
     if not published:
         return (
@@ -141,13 +143,30 @@ def with_fixed(new: NewExperiment, points: Sequence[FixedPoint]) -> NewExperimen
     """Return the record with its fixed points in it: a resumed run evaluates the same ones."""
     if not points:
         return new
-    kept = [{"name": p.name, "architecture": dict(p.architecture)} for p in points]
-    return replace(new, info={**new.info, FIXED: kept})
+    return replace(new, info={**new.info, FIXED: [_kept(point) for point in points]})
+
+
+def _kept(point: FixedPoint) -> dict[str, Any]:
+    kept: dict[str, Any] = {"name": point.name, "architecture": dict(point.architecture)}
+    if point.foreign is not None:
+        kept["space"] = {**point.foreign.ref.tag, "spec": dict(point.foreign.stored)}
+    return kept
 
 
 def stored_fixed(record: ExperimentRecord) -> list[Candidate]:
     """Return the fixed points of a stored experiment, as what is evaluated first."""
-    return [
-        Candidate(Architecture(kept["architecture"]), tags={FIXED: kept["name"]})
-        for kept in record.info.get(FIXED, ())
-    ]
+    return [_candidate(kept) for kept in record.info.get(FIXED, ())]
+
+
+def _candidate(kept: Mapping[str, Any]) -> Candidate:
+    tags, there = {FIXED: kept["name"]}, stored_ref(kept)
+    if there is None:
+        return Candidate(Architecture(kept["architecture"]), tags=tags)
+    member = Member(kept["architecture"], there)
+    return Candidate(member, tags={**tags, FIXED_SPACE: there.tag})
+
+
+def stored_ref(kept: Mapping[str, Any]) -> SpaceRef | None:
+    """Return the space of a stored fixed point where it is not the experiment's."""
+    space = kept.get("space")
+    return None if space is None else SpaceRef(space["name"], space["fingerprint"])

@@ -79,7 +79,7 @@ def make_space(
     if isinstance(target, DecisionSpace):
         return _ready(target, named, where)
     if is_model_space(target):
-        return make_nni_space(target, named, _declared(data) if data is not None else {}, where)
+        return make_nni_space(target, named, declared_by(data) if data is not None else {}, where)
     if is_network(target):
         return _make_module_space(target, named, data, where)
     if not callable(target):
@@ -201,7 +201,7 @@ def _filled(
         return options
     takes = options_of(factory).model_fields
     problems = []
-    for option, value in (_declared(data) if data is not None else {}).items():
+    for option, value in (declared_by(data) if data is not None else {}).items():
         if option in options and options[option] != value:
             label = getattr(data, "label", "") or getattr(data, "name", "") or type(data).__name__
             text = f"the data set {label} needs {value}, got {options[option]!r}; leave it out"
@@ -222,7 +222,7 @@ def _of_preset(factory: Callable[..., Any], options: Mapping[str, Any]) -> Mappi
     return presets.get(str(options.get("preset")), {})
 
 
-def _declared(data: Any) -> dict[str, int]:
+def declared_by(data: Any) -> dict[str, int]:
     """Return what a data set decides about its networks."""
     declared = getattr(data, "space_options", None)
     if declared is not None:
@@ -280,7 +280,7 @@ def _input_shape(
     declared = getattr(target, "example_shape", None)
     if declared is not None:
         return (1, *declared)
-    known = {**(_declared(data) if data is not None else {}), **options}
+    known = {**(declared_by(data) if data is not None else {}), **options}
     if {"in_channels", "resolution"} <= known.keys():
         return (1, known["in_channels"], known["resolution"], known["resolution"])
     raise SpecProblems(

@@ -9,15 +9,18 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any, Literal, TypeVar
 
+from ...db.records import SpaceRef
 from ...errors import MissingDependency, SpecError, WrongStore, did_you_mean
 from ...estimators import Estimator, Metric
 from ...hw_models.device_folders import add_device_folder
 from ...options import Path, Problem, SpecProblems
-from ...spaces import DecisionSpace
+from ...spaces import Architecture, DecisionSpace
 from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .capabilities import SpaceCheck, pairing_problem
 from .fixed import FixedPoint, fixed_points
+from .foreign import Foreign, abroad_of
+from .members import Member
 from .parts import (
     make_data,
     make_estimator,
@@ -106,6 +109,28 @@ class Plan:
         return {m.name: m for e in self.estimators for m in e.metrics}
 
     @property
+    def foreign(self) -> dict[SpaceRef, Foreign]:
+        """The other spaces that fixed points are of."""
+        spaces = (point.foreign for point in self.fixed)
+        return {there.ref: there for there in spaces if there is not None}
+
+    def space_of(self, architecture: Architecture) -> DecisionSpace:
+        """Return the space of an architecture: the one that is searched, or that of a `Member`.
+
+        Raises:
+            SpecError: If that is another space now than when its experiment ran.
+        """
+        if not isinstance(architecture, Member):
+            return self.space
+        there = self.foreign.get(architecture.space)
+        if there is None:
+            raise SpecError(
+                f"the space {architecture.space.name} of a fixed point has changed since the "
+                "search ran, and so has that network; start a new search"
+            )
+        return there.space
+
+    @property
     def cheap(self) -> bool:
         """Whether every estimator answers in milliseconds."""
         return all(e.cheap for e in self.estimators)
@@ -170,7 +195,12 @@ def _build(spec: Spec, source_dir: FilePath | None) -> Plan:
         for i, named in enumerate(spec.estimators)
     ]
     found = [e for e in estimators if e is not None]
-    fixed = _attempt(problems, lambda: fixed_points(spec.fixed, space[0], spec.space.name))
+    fixed = None
+    if len(found) == len(estimators):  # they are made for other spaces too
+        abroad = abroad_of(spec, data[0], [e for e, _ in found])
+        fixed = _attempt(
+            problems, lambda: fixed_points(spec.fixed, space[0], spec.space.name, abroad)
+        )
     if problems or strategy is None:
         raise SpecProblems(problems)
     resolved = spec.to_json() | {

@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field
 from ...db.records import (
     FINISHED,
     FIXED,
+    FIXED_SPACE,
     ExperimentRecord,
     MetricRecord,
     NewExperiment,
     NewTrial,
+    SpaceRef,
     TrialRecord,
 )
 from ...db.rescored import RESCORED
@@ -160,11 +162,28 @@ def _made(cls: type[_T], values: Mapping[str, Any]) -> _T:
     return cls(**{field: getattr(model, field) for field in type(model).model_fields})
 
 
+def _key(trial: NewTrial) -> str:
+    """Return the key that the architecture of a trial has.
+
+    Raises:
+        SpecError: If it is of another space, and it is not said of which.
+    """
+    key = digest(dict(trial.architecture))
+    there = trial.tags.get(FIXED_SPACE) if FIXED in trial.tags else None
+    if there is None:
+        return key
+    try:
+        ref = _made(SpaceRef, there)
+    except SpecError as error:
+        raise SpecError(f"the tag {FIXED_SPACE} must name a space, got {there!r}") from error
+    return ref.key(key)
+
+
 def _checked(trial: NewTrial, experiment: NewExperiment) -> NewTrial:
     """Return the trial if it is finished, its own, and what the experiment declares."""
     if trial.status not in FINISHED:
         raise SpecError(f"status must be one of {', '.join(FINISHED)}, got {trial.status!r}")
-    if trial.key != digest(dict(trial.architecture)):
+    if trial.key != _key(trial):
         raise SpecError("the key is not that of the architecture; the file was changed")
     if trial.number < 0 or not 0 <= trial.seed < 2**63:
         raise SpecError(

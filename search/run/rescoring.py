@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...dashboard.table import TrialTable
-from ...db.records import CostRecord, ExperimentRecord, MetricRecord
+from ...db.records import (
+    FIXED,
+    CostRecord,
+    ExperimentRecord,
+    MetricRecord,
+    SpaceRef,
+    TrialRecord,
+)
 from ...db.rescored import VIOLATION, rescored_info
 from ...errors import HardwareLimit, SpecError, did_you_mean
 from ...estimators.hardware import DeviceChoice, Hardware
@@ -17,6 +26,8 @@ from ...hw_models.device_folders import add_device_folder
 from ...options import build, validate
 from ...spaces import Architecture, DecisionSpace
 from ..objectives import Constraint
+from .fixed import stored_ref
+from .members import stored_architecture
 from .parts import make_importable, make_space
 from .spec import Named
 
@@ -81,27 +92,80 @@ def rescore(
     [target] = estimator.targets
     version = f"{estimator.targets[target].model.version}-{estimator.fingerprint[:16]}"
     metrics = _metrics(estimator, record)
-    trials = store.trial_records(record.id)
-    stored = {t.key: (t.architecture, t.notation) for t in trials}
-    known = store.costs(record.space_fingerprint, device=target)
-    done = set(known[known["model_version"] == version]["key"]) & set(stored)
-    missing = [key for key in stored if key not in done]
-    failed: dict[str, str] = {}
-    for start in range(0, len(missing), CHUNK):
-        keys = missing[start : start + CHUNK]
-        members = [space.architecture(stored[key][0]) for key in keys]
-        costs, why = _costs(estimator, members, target, version)
-        failed |= {stored[key][1]: text for key, text in why.items()}
-        with store.transaction() as transaction:
-            transaction.add_costs(record.space_fingerprint, costs)
-        progress(start + len(keys), len(missing))
+    groups: dict[SpaceRef | None, dict[str, TrialRecord]] = {}
+    for trial in store.trial_records(record.id):
+        groups.setdefault(trial.space, {}).setdefault(trial.key, trial)
+    added, infeasible, failed = 0, 0, dict[str, str]()
+    for ref, stored in groups.items():
+        fingerprint = record.space_fingerprint if ref is None else ref.fingerprint
+        known = _violations(store, fingerprint, target, version)
+        if missing := [trial for key, trial in stored.items() if key not in known]:
+            asked = estimator
+            if ref is not None:
+                there = foreign_space(record, ref)
+                asked = build(Hardware, named, there, None, where=("--device",))
+            why = _add(store, fingerprint, asked, missing, (target, version), progress)
+            failed, added = failed | why, added + len(missing) - len(why)
+            known = _violations(store, fingerprint, target, version)
+        infeasible += sum(known.get(key, 0.0) > 0 for key in stored)
     info = rescored_info(record.info, target, model_version=version, metrics=metrics)
     store.update_experiment(record.id, info=info)
-    now = store.costs(record.space_fingerprint, device=target)
-    broken = now[(now["model_version"] == version) & (now["metric"] == VIOLATION)]
-    infeasible = broken[broken["key"].isin(set(stored)) & (broken["value"] > 0)]
-    added = len(missing) - len(failed)
-    return Rescored(target, metrics, len(stored), added, len(infeasible), failed)
+    total = sum(map(len, groups.values()))
+    return Rescored(target, metrics, total, added, infeasible, failed)
+
+
+def _add(
+    store: Store,
+    fingerprint: str,
+    estimator: Hardware,
+    trials: Sequence[TrialRecord],
+    device: tuple[str, str],
+    progress: Callable[[int, int], None],
+) -> dict[str, str]:
+    """Store the costs of trials of one space; return why some have none, by notation."""
+    failed: dict[str, str] = {}
+    for start in range(0, len(trials), CHUNK):
+        some = {trial.key: trial for trial in trials[start : start + CHUNK]}
+        for trial in some.values():
+            estimator.space.architecture(trial.architecture)  # refuses what it does not hold
+        members = [stored_architecture(trial) for trial in some.values()]
+        costs, why = _costs(estimator, members, *device)
+        failed |= {some[key].notation: text for key, text in why.items()}
+        with store.transaction() as transaction:
+            transaction.add_costs(fingerprint, costs)
+        progress(start + len(some), len(trials))
+    return failed
+
+
+def _violations(store: Store, fingerprint: str, target: str, version: str) -> dict[str, float]:
+    """Return by key how much architectures of a space break the limits of a device."""
+    known = store.costs(fingerprint, device=target)
+    chosen = known[(known["model_version"] == version) & (known["metric"] == VIOLATION)]
+    return dict(zip(chosen["key"], chosen["value"], strict=True))
+
+
+def foreign_space(record: ExperimentRecord, ref: SpaceRef) -> DecisionSpace:
+    """Return the space of a fixed point that is of another one than the search.
+
+    Raises:
+        SpecError: If it cannot be made again, or is another one now.
+    """
+    _prepare(record)
+    specs = [p["space"]["spec"] for p in record.info.get(FIXED, ()) if stored_ref(p) == ref]
+    space = make_space(Named(**specs[0]))[0] if specs else None
+    if space is None or space.fingerprint != ref.fingerprint:
+        raise SpecError(
+            f"the space {ref.name} of a fixed point of {record.name} has changed since it ran, "
+            "and its architectures mean other networks now; start a new search"
+        )
+    return space
+
+
+def _prepare(record: ExperimentRecord) -> None:
+    """Make what the spec of an experiment names by path importable."""
+    if folder := record.info.get("source_dir"):
+        make_importable(Path(folder))
+        add_device_folder(Path(folder) / "devices")
 
 
 def stored_space(record: ExperimentRecord) -> DecisionSpace:
@@ -115,9 +179,7 @@ def stored_space(record: ExperimentRecord) -> DecisionSpace:
             f"the space of {record.name} was given as a Python object, which no spec names; "
             "write it into a module and name it by its import path"
         )
-    if folder := record.info.get("source_dir"):
-        make_importable(Path(folder))
-        add_device_folder(Path(folder) / "devices")
+    _prepare(record)
     space, _ = make_space(Named(**record.spec["space"]))
     if space.fingerprint != record.space_fingerprint:
         raise SpecError(
@@ -231,7 +293,9 @@ def kept(table: TrialTable, constraints: Sequence[Constraint]) -> TrialTable:
     def keeps(metrics: Mapping[str, float]) -> bool:
         return all(c.metric in metrics and c.violation(metrics) == 0 for c in constraints)
 
-    return TrialTable(tuple(row for row in table.rows if keeps(row.metrics)))
+    if not constraints:
+        return table
+    return table.where(np.array([keeps(row.metrics) for row in table.rows], dtype=bool))
 
 
 def _unknown(record: ExperimentRecord, name: str, known: Mapping[str, str]) -> str:

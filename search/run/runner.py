@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...db.records import FIXED
 from ...errors import NoFeasible, SpecError
 from .baseline import run_baseline, wants_baseline
 from .describe import info, metric_records, new_experiment
@@ -15,7 +16,7 @@ from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
 from .finishing import add_details, add_explanations, front_records, test_front, volume
-from .fixed import stored_fixed, with_fixed
+from .fixed import stored_fixed, stored_ref, with_fixed
 from .origin import Origin, give_initial, give_stored_initial, keep_initial, with_origin
 from .session import Session
 from .stopping import StopSignal
@@ -59,6 +60,11 @@ class RunSummary:
     test_failures: Mapping[int, str] = field(default_factory=dict)
     failure: str | None = None
 
+    def _repr_html_(self) -> str:
+        from ...dashboard.notebook import experiment_html
+
+        return experiment_html(self.experiment, self.front)
+
 
 class Runner:
     """Owns the loop of a search.
@@ -84,7 +90,6 @@ class Runner:
     def run(self, *, origin: Origin | None = None) -> RunSummary:
         """Run the plan as a new experiment.
 
-        Raises:
         Args:
             origin: Where the networks of the plan were chosen from.
 
@@ -317,6 +322,12 @@ def _require_same(plan: Plan, record: ExperimentRecord) -> None:
                 f"{record.name} has changed since; start a new search (results that are still "
                 "valid are reused)"
             )
+    there = {stored_ref(kept) for kept in record.info.get(FIXED, ())} - {None}
+    if gone := sorted(ref.name for ref in there - plan.foreign.keys() if ref is not None):
+        raise SpecError(
+            f"the space {gone[0]} of a fixed point of {record.name} has changed since, and so has "
+            "that network; start a new search"
+        )
 
 
 def shrunk(before: Budget, budget: Budget) -> dict[str, tuple[float, float]]:

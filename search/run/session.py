@@ -19,6 +19,7 @@ from .engines.processes import run_processes
 from .evaluation import Ending, Evaluation, Panel, valid_metrics
 from .events import Emitter
 from .ledger import Ledger, epochs_each
+from .members import Member, stored_architecture
 from .standing import Standing
 from .stopping import StopSignal
 from .together import Parallel
@@ -140,7 +141,7 @@ class Session:
             if record.feasible:
                 self.standing.add(record.number, record.metrics)
             if record.fixed is not None:
-                identity = self.context.identity(Architecture(record.architecture))
+                identity = self.context.identity(stored_architecture(record))
                 self._fixed_first.setdefault(identity, record.number)
         searched = [r for r in records if r.fixed is None]
         self.ledger.load(
@@ -378,7 +379,8 @@ class Session:
             for trial, evaluation in zip(fresh, found, strict=True):
                 self._screened(trial, evaluation)
         if self.panel.costly and self.plan.reuse:
-            self._reuse([t for t in fresh if t.outcome is None])
+            own = [t for t in fresh if not isinstance(t.architecture, Member)]
+            self._reuse([t for t in own if t.outcome is None])
         by_number = {t.number: t for t in trials}
         for trial in trials:
             if trial.outcome is None and trial.leader is not None:

@@ -264,7 +264,8 @@ class Spec(_Model):
         data: The data set; fills `in_channels`, `resolution`, `classes` of the space.
         estimators: Where metrics come from; each metric from exactly one.
         strategy: What proposes architectures.
-        fixed: Published networks of the space, evaluated first and beside what the search finds.
+        fixed: Published networks, of this space or of others (`darts/DARTS_V2`), evaluated first
+            and beside what the search finds.
         objectives: What is wanted.
         constraints: What must hold: `metric <= number`.
         budget: When to stop.

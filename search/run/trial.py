@@ -10,6 +10,7 @@ from ...db.records import FIXED, NewTrial, Outcome, TrialRecord
 from ...seeds import derive_seed
 from ...spaces import Architecture, DecisionSpace
 from ..strategy import Candidate, Result
+from .members import stored_architecture
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class OpenTrial:
         """Return a trial that an earlier process asked for and did not tell."""
         trial = cls(
             record.number,
-            Architecture(record.architecture),
+            stored_architecture(record),
             seeds,
             record.budget,
             record.parent,

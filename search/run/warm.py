@@ -33,7 +33,8 @@ def warm_candidates(plan: Plan, store: Store) -> list[Candidate]:
     if plan.warm_start is None:
         return []
     record = store.experiment(plan.warm_start)
-    feasible = [r for r in store.trial_records(record.id, statuses=["done"]) if r.feasible]
+    done = store.trial_records(record.id, statuses=["done"])
+    feasible = [r for r in done if r.feasible and r.space is None]
     objectives: Sequence[Objective] = plan.objectives
     if not all(o.metric in r.metrics for o in objectives for r in feasible):
         objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]

@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 def make_engine(plan: Plan) -> Engine:
     """Return the engine that the plan asks for; `auto` takes Ray when a trial is not cheap."""
-    panel = Panel(plan.estimators, repeats=plan.repeats, keep_weights=not plan.cheap)
+    panel = Panel.of(plan, keep_weights=not plan.cheap)
     wanted = plan.runner.engine
     if wanted == "inline" or (wanted == "auto" and plan.cheap):
         from .inline import InlineEngine

@@ -70,6 +70,7 @@ def _culprit(plan: Plan) -> str:
     from ray import cloudpickle
 
     parts = [("the space", plan.space), ("the data set", plan.data)]
+    parts += [(f"the space {ref.name}", there.space) for ref, there in plan.foreign.items()]
     parts += [(f"the estimator {label(e)}", e) for e in plan.estimators]
     for name, part in parts:
         try:

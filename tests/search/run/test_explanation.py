@@ -210,7 +210,7 @@ def test_time_that_is_up_leaves_the_rest(store: Store, plan: Plans) -> None:
 def test_a_run_survives_an_explainer_that_breaks(
     store: Store, plan: Plans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of pencils")
 
     monkeypatch.setattr(finishing, "Explainer", broken)

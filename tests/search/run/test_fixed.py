@@ -12,7 +12,7 @@ from toy_plans import TRAIN, trained
 from toys import Grid
 
 from netloom.dashboard.compare import BaselineView
-from netloom.dashboard.figures import front_figure
+from netloom.dashboard.plane import front_figure
 from netloom.dashboard.report import report_html
 from netloom.dashboard.views import HistoryView, ParetoView, front
 from netloom.db import Store
@@ -76,8 +76,10 @@ def test_names_are_found_with_and_without_their_space() -> None:
     ("space", "name", "words"),
     [
         (Darts(), "darts/DARTS_V3", "'DARTS_V3'; did you mean DARTS_V2 or DARTS_V1"),
-        (Darts(), "nb201/ResNet", "must be of the space that is searched, darts; got nb201/ResNet"),
-        (Darts(), "dart/PDARTS", "of the space 'dart'; did you mean darts?"),
+        (Darts(), "nb201/ResNets", "network of nb201, got 'ResNets'; did you mean ResNet?"),
+        (Darts(), "dart/PDARTS", "there is no space 'dart', got the fixed point dart/PDARTS; did "),
+        (Darts(), "none.nets:Net/PDARTS", "there is no module 'none'"),
+        (Darts(), "ofa_resnet50/best", "and ofa_resnet50 has none; got 'best', leave it out"),
         (Darts(), "DrNAS", "'DrNAS' is short for several networks: DrNAS_cifar10, DrNAS_imagenet"),
         (OfaMbv3(), "flops-595m", "cannot be built with width 1.0; it is a network of {name: "),
         (MobileNet(), "proxyless_gpu", "it is a network of {name: mobilenet, preset: 'gpu'}"),

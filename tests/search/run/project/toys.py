@@ -11,11 +11,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
-from netloom.errors import EvaluationError, HardwareLimit, StopTrial
+from netloom.errors import EvaluationError, HardwareLimit, SpecError, StopTrial
 from netloom.estimators import Estimator, Metric
 from netloom.search.strategies.random import RandomSearch
 from netloom.seeds import derive_rng
-from netloom.spaces import Architecture, Decision, DecisionSpace
+from netloom.spaces import Architecture, Decision, DecisionSpace, Space
 
 
 class Grid(DecisionSpace):
@@ -37,6 +37,46 @@ class Grid(DecisionSpace):
             name: self.architecture({d.name: value for d in self.decisions})
             for name, value in values.items()
         }
+
+
+class Twin(Grid):
+    """Another space whose architectures read like those of `Grid`."""
+
+    name = "twin"
+
+
+class Ring(DecisionSpace):
+    """A space with other decisions than `Grid`, and a notation of its own."""
+
+    name = "ring"
+    notation = "ring:a:b"
+
+    def __init__(self, size: int = 12) -> None:
+        super().__init__([Decision(name, tuple(range(size)), ordered=True) for name in "ab"])
+
+    def format(self, architecture: Architecture) -> str:
+        return ":".join(["ring", *(str(value) for value in architecture.values())])
+
+    def published(self) -> dict[str, Architecture]:
+        top = len(self.decisions[0].options) - 1
+        return {"Round": self.architecture({"a": top, "b": top})}
+
+
+class Rigid(Space):
+    """Networks for one kind of images only: it takes no options."""
+
+    name = "rigid"
+
+    def __init__(self) -> None:
+        super().__init__([Decision("width", (1, 2), ordered=True)])
+
+    def build(self, architecture: Architecture) -> Any:
+        from torch import nn
+
+        return nn.Conv2d(3, int(architecture["width"]), 1)
+
+    def published(self) -> dict[str, Architecture]:
+        return {"Only": self.architecture({"width": 1})}
 
 
 def value(architecture: Architecture) -> int:
@@ -81,6 +121,24 @@ class Cost(Estimator):
 
     def details(self, architecture: Architecture) -> Mapping[str, Any]:
         return {"parts": dict(architecture)}
+
+
+class OnGrid(Cost):
+    """A table of `Grid`: it knows no other space."""
+
+    name: ClassVar[str] = "on_grid"
+
+    def __init__(self, space: Any, data: Any = None) -> None:
+        super().__init__(space, data)
+        if type(space) is not Grid:
+            raise SpecError(f"there is no table for the space {space.name}")
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return (Metric("tabled", "", "maximize"),)
+
+    def evaluate(self, architecture: Architecture, **_: Any) -> dict[str, float]:
+        return {"tabled": float(value(architecture))}
 
 
 class Train(Estimator):
