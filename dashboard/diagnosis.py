@@ -94,9 +94,9 @@ class Failure:
 def failures(table: TrialTable) -> list[Failure]:
     """Return why trials failed, the most frequent reason first."""
     found: dict[str, list[int]] = {}
-    for row in table.rows:
-        if row.status == "failed":
-            found.setdefault(row.error or "no reason recorded", []).append(row.number)
+    for row in np.flatnonzero(table.status == "failed").tolist():
+        reason = table.error[row] or "no reason recorded"
+        found.setdefault(reason, []).append(int(table.number[row]))
     groups = [Failure(reason, tuple(numbers)) for reason, numbers in found.items()]
     return sorted(groups, key=lambda each: (-len(each.numbers), each.numbers[0]))
 
@@ -129,7 +129,8 @@ def _share(record: ExperimentRecord, table: TrialTable, item: Mapping[str, Any])
 
 def _refused(table: TrialTable) -> ConstraintShare | None:
     """Return the share of networks that a device can hold at all, None when all are held."""
-    refused = [row for row in table.rows if row.status == "infeasible" and row.error]
+    broken = np.flatnonzero(table.status == "infeasible").tolist()
+    refused = [table.rows[row] for row in broken if table.error[row]]
     if not refused:
         return None
     nearest = min(refused, key=lambda row: row.violation)

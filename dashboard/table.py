@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..db.columns import TrialColumns
 from ..db.records import FINISHED, ExperimentRecord, TrialRecord
 from ..db.rescored import RESCORED
+from .table_metrics import Metrics, joined, objects, settled, taken
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 SPENT = ("done", "pruned", "failed")  # what the trial budget counts
-CHUNK = 500  # numbers per query: below the variable limit of every supported database
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +42,6 @@ class Row:
     error: str | None = None
     fixed: str | None = None  # the name of the published network that it is
 
-    @classmethod
-    def of(
-        cls,
-        trial: TrialRecord,
-        experiment: ExperimentRecord,
-        costs: Mapping[str, Mapping[str, float]] | None = None,
-    ) -> Row:
-        """Return the row of `trial`; times count from the creation of the experiment.
-
-        `costs` are metrics by architecture key that were added after the run.
-
-        Of an experiment that is not running no trial runs: one that was cut short waits again.
-        """
-        finished = trial.finished_at
-        age = (finished - experiment.created_at).total_seconds() if finished else np.nan
-        duration = np.nan if trial.duration_s is None else trial.duration_s
-        return cls(
-            trial.number,
-            trial.key,
-            trial.notation,
-            status_of(trial, experiment),
-            trial.violation,
-            trial.parent,
-            trial.reused_from is not None,
-            duration,
-            age,
-            {**trial.metrics, **(costs or {}).get(trial.key, {})},
-            trial.error,
-            trial.fixed,
-        )
-
 
 def status_of(trial: TrialRecord, experiment: ExperimentRecord) -> str:
     """Return the status of a trial: one that was cut short waits, whatever was noted last."""
@@ -79,43 +49,75 @@ def status_of(trial: TrialRecord, experiment: ExperimentRecord) -> str:
     return "queued" if cut else trial.status
 
 
-@dataclass(frozen=True)
 class TrialTable:
     """All trials of one experiment, by number; each property is one column.
+
+    Metrics are read one by one when somebody asks for them: of a hundred thousand trials a view
+    needs two.
 
     Args:
         rows: One row per trial, sorted by number.
     """
 
-    rows: Sequence[Row] = field(repr=False)
+    def __init__(self, rows: Sequence[Row]) -> None:
+        names = dict.fromkeys(name for row in rows for name in row.metrics)
+        known = {
+            name: np.array([row.metrics.get(name, np.nan) for row in rows], dtype=np.float64)
+            for name in names
+        }
+        nothing = np.full(len(rows), np.nan)
+        columns = TrialColumns(
+            id=np.arange(len(rows)),
+            number=np.array([row.number for row in rows], dtype=np.int64),
+            status=np.array([row.status for row in rows], dtype="<U10"),
+            violation=np.array([row.violation for row in rows], dtype=np.float64),
+            duration_s=np.array([row.duration_s for row in rows], dtype=np.float64),
+            finished_at=np.array([row.finished_s for row in rows], dtype=np.float64),
+            parent=objects([row.parent for row in rows]),
+            reused_from=objects([0 if row.reused else None for row in rows]),
+            error=objects([row.error for row in rows]),
+            key=objects([row.key for row in rows]),
+            notation=objects([row.notation for row in rows]),
+            fixed=objects([row.fixed for row in rows]),
+        )
+        self._put(columns, Metrics(lambda _: nothing, tuple(names), known), 0.0)
+
+    def _put(self, columns: TrialColumns, metrics: Metrics, start: float) -> None:
+        self.columns, self.metrics, self._start = columns, metrics, start
+        self.number, self.status = columns.number, columns.status
+        self.violation, self.duration_s = columns.violation, columns.duration_s
+        self.key, self.notation, self.error = columns.key, columns.notation, columns.error
+
+    @classmethod
+    def of(cls, columns: TrialColumns, metrics: Metrics, start: float) -> TrialTable:
+        """Return the table of columns that are there already.
+
+        Args:
+            columns: The trials.
+            metrics: Their metrics.
+            start: Seconds since 1970 from which times count.
+        """
+        table = cls.__new__(cls)
+        table._put(columns, metrics, start)
+        return table
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.columns)
 
-    @cached_property
-    def number(self) -> NDArray[np.int64]:
-        """Trial numbers, (n,)."""
-        return np.array([row.number for row in self.rows], dtype=np.int64)
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The trials one by one, each made when it is asked for."""
+        return _Rows(self)
 
-    @cached_property
-    def status(self) -> NDArray[np.str_]:
-        """Trial statuses, (n,)."""
-        return np.array([row.status for row in self.rows], dtype="<U10")
-
-    @cached_property
-    def violation(self) -> Floats:
-        """Sums of the relative constraint violations, (n,)."""
-        return np.array([row.violation for row in self.rows], dtype=np.float64)
-
-    @cached_property
-    def duration_s(self) -> Floats:
-        """Seconds of evaluation, (n,), NaN where nothing was measured."""
-        return np.array([row.duration_s for row in self.rows], dtype=np.float64)
+    def where(self, rows: Bools | NDArray[np.int64]) -> TrialTable:
+        """Return the table of some of the rows."""
+        metrics = self.metrics.taken(rows)
+        return type(self).of(taken(self.columns, rows), metrics, self._start)
 
     @cached_property
     def finished_s(self) -> Floats:
         """Seconds from the start of the experiment to the result, (n,), NaN while it is open."""
-        return np.array([row.finished_s for row in self.rows], dtype=np.float64)
+        return self.columns.finished_at - self._start
 
     @cached_property
     def feasible(self) -> Bools:
@@ -125,14 +127,12 @@ class TrialTable:
     @cached_property
     def fixed(self) -> Bools:
         """Published networks beside the search, (n,)."""
-        return np.array([row.fixed is not None for row in self.rows], dtype=bool)
+        return np.asarray(self.columns.fixed != None, dtype=bool)  # noqa: E711 (of each element)
 
     @cached_property
     def searched(self) -> TrialTable:
         """The trials of the search itself: without the published networks beside it."""
-        if not self.fixed.any():
-            return self
-        return type(self)(tuple(row for row in self.rows if row.fixed is None))
+        return self.where(~self.fixed) if self.fixed.any() else self
 
     @cached_property
     def spent(self) -> Bools:
@@ -141,11 +141,7 @@ class TrialTable:
 
     def metric(self, name: str) -> Floats:
         """Values of one metric, (n,), NaN where a trial has none."""
-        columns: dict[str, Floats] = self.__dict__.setdefault("_columns", {})
-        if name not in columns:
-            values = [row.metrics.get(name, np.nan) for row in self.rows]
-            columns[name] = np.array(values, dtype=np.float64)
-        return columns[name]
+        return self.metrics.column(name)
 
     def losses(self, objectives: Iterable[Mapping[str, Any]]) -> Floats:
         """Objective values with signs turned so that lower is better, (n, objectives)."""
@@ -158,23 +154,56 @@ class TrialTable:
 
     @classmethod
     def read(cls, store: Store, experiment: ExperimentRecord) -> TrialTable:
-        """Read every trial of `experiment`."""
-        records, costs = store.trial_records(experiment.id), store.rescored(experiment)
-        return cls(tuple(Row.of(trial, experiment, costs) for trial in records))
+        """Read every trial of `experiment`, but their metrics."""
+        columns = store.columns(experiment.id)
+        return cls.of(
+            settled(columns, experiment),
+            Metrics.of(store, experiment, columns),
+            experiment.created_at.timestamp(),
+        )
 
     def refreshed(self, store: Store, experiment: ExperimentRecord) -> TrialTable:
         """Return the table of now, reading only the trials that were not finished before."""
-        closed = {row.number: row for row in self.rows if row.status in FINISHED}
-        total = sum(experiment.counts.values()) + sum(experiment.fixed.values())
-        missing = [number for number in range(total) if number not in closed]
-        costs = store.rescored(experiment) if missing else {}
-        for start in range(0, len(missing), CHUNK):
-            numbers = missing[start : start + CHUNK]
-            for trial in store.trial_records(experiment.id, numbers=numbers):
-                closed[trial.number] = Row.of(trial, experiment, costs)
-        if len(closed) != total:  # numbers with gaps: nothing to be clever about
-            return self.read(store, experiment)
-        return type(self)(tuple(closed[number] for number in sorted(closed)))
+        closed = np.isin(self.status, FINISHED)
+        last = int(self.number[-1]) if len(self) else -1
+        fresh = store.columns(experiment.id, numbers=self.number[~closed].tolist(), above=last)
+        columns = joined(taken(self.columns, closed), settled(fresh, experiment))
+        if len(columns) != sum(experiment.counts.values()) + sum(experiment.fixed.values()):
+            return self.read(store, experiment)  # a number in between came: not worth cleverness
+        metrics = Metrics.of(store, experiment, columns)
+        found = store.metrics(experiment.id, fresh.id.tolist())
+        metrics.grow(self.metrics.taken(closed), columns.id, fresh.id, found)
+        return type(self).of(columns, metrics, self._start)
+
+
+class _Rows(Sequence[Row]):
+    """Rows of a table, made when they are asked for."""
+
+    def __init__(self, table: TrialTable) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        table, columns = self._table, self._table.columns
+        row = range(len(table))[index]
+        return Row(
+            int(columns.number[row]),
+            columns.key[row],
+            columns.notation[row],
+            str(columns.status[row]),
+            float(columns.violation[row]),
+            columns.parent[row],
+            columns.reused_from[row] is not None,
+            float(columns.duration_s[row]),
+            float(table.finished_s[row]),
+            table.metrics.of_row(row),
+            columns.error[row],
+            columns.fixed[row],
+        )
 
 
 class TableCache:

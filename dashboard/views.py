@@ -337,7 +337,8 @@ def front(
     if not view.front_numbers:
         return []
     records = store.trial_records(view.experiment.id, numbers=view.front_numbers)
-    metrics = {row.number: row.metrics for row in view.table.rows}
+    rows = (view.table.rows[index] for index in np.flatnonzero(view.front).tolist())
+    metrics = {row.number: dict(row.metrics) for row in rows}
     by_number = {r.number: replace(r, metrics=metrics[r.number]) for r in records}
     return [by_number[number] for number in view.front_numbers]
 

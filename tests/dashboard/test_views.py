@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -186,23 +188,35 @@ def test_a_running_experiment_is_followed_without_reading_it_again(
     trials = pairs(FIVE)
     record = make([*trials[:4], trial(4, {}, status="running", told=None)], status="running")
     cache = TableCache()
-    assert len(cache.table(store, record)) == 5
-    asked: list[list[int] | None] = []
-    plain = store.trial_records
+    table = cache.table(store, record)
+    assert len(table) == 5
+    assert np.isnan(table.metric("valid_accuracy")[4])
+    asked: list[Any] = []
 
-    def watched(id, **narrow):
-        asked.append(narrow.get("numbers"))
-        return plain(id, **narrow)
+    def watch(name, answered):
+        plain = getattr(store, name)
 
-    monkeypatch.setattr(store, "trial_records", watched)
+        def watched(*given, **narrow):
+            found = plain(*given, **narrow)
+            asked.append((name, answered(found, *given)))
+            return found
+
+        monkeypatch.setattr(store, name, watched)
+
+    watch("columns", lambda found, *_: found.number.tolist())
+    watch("metrics", lambda found, *_: len(found))
+    watch("metric_column", lambda found, _, name: name)
     assert len(cache.table(store, store.experiment(record.id))) == 5
     assert asked == []
     with store.transaction() as transaction:
         transaction.add_trials(record.id, [trials[5]])
     table = cache.table(store, store.experiment(record.id))
-    assert asked == [[4, 5]]
+    assert asked == [("columns", [4, 5]), ("metrics", 1)]
     assert table.number.tolist() == [0, 1, 2, 3, 4, 5]
-    assert table.metric("valid_accuracy")[5] == 70
+    assert table.metric("valid_accuracy")[[0, 5]].tolist() == [FIVE[0][0], 70]
+    assert len(asked) == 2  # the column was there, and grew
+    assert table.metric("latency_ms@pixel3")[0] == FIVE[0][1]
+    assert asked[2:] == [("metric_column", "latency_ms@pixel3")]
     with store.transaction() as transaction:
         transaction.set_metrics(record.id, 0, {"test_accuracy": 89.5})
         transaction.update_experiment(record.id, status="done")
