@@ -16,6 +16,7 @@ from ..errors import StoreError
 from . import frames, labels, reading
 from .catalog import Catalog
 from .claims import Claim, holder, running
+from .columns import TrialColumns, metric_column, trial_columns
 from .database import Database
 from .experiments import delete_experiment, insert_experiment
 from .failures import file_error
@@ -46,7 +47,9 @@ from .tables import (
 from .transaction import Transaction
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class Store:
@@ -319,6 +322,37 @@ class Store:
         with self._read() as connection:
             space = self._catalog.entry(connection, experiment_id).space_id
             return reading.architectures(connection, space, keys)
+
+    def columns(
+        self,
+        experiment_id: str,
+        *,
+        numbers: Iterable[int] | None = None,
+        above: int | None = None,
+    ) -> TrialColumns:
+        """Return trials as columns, by number: for viewers of a hundred thousand.
+
+        Args:
+            experiment_id: The experiment's id.
+            numbers: These trials alone (and those above).
+            above: Only trials with a higher number.
+        """
+        with self._read() as connection:
+            entry = self._catalog.entry(connection, experiment_id)
+            return trial_columns(connection, entry, numbers=numbers, above=above)
+
+    def metric_column(
+        self, experiment_id: str, name: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return a metric's values: row ids of trials, ascending, and a value for each."""
+        with self._read() as connection:
+            return metric_column(connection, self._catalog.entry(connection, experiment_id), name)
+
+    def metrics(self, experiment_id: str, ids: Iterable[int]) -> dict[int, dict[str, float]]:
+        """Return the metrics of trials by their row ids."""
+        with self._read() as connection:
+            self._catalog.entry(connection, experiment_id)
+            return reading.metrics_of(connection, ids)
 
     def lookup(
         self,
