@@ -77,6 +77,7 @@ class Run:
         timed = known[np.isfinite(elapsed[known])]
         timed = timed[np.argsort(elapsed[timed], kind="stable")]
         rows = table.rows
+        entered = np.array(entering(losses, known), dtype=np.int64)
         return cls(
             record=record,
             losses=losses,
@@ -84,8 +85,10 @@ class Run:
             number=table.number[spent],
             notation={row: rows[int(spent[row])].notation for row in front.tolist()},
             front=front,
-            entered=np.array(entering(losses, known), dtype=np.int64),
-            entered_in_time=np.array(entering(losses, timed), dtype=np.int64),
+            entered=entered,
+            entered_in_time=entered
+            if np.array_equal(timed, known)
+            else np.array(entering(losses, timed), dtype=np.int64),
         )
 
     @property

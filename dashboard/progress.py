@@ -70,10 +70,29 @@ def entering(losses: Floats, rows: NDArray[np.int64]) -> list[int]:
 
 def covered(values: Floats, front: Floats) -> NDArray[np.bool_]:
     """Say which rows of `values` some row of `front` equals or betters in every column."""
-    covered = np.zeros(len(values), dtype=bool)
+    if not len(front):
+        return np.zeros(len(values), dtype=bool)
+    if values.shape[1] == 2:
+        return _covered_in_the_plane(values, front)
+    uncovered = np.arange(len(values))
+    columns = values.T
     for point in front:
-        covered |= np.all(point <= values, axis=1)
-    return covered
+        kept = np.zeros(len(uncovered), dtype=bool)
+        for value, column in zip(point.tolist(), columns, strict=True):
+            kept |= ~(value <= column)  # a NaN is covered by nothing
+        if not kept.all():  # what is covered is not looked at again
+            uncovered, columns = uncovered[kept], columns[:, kept]
+    mask = np.ones(len(values), dtype=bool)
+    mask[uncovered] = False
+    return mask
+
+
+def _covered_in_the_plane(values: Floats, front: Floats) -> NDArray[np.bool_]:
+    """Say the same of two columns: the lowest point up to there, by one look at a sorted front."""
+    front = front[np.argsort(front[:, 0], kind="stable")]
+    lowest = np.concatenate([[np.inf], np.minimum.accumulate(front[:, 1])])
+    place = np.searchsorted(front[:, 0], values[:, 0], side="right")
+    return np.asarray((place > 0) & (lowest[place] <= values[:, 1]))
 
 
 def _held(losses: Floats, reference: Floats, entered: list[int]) -> Floats:

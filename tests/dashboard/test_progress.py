@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netloom.dashboard import progress
-from netloom.dashboard.progress import best_so_far, entering, hypervolume_so_far
+from netloom.dashboard.progress import best_so_far, covered, entering, hypervolume_so_far
 from netloom.pareto import hypervolume
 
 
@@ -58,3 +58,13 @@ def test_best_so_far_waits_for_the_first_value():
 def test_no_rows():
     for objectives in (1, 2, 3):
         assert len(hypervolume_so_far(np.empty((0, objectives)), np.ones(objectives))) == 0
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 5])
+def test_what_a_front_covers(columns):
+    rng = np.random.default_rng(columns)
+    values, front = rng.integers(0, 6, (200, columns)), rng.integers(1, 6, (9, columns))
+    by_hand = [any(np.all(point <= row) for point in front) for row in values]
+    assert covered(values.astype(float), front.astype(float)).tolist() == by_hand
+    assert 0 < sum(by_hand) < 200
+    assert not covered(values.astype(float), np.empty((0, columns))).any()
