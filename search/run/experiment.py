@@ -17,6 +17,8 @@ from ..objectives import Constraint, Objective
 from ..strategy import Strategy
 from .events import Listener
 from .fixed import fixed_points
+from .foreign import Abroad, needed_metrics
+from .loaded import StoredExperiment
 from .parts import (
     make_data,
     make_estimator,
@@ -69,7 +71,8 @@ class Experiment:
         keep_weights: Trained weights kept, per objective, beside those of the front.
         baseline: Whether an equal random search is stored; None: when evaluations are cheap.
         warm_start: Experiment whose front is proposed first.
-        fixed: Published networks of the space, evaluated first and beside what the search finds.
+        fixed: Published networks, of this space or of others (`darts/DARTS_V2`), evaluated first
+            and beside what the search finds.
         group: Name that several runs share.
         tags: Free words.
         source_dir: Folder that import paths may use, in workers too.
@@ -131,6 +134,19 @@ class Experiment:
         }
         self.plan()  # what is wrong is said now, not when it runs
 
+    @classmethod
+    def load(cls, ref: str, *, store: Store | str | None = None) -> StoredExperiment:
+        """Return an experiment of the store, finished or running, to look at.
+
+        Args:
+            ref: Name, id or unique prefix.
+            store: A `Store` or its URL; `NETLOOM_STORE`, then `sqlite:///netloom.db` when left out.
+
+        Raises:
+            StoreError: If there is no such store or experiment; the closest names are shown.
+        """
+        return StoredExperiment(ref, store=store)
+
     @property
     def objects(self) -> list[str]:
         """The parts that are objects, which a spec cannot name."""
@@ -181,7 +197,9 @@ class Experiment:
             keep_weights=checked.keep_weights,
             baseline=checked.baseline,
             warm_start=checked.warm_start,
-            fixed=tuple(fixed_points(checked.fixed, space)),
+            fixed=tuple(
+                fixed_points(checked.fixed, space, abroad=self._abroad(checked, data, estimators))
+            ),
             group=checked.group,
             tags=checked.tags,
             spec=spec,
@@ -260,6 +278,26 @@ class Experiment:
                 "the experiment gets"
             )
         return part
+
+    def _abroad(self, checked: Spec, data: Any, own: Sequence[Estimator]) -> Abroad:
+        """Return what finds published networks of other spaces, and evaluates them as here."""
+        parts = self._parts["estimators"]
+
+        def made(space: DecisionSpace, part: Part, i: int) -> Estimator:
+            if isinstance(part, Estimator):
+                raise SpecError(
+                    f"estimators[{i}] is an object made for the space that is searched; give its "
+                    "name or its class instead"
+                )
+            return self._estimator(part, space, data, i)
+
+        makers = [lambda space, p=part, i=i: made(space, p, i) for i, part in enumerate(parts)]
+        named = [_named(part) for part in parts if _is_named(part)]
+        needed = needed_metrics(
+            [o.objective() for o in checked.objectives],
+            [c.constraint() for c in checked.constraints],
+        )
+        return Abroad(data, lambda space: wanted_options(named, space), makers, own, needed)
 
     def _strategy(self) -> Strategy:
         part = self._parts["strategy"]

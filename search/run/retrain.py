@@ -79,12 +79,15 @@ def _chosen(
 ) -> list[TrialRecord]:
     """Return the trials to train again; of equal architectures the first.
 
+    Published networks of other spaces stay out of a front: the recipe is that of this one.
+
     Raises:
         SpecError: If one was not evaluated, or there is no front.
     """
     if numbers is None:
         objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]
-        found = list(front_records(objectives, store.trial_records(record.id, statuses=["done"])))
+        done = store.trial_records(record.id, statuses=["done"])
+        found = [t for t in front_records(objectives, done) if t.space is None]
         if not found:
             raise SpecError(
                 f"--front needs an experiment with a front, and {record.name} has no feasible "
@@ -93,15 +96,19 @@ def _chosen(
     else:
         found = [store.trial(record.id, number) for number in numbers]
     for trial in found:
-        if trial.status not in ("done", "pruned"):
+        if trial.status not in ("done", "pruned") or trial.space is not None:
             raise SpecError(_unfit(record, trial))
     return list({trial.key: trial for trial in reversed(found)}.values())[::-1]
 
 
 def _unfit(record: ExperimentRecord, trial: TrialRecord) -> str:
     """Return why a trial cannot be trained again."""
-    said = f"retrain needs trials that were evaluated, and trial {trial.number} of {record.name} "
-    if trial.status == "infeasible":
+    said = (
+        f"retrain needs evaluated trials of the search, and trial {trial.number} of {record.name} "
+    )
+    if trial.space is not None:
+        said += f"is a published network of another space, {trial.space.name}"
+    elif trial.status == "infeasible":
         said += "breaks a constraint, so that it would not be trained"
     elif trial.status == "failed":
         said += f"failed ({trial.error})"

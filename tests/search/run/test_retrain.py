@@ -105,13 +105,14 @@ def test_the_front_is_trained_with_the_recipe_of_the_search(folder: Path, store:
     assert all(state(store, record.name, t.number) for t in trials)
 
 
-def test_it_is_reproduced_by_the_same_seed(store: Store) -> None:
-    found = []
-    for name in ("first", "second"):
-        plan, origin = retrain_plan(store, "nets", epochs=2, name=name)
-        Runner(plan, store).run(origin=origin)
-        found.append([t.metrics for t in store.trial_records(store.experiment(name).id)])
-    assert found[0] == found[1]
+def test_it_is_reproduced_by_the_same_seed(folder: Path, store: Store) -> None:
+    loaded = Experiment.load("nets", store="sqlite:///netloom.db")
+    first, second = (loaded.retrain(epochs=2, name=name) for name in ("first", "second"))
+    assert [t.metrics for t in first.front] == [t.metrics for t in second.front]
+    assert second.experiment.parent == loaded.id
+    viewed = Experiment.load("nets", store=Store("sqlite:///netloom.db", read_only=True))
+    with pytest.raises(StoreError, match="read-only"):
+        viewed.retrain()
 
 
 def test_inherited_weights_are_where_training_starts(store: Store) -> None:
