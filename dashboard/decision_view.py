@@ -109,7 +109,7 @@ class DecisionView:
         axis = pick_axis(metric_axes(record), metric or default_axes(record)[1])
         values = column(table, axis)
         on_front = front_of(feasible_losses(table, record))
-        known = np.isfinite(values) & np.isin(table.status, WHOLE)
+        known = np.isfinite(values) & np.isin(table.status, WHOLE) & _own(store, record, table)
         rows = _sample(table, known, on_front)
         keys = [table.rows[row].key for row in rows.tolist()]
         found = store.architectures(record.id, keys)
@@ -189,6 +189,15 @@ class DecisionView:
 def metric_axes(record: ExperimentRecord) -> tuple[Axis, ...]:
     """Return the metrics of an experiment, objectives first."""
     return tuple(axis for axis in available_axes(record) if axis.metric != TRIAL_AXIS)
+
+
+def _own(store: Store, record: ExperimentRecord, table: TrialTable) -> Bools:
+    """Return which trials are of the experiment's space, (n,): fixed points may be of others."""
+    places = np.flatnonzero(table.fixed)
+    known = store.architectures(record.id, table.key[places].tolist()) if places.size else {}
+    own = np.ones(len(table), dtype=bool)
+    own[places] = [key in known for key in table.key[places].tolist()]
+    return own
 
 
 def _sample(table: TrialTable, known: Bools, front: Bools) -> NDArray[np.int64]:

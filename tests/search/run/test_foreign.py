@@ -13,7 +13,9 @@ import pytest
 from toy_plans import PROJECT, TRAIN, trained
 from toys import Cost, Grid, Ring
 
+from netloom.dashboard.decision_view import DecisionView
 from netloom.dashboard.report import report_html
+from netloom.dashboard.table import TrialTable
 from netloom.dashboard.views import ParetoView
 from netloom.db import Store
 from netloom.db.records import EXPLANATION, SpaceRef, TrialRecord
@@ -358,6 +360,10 @@ def test_views_show_them(plan: Plans, store: Store) -> None:
     assert frame["fixed"].tolist()[:4] == NAMES
     assert frame["a"].tolist()[:3] != frame["d0"].tolist()[:3]
     assert frame["a"][4:].isna().all()
+    record = store.experiment("toy")
+    decisions = DecisionView.of(store, record, TrialTable.read(store, record))
+    assert decisions.number.tolist() == [0, *range(3, 24)]  # they have none of these decisions
+    assert decisions.total == 22
 
 
 def test_exported_trials_keep_them(plan: Plans, store: Store) -> None:
