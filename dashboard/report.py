@@ -20,8 +20,10 @@ from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
+from .explained import ArchitectureView
 from .figures import CONFIG, best_figure, front_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
+from .report_networks import networks_part, read_networks
 from .rows import ExperimentRow, open_record
 from .strategy_view import Notation, Part, StrategyView
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
@@ -39,6 +41,7 @@ CSP = (  # nothing from or to anywhere; plotly.js compiles its WebGL drawing, he
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'; base-uri 'none'"
 )
+STYLES = (("assets", "base.css"), ("assets", "picture.css"), ("templates", "report.css"))
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class _Content:
     failures: Sequence[Failure]
     failed: dict[int, TrialRecord]
     strategy: StrategyView
+    networks: Sequence[ArchitectureView]
 
     @classmethod
     def read(cls, store: Store, ref: str, objectives: Objectives = ()) -> _Content:
@@ -67,18 +71,20 @@ class _Content:
         reasons = failures(trials)
         first = [each.numbers[0] for each in reasons[:MAX_ERRORS]]
         failed = store.trial_records(record.id, numbers=first) if first else []
+        members = front(store, record.id, table=trials, objectives=objectives)
         return cls(
             record=record,
             trials=trials,
             planes=_planes(record, trials),
             history=HistoryView.from_table(record, trials, reference=shared or None),
-            front=front(store, record.id, table=trials, objectives=objectives),
+            front=members,
             baseline=BaselineView.from_rivals(rivals) if rivals else None,
             beside={"random search": rivals.baseline_history()} if rivals and shared else {},
             diagnosis=Diagnosis.of(record, trials),
             failures=reasons,
             failed={trial.number: trial for trial in failed},
             strategy=StrategyView.of(store, record),
+            networks=read_networks(store, record.id, members),
         )
 
 
@@ -119,7 +125,7 @@ def report_html(store: Store, ref: str, *, objectives: Objectives = ()) -> str:
         el("meta", http_equiv="Content-Security-Policy", content=CSP),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("title", f"{content.record.name} · netloom"),
-        Html(f"<style>{_file('assets', 'base.css')}{_file('templates', 'report.css')}</style>"),
+        Html(f"<style>{''.join(_file(*style) for style in STYLES)}</style>"),
         Html(f"<script>{get_plotlyjs()}</script>"),
     )
     body = el(
@@ -140,6 +146,9 @@ def _sections(content: _Content) -> Iterable[Html]:
             yield _plane(view, number, several=len(content.planes) > 1)
     if content.front:
         yield _section(_front_title(content), _front_table(content), wide=True)
+    drawn = networks_part(content.networks, len(content.front), content.record.name)
+    if drawn is not None:
+        yield _section("Networks of the front", drawn, wide=True)
     if content.history.reference:
         yield from _growth(content)
     for number, part in enumerate(content.strategy.parts):
