@@ -48,7 +48,7 @@ def read_exported(path: Path, shapes: Sequence[Shape] = ()) -> Workload:
         TraceError: If the program cannot be followed without data.
     """
     try:
-        program = torch.export.load(_without_pickles(path))
+        program = torch.export.load(without_pickles(path))
     except (SpecError, MemoryError):
         raise
     except Exception as error:
@@ -142,7 +142,7 @@ def _scope(root: nn.Module, path: str, *, several: bool) -> nn.Module:
     return module
 
 
-def _without_pickles(path: Path) -> io.BytesIO:
+def without_pickles(path: Path) -> io.BytesIO:
     """Return the archive without the example inputs.
 
     Raises:

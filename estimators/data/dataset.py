@@ -62,9 +62,11 @@ class DataSet(ABC):
         targets: Number of values to predict in a regression; None for classification.
         tasks: What a network answers at once (`netloom.estimators.data.labels.TASKS`); none: one
             class, or one regression, the one of `y`.
+        licence: Under which its examples may be used, for the cards of networks; empty: not stated.
     """
 
     name: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
     version: ClassVar[int] = 1  # raise it when the same options load other examples
 
     in_channels: int

@@ -24,6 +24,7 @@ class Digits(DataSet):
     """
 
     name: ClassVar[str] = "digits"
+    licence: ClassVar[str] = "CC BY 4.0 (UCI Machine Learning Repository)"
     in_channels = 1
     classes = 10
 

@@ -34,6 +34,7 @@ _PACKAGES = (
 _EXTRAS = {
     "dashboard": ("dash", "dash_ag_grid"),
     "detection": ("pycocotools",),
+    "export": ("onnx", "onnxruntime", "onnxscript", "safetensors"),
     "onnx": ("onnx",),
     "optuna": ("optuna",),
     "plot": ("plotext",),

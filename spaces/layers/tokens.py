@@ -32,7 +32,7 @@ class ClassToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, dim) -> (N, 1 + T, dim)."""
-        return torch.cat((self.weight.expand(len(x), 1, -1), x), 1)
+        return torch.cat((self.weight.expand(x.shape[0], 1, -1), x), 1)
 
 
 class ElasticClassToken(Elastic):

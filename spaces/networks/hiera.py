@@ -48,7 +48,7 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, side, side) -> (N, tokens, tokens, width)."""
         x = self.positions(self.conv(x).flatten(2).transpose(1, 2))
-        return x.view(len(x), self.tokens, self.tokens, -1)
+        return x.view(x.shape[0], self.tokens, self.tokens, -1)
 
 
 class Head(nn.Module):

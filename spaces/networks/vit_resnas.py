@@ -185,7 +185,7 @@ class Reduction(nn.Module):
 
     def _map(self, x: Tensor) -> Tensor:
         """Return the patches as a map (N, in, side, side)."""
-        return x[:, 1:].transpose(1, 2).reshape(len(x), -1, self.side, self.side)
+        return x[:, 1:].transpose(1, 2).reshape(x.shape[0], -1, self.side, self.side)
 
 
 class Head(nn.Module):

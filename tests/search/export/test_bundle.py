@@ -1,0 +1,227 @@
+"""A trial of a store as a folder: its weights, its card, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from netloom.db.records import NewTrial
+from netloom.errors import EvaluationError, OutputError, SpecError
+from netloom.estimators.network import built
+from netloom.search.cli import app
+from netloom.search.export import bundle, export_trial, onnx_files
+from netloom.search.export.source import check_weights, read_source
+from netloom.search.run.describe import new_experiment
+from netloom.search.run.plan import build_plan
+from netloom.search.run.spec import parse
+from netloom.spaces import SPACES
+
+from .conftest import SPEC, Searched
+
+
+def run(searched: Searched, *words: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, ["export", *words, "--store", searched.store.url])
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    return result
+
+
+def test_the_command_writes_trained_weights_and_a_card(searched: Searched, folder: Path) -> None:
+    result = run(searched, "digits", "--trial", str(searched.best), "-o", str(folder), "--json")
+    assert f"weights: trained by trial {searched.best} of digits" in result.stderr
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "architecture.json", "load.py", "weights.safetensors"}
+    said = json.loads(result.stdout)
+    assert said["trained"] is True
+    for file in said["files"]:
+        data = (folder / file["name"]).read_bytes()
+        assert file["sha256"] == hashlib.sha256(data).hexdigest()
+        assert file["sha256"] in (folder / "README.md").read_text()
+    source = read_source(searched.store, searched.record, searched.best)
+    assert source.weights is not None
+    for name, value in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(value, source.weights[name])
+
+
+def test_the_card_says_what_the_store_knows(searched: Searched, folder: Path) -> None:
+    export_trial(searched.store, searched.record, searched.best, folder, ["json"])
+    text = (folder / "README.md").read_text()
+    trial = searched.store.trial(searched.record.id, searched.best)
+    assert trial.notation in text
+    assert str(trial.seed) in text
+    assert searched.record.space_fingerprint in text
+    assert "| `latency_ms@stm32f746` |" in text
+    assert "| stm32f746 | STM32F746" in text
+    assert "Licence: CC BY 4.0" in text
+    values = json.loads((folder / "architecture.json").read_text())
+    assert values["architecture"] == dict(trial.architecture)
+    assert values["space"]["channels"] == 2
+
+
+def test_int8_is_measured_on_the_test_split(searched: Searched, folder: Path) -> None:
+    """float32 has the accuracy that the search stored: same weights, split and scale."""
+    stored = searched.store.trial(searched.record.id, searched.best).metrics["test_accuracy"]
+    said: list[str] = []
+    made = export_trial(
+        searched.store, searched.record, searched.best, folder, ["onnx-int8"], note=said.append
+    )
+    found = made.quantized
+    assert found is not None
+    assert (found.examples, found.tested) == (256, 360)
+    assert found.float_accuracy == pytest.approx(stored, abs=1e-9)
+    assert abs(found.drop) < 15
+    assert f"{found.int8_accuracy:.2f} % in int8" in (folder / "README.md").read_text()
+    import onnx
+
+    kinds = {node.op_type for node in onnx.load(folder / "network.int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+def test_without_weights_it_says_so(searched: Searched, folder: Path) -> None:
+    result = run(searched, "digits", "--trial", str(searched.other), "-o", str(folder))
+    trial = searched.store.trial(searched.record.id, searched.other)
+    words = f"initialised from the seed {trial.seed}, not trained: the store keeps no weights of"
+    assert words in result.stderr
+    assert words in (folder / "README.md").read_text()
+    space = SPACES.get("nb201")(channels=2, cells=1, in_channels=1, resolution=8, classes=10)
+    network = built(space, space.architecture(trial.architecture), seed=trial.seed)
+    for name, value in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(value, network.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("stem.0.weight"), r"got no stem.0.weight \(2, 1, 3, 3\)"),
+        (
+            lambda w: w.update({"stem.0.weight": torch.zeros(3, 1, 3, 3)}),
+            r"got stem.0.weight \(3, 1, 3, 3\) instead of \(2, 1, 3, 3\)",
+        ),
+        (lambda w: w.update({"more": torch.zeros(1)}), "got more, which it does not have"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(
+    searched: Searched, change: Any, message: str
+) -> None:
+    source = read_source(searched.store, searched.record, searched.best)
+    network, weights = source.network(), dict(source.weights or {})
+    check_weights(network, weights, "mine")
+    change(weights)
+    with pytest.raises(EvaluationError, match=f"architecture mine, {message}"):
+        check_weights(network, weights, "mine")
+
+
+def test_an_unknown_experiment_or_trial_is_refused(searched: Searched, folder: Path) -> None:
+    words = ("--trial", "0", "-o", str(folder))
+    assert "did you mean digits?" in run(searched, "digtis", *words, code=1).stderr
+    far = run(searched, "digits", "--trial", "99", "-o", str(folder), code=1)
+    assert "got 99; those of this experiment are 0 to 2" in far.stderr
+    assert not folder.exists()
+
+
+def test_an_unknown_format_is_refused(searched: Searched, folder: Path) -> None:
+    words = ("digits", "--trial", "0", "-o", str(folder), "--format", "tflite")
+    assert "got 'tflite'" in run(searched, *words, code=2).stderr
+
+
+def stored(searched: Searched, spec: dict[str, Any], status: Any, error: str | None) -> Any:
+    """Return an experiment of one trial that ended, or did not end, in a given way."""
+    plan = build_plan(parse({**SPEC, **spec}))
+    record = searched.store.create_experiment(new_experiment(plan))
+    architecture = plan.space.at(0)
+    trial = NewTrial(
+        0, architecture.key, architecture, plan.space.format(architecture), status, 7, error=error
+    )
+    searched.store.import_trials(record.id, [trial])
+    return record
+
+
+def test_a_trial_without_a_result_is_refused(searched: Searched, folder: Path) -> None:
+    failed = stored(searched, {"name": "fails"}, "failed", "the loss was NaN")
+    with pytest.raises(SpecError, match="trial 0 of fails, which failed: the loss was NaN"):
+        export_trial(searched.store, failed, 0, folder)
+    waiting = stored(searched, {"name": "waits"}, "queued", None)
+    with pytest.raises(SpecError, match="which is queued; `netloom resume waits`"):
+        export_trial(searched.store, waiting, 0, folder)
+    assert not folder.exists()
+
+
+def test_int8_without_data_is_refused(searched: Searched, folder: Path) -> None:
+    bare = stored(
+        searched,
+        {
+            "name": "bare",
+            "data": None,
+            "estimators": ["complexity"],
+            "objectives": [{"minimize": "macs"}],
+        },
+        "done",
+        None,
+    )
+    with pytest.raises(SpecError, match="got bare, which has no data set; export onnx"):
+        export_trial(searched.store, bare, 0, folder, ["onnx-int8"])
+    export_trial(searched.store, bare, 0, folder, ["torch"])
+    text = (folder / "README.md").read_text()
+    assert "How inputs are to be scaled is not known: the experiment has no data set." in text
+
+
+def test_experiments_of_objects_need_the_function(searched: Searched, folder: Path) -> None:
+    record = replace(searched.record, spec={**searched.record.spec, "objects": ["space"]})
+    with pytest.raises(SpecError, match=r"with objects \(space\); call netloom.search.export"):
+        export_trial(searched.store, record, searched.best, folder)
+    plan = build_plan(parse(SPEC))
+    made = export_trial(
+        searched.store, record, searched.best, folder, space=plan.space, data=plan.data
+    )
+    assert made.source.trained
+
+
+def test_another_space_is_refused(searched: Searched, folder: Path) -> None:
+    space = SPACES.get("nb201")(preset="tiny")
+    with pytest.raises(SpecError, match="must be the one that digits searched"):
+        export_trial(searched.store, searched.record, searched.best, folder, space=space)
+
+
+def test_folders_that_hold_something_are_kept(searched: Searched, folder: Path) -> None:
+    words = ("digits", "--trial", str(searched.other), "-o", str(folder), "--format", "json")
+    run(searched, *words[:-2])
+    assert "which holds README.md; name another one" in run(searched, *words, code=2).stderr
+    run(searched, *words, "--force")  # what the first one wrote is gone
+    assert {path.name for path in folder.iterdir()} == {"README.md", "architecture.json"}
+    (folder / "thesis.tex").write_text("mine")
+    assert "which holds thesis.tex" in run(searched, *words, "--force", code=2).stderr
+    assert (folder / "thesis.tex").read_text() == "mine"
+
+
+def test_places_that_are_no_folders_are_refused(searched: Searched, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="got the file"):
+        bundle.checked_folder(tmp_path / "file", force=True)
+    with pytest.raises(SpecError, match="there is no folder"):
+        bundle.checked_folder(tmp_path / "no" / "where", force=False)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failure_leaves_nothing(
+    searched: Searched, folder: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise EvaluationError("ONNX lacks it")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if there:
+        folder.mkdir()
+    for failure, kind in ((broken, EvaluationError), (full, OutputError)):
+        monkeypatch.setattr(onnx_files, "write_onnx", failure)
+        with pytest.raises(kind):
+            export_trial(searched.store, searched.record, searched.best, folder, ["torch", "onnx"])
+        assert list(folder.parent.rglob("*")) == ([folder] if there else [])
