@@ -18,6 +18,7 @@ from ..db.records import ExperimentRecord, TrialRecord
 from ..files import write_text
 from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
+from .decision_parts import decision_parts
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .explained import ArchitectureView
@@ -59,6 +60,7 @@ class _Content:
     failures: Sequence[Failure]
     failed: dict[int, TrialRecord]
     strategy: StrategyView
+    decisions: Sequence[Part]
     networks: Sequence[ArchitectureView]
 
     @classmethod
@@ -84,6 +86,7 @@ class _Content:
             failures=reasons,
             failed={trial.number: trial for trial in failed},
             strategy=StrategyView.of(store, record),
+            decisions=decision_parts(store, record, trials),
             networks=read_networks(store, record.id, members),
         )
 
@@ -151,7 +154,7 @@ def _sections(content: _Content) -> Iterable[Html]:
         yield _section("Networks of the front", drawn, wide=True)
     if content.history.reference:
         yield from _growth(content)
-    for number, part in enumerate(content.strategy.parts):
+    for number, part in enumerate((*content.strategy.parts, *content.decisions)):
         yield _part(part, number)
     if content.failures:
         yield _section("Failed trials", _failures(content), wide=True)
@@ -323,12 +326,12 @@ def _about(content: _Content) -> Html:
 
 
 def _part(part: Part, number: int) -> Html:
-    """Return something that the strategy trained."""
+    """Return something that the strategy trained, or what its decisions mean."""
     children: list[Html] = []
     if part.text:
         children.append(el("p", part.text, class_="about"))
     if part.figure is not None:
-        drawing = _figure(part.figure, f"strategy-{number}")
+        drawing = _figure(part.figure, f"part-{number}")
         children.append(el("div", drawing, class_="scroll drawing", tabindex=0))
     if part.rows is not None:
         rows = [[notation(c) if isinstance(c, Notation) else c for c in r] for r in part.rows.rows]

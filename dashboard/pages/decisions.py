@@ -13,6 +13,7 @@ from dash.exceptions import PreventUpdate
 from ...errors import NetloomError, UnknownName
 from ..axes import default_axes
 from ..decision_figures import importance_figure, marginal_figure, parallel_figure, parallel_width
+from ..decision_parts import HEAD, importance_rows
 from ..decision_view import DecisionView, metric_axes
 from ..figures import empty_figure
 from ..importance import Study
@@ -237,17 +238,8 @@ def _table(view: DecisionView) -> Any:
     """Return every importance, and the decisions that were taken one way only."""
     parts: list[Any] = []
     if view.study.importances:
-        rows = [
-            (
-                each.decision,
-                f"{each.mean:.3f}",
-                f"{each.low:.3f} to {each.high:.3f}",
-                f"{each.share:.0%}",
-            )
-            for each in view.study.importances
-        ]
-        head = ("decision", "importance", "95 % interval", "share")
-        table = rows_table(head, rows, numeric=frozenset({1, 2, 3}))
+        rows = importance_rows(view.study)
+        table = rows_table(HEAD, rows, numeric=frozenset({1, 2, 3}))
         parts.append(html.Details([html.Summary(plural(len(rows), "decision")), table]))
     if view.fixed and view.total:
         said = "Taken one way only, so that nothing can be said of"

@@ -10,7 +10,15 @@ import pytest
 
 from ...errors import StoreError
 from ...jsonio import digest
-from ..records import CostRecord, CurvePoint, MetricRecord, Outcome
+from ..records import (
+    FIXED,
+    FIXED_SPACE,
+    CostRecord,
+    CurvePoint,
+    MetricRecord,
+    Outcome,
+    SpaceRef,
+)
 from ..rescored import rescored_info, rescored_metrics
 from ..store import Store
 from .samples import METRICS, SPACE, Fixtures, done, experiment, trial
@@ -65,6 +73,26 @@ class TrialChecks(Fixtures):
         assert store.load_state(exp) == ({"n": 1}, 2)
         assert store.experiment(exp).counts == {"done": 2, "infeasible": 1, "failed": 1}
 
+    def test_a_fixed_point_keeps_the_space_that_it_is_of(self, store: Store, exp: str) -> None:
+        there = SpaceRef("elsewhere", "e" * 64)
+        own, tags = done(1), {FIXED: "elsewhere/Net", FIXED_SPACE: there.tag}
+        other = replace(own, number=0, key=there.key(own.key), tags=tags)
+        with store.transaction() as tx:  # the same words are another network in each space
+            tx.add_trials(exp, [other, own, replace(other, number=2)])
+            tx.add_costs(SPACE, [CostRecord(own.key, "dev", "1", "latency_ms", 1.0)])
+            tx.add_costs(there.fingerprint, [CostRecord(other.key, "dev", "1", "latency_ms", 2.0)])
+        records = store.trial_records(exp)
+        assert [r.space for r in records] == [there, None, there]
+        assert [r.key for r in records] == [other.key, own.key, other.key]
+        assert store.keys(exp) == {other.key: 0, own.key: 1}
+        assert store.architectures(exp, [own.key, other.key]).keys() == {own.key}
+        assert [r.number for r in store.trial_records(exp, keys=[own.key, other.key])] == [1]
+        costs = store.costs(there.fingerprint)
+        assert list(zip(costs["key"], costs["value"], strict=True)) == [(other.key, 2.0)]
+        assert store.experiment(exp).space == "toy"
+        store.delete(exp)
+        assert store.gc().architectures == 2
+
     def test_trials_are_chosen_by_number_status_and_key(self, store: Store, exp: str) -> None:
         with store.transaction() as tx:
             tx.add_trials(exp, [done(n) if n % 2 else trial(n) for n in range(1200)])
@@ -77,6 +105,8 @@ class TrialChecks(Fixtures):
         assert [r.number for r in store.trial_records(exp, keys=keys[:2])] == [0, 1]
         assert [r.number for r in store.trial_records(exp, numbers=[7], keys=keys[:9])] == [7]
         assert store.trial_records(exp, numbers=[]) == []
+        found = store.architectures(exp, [*keys, "unknown"])
+        assert found == {trial(n).key: dict(trial(n).architecture) for n in range(600)}
         with pytest.raises(StoreError, match="got 1200; those of this experiment are 0 to 1199"):
             store.trial(exp, 1200)
 

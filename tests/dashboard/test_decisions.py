@@ -13,12 +13,16 @@ from netloom.dashboard.decision_figures import (
     marginal_figure,
     parallel_figure,
 )
+from netloom.dashboard.decision_parts import decision_parts
 from netloom.dashboard.decision_view import DecisionView
 from netloom.dashboard.pages.decisions import DecisionChoice
+from netloom.dashboard.report import report_html
 from netloom.dashboard.source import Source, epoch_of
 from netloom.dashboard.table import TrialTable
 from netloom.errors import UnknownName
 from netloom.jsonio import digest
+
+from .test_report import Page
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -205,6 +209,26 @@ def test_names_from_the_store_are_text(store, make, trial):
     ]
     assert any("&lt;" in text for text in said)
     assert not any("<script" in text for text in said)
+
+
+def test_the_report_says_what_decides_each_objective(store, make, wide):
+    record = make(wide(60))
+    accuracy, latency = decision_parts(store, record, TrialTable.read(store, record))
+    assert accuracy.title == "What decides valid_accuracy"
+    assert accuracy.rows.rows[0][0] == "kernel"
+    assert {row[0] for row in accuracy.rows.rows} == {"kernel", "depth", "id", "expand"}
+    assert latency.title == "What decides latency_ms@pixel3"
+    text = Page(report_html(store, "toy")).text
+    assert "What decides valid_accuracy A random forest learned from 60 trials predicts" in text
+    assert text.count("Permutation importance") == 2
+
+
+def test_the_report_of_few_trials_says_what_is_missing(store, make, wide):
+    make(wide(3))
+    text = Page(report_html(store, "toy")).text
+    assert "What decides valid_accuracy Importances need at least 30 trials" in text
+    make([], "empty")
+    assert "What decides" not in report_html(store, "empty")
 
 
 def test_the_choice_is_the_url():
