@@ -62,7 +62,7 @@ def retrained_text(record: ExperimentRecord) -> str:
         return ""
     trials = [str(number) for number in link["trials"]]
     more = ", ..." if len(trials) > _NAMED else ""
-    start = "their weights" if link["inherited"] else "scratch"
+    start = "stored weights" if link["inherited"] else "scratch"
     return (
         f"{link['name']} (trial{'s' * (len(trials) > 1)} {', '.join(trials[:_NAMED])}{more}), "
         f"from {start}"
@@ -123,8 +123,16 @@ def alone_note(record: ExperimentRecord, view: ParetoView) -> Note | None:
     )
 
 
-def caption(view: ParetoView, *, line: bool = True) -> str:
-    """Return what the marks of the figure of `view` mean; `line`: it has the front's line."""
+def caption(
+    view: ParetoView, *, line: bool = True, marks: tuple[str, str] = ("Crosses", "Stars")
+) -> str:
+    """Return what the marks of the figure of `view` mean.
+
+    Args:
+        view: What is drawn.
+        line: Whether the front's line is.
+        marks: Shapes of infeasible and of published networks.
+    """
     said = []
     if line and len(view.line[0]) > 1:
         said.append(_line_text(view))
@@ -132,10 +140,11 @@ def caption(view: ParetoView, *, line: bool = True) -> str:
     units = {axis.metric: axis.unit for axis in view.axes}
     if "infeasible" in shown and view.constraints:
         texts = [constraint_text(c, units.get(c["metric"], "")) for c in view.constraints]
-        said.append(f"Crosses break {' or '.join(texts)}.")
+        said.append(f"{marks[0]} break {' or '.join(texts)}.")
     if shown & {PUBLISHED, PUBLISHED_OUT}:
         said.append(
-            "Stars are published networks beside the search: their trials are not of its budget."
+            f"{marks[1]} are published networks beside the search: their trials are not of its "
+            "budget."
         )
     if "stopped early" in shown:
         said.append("Networks stopped early stand at their last report, not at a full evaluation.")

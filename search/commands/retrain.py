@@ -36,7 +36,10 @@ def retrain(
     ] = None,
     inherit: Annotated[
         bool,
-        typer.Option("--inherit", help="Go on from the weights that the trials ended with."),
+        typer.Option(
+            "--inherit",
+            help="Start from the weights of the trials, or of the search's super-network.",
+        ),
     ] = False,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the new experiment; else EXP-retrained.")
@@ -56,7 +59,7 @@ def retrain(
     as_json: JsonOption = False,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Train chosen networks of an experiment again, from scratch or from their weights.
+    """Train chosen networks of an experiment again, from scratch or from stored weights.
 
     They make a new experiment, linked to the old one: netloom resume goes on with it. Exit codes
     are those of search.

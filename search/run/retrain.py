@@ -11,16 +11,16 @@ from ...errors import EvaluationError, SpecError
 from ...spaces import Architecture, ProductSpace
 from ..objectives import Objective
 from ..strategies.given import PATH
-from .book import WEIGHTS
 from .finishing import front_records
-from .origin import Origin, give_initial
+from .inherited import inherited_weights
+from .origin import Inherited, Origin, give_initial
 from .parts import FACTOR
 from .plan import build_plan
 from .spec import Spec, parse
 
 if TYPE_CHECKING:
     from ...db import Store
-    from ...db.records import ArtifactRecord, ExperimentRecord, TrialRecord
+    from ...db.records import ExperimentRecord, TrialRecord
     from .plan import Plan
 
 _TRAINING = "training"
@@ -47,7 +47,8 @@ def retrain_plan(
         ref: Name, id or unique prefix.
         trials: Numbers of its trials; None: its front.
         epochs: Epochs of the training; those of the experiment when left out.
-        inherit: Start from the weights that the trials ended with, not from scratch.
+        inherit: Start from the weights that the trials ended with, or from their parts of the
+            super-network that the search trained, not from scratch.
         name: Name of the new experiment; `NAME-retrained` when left out.
         overrides: `a.b=c` texts, applied to the new spec.
         store_url: Store of the new spec; `NETLOOM_STORE`, then the default when left out.
@@ -67,11 +68,12 @@ def retrain_plan(
     plan = build_plan(spec, source_dir=source_dir)
     if not inherit:
         return plan, Origin(record, tuple(t.number for t in chosen))
-    weights = _weights(store, record, chosen)
+    weights = inherited_weights(store, record, plan.space, chosen)
     plan = build_plan(_inheriting(spec, plan, chosen, weights), source_dir=source_dir)
-    give_initial(plan, store, weights)
+    origin = Origin(record, tuple(t.number for t in chosen), tuple(weights))
+    give_initial(plan, origin)
     _check_fit(plan, chosen)
-    return plan, Origin(record, tuple(t.number for t in chosen), tuple(weights))
+    return plan, origin
 
 
 def _chosen(
@@ -180,44 +182,18 @@ def _position(spec: Spec) -> int | None:
     return next((i for i, e in enumerate(spec.estimators) if e.name == _TRAINING), None)
 
 
-def _weights(
-    store: Store, record: ExperimentRecord, chosen: Sequence[TrialRecord]
-) -> list[ArtifactRecord]:
-    """Return the weights that each of the trials ended with.
-
-    Raises:
-        SpecError: If those of one are not kept; says which trials have some.
-    """
-    kept = {a.number: a for a in store.artifacts(record.id, kind=WEIGHTS)}
-    missing = [trial.number for trial in chosen if trial.number not in kept]
-    if missing:
-        there = sorted(number for number in kept if number is not None)
-        known = f"those of {_numbers(there)} are" if there else "there are none"
-        raise SpecError(
-            f"--inherit needs the weights of the trials, and those of {_numbers(missing)} are not "
-            f"kept in {record.name}: {known}; leave --inherit out to train from scratch"
-        )
-    return [kept[trial.number] for trial in chosen]
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    """Return trials in words, the first ten by number."""
-    more = ", ..." if len(numbers) > 10 else ""
-    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:10]))}{more}"
-
-
 def _inheriting(
-    spec: Spec, plan: Plan, chosen: Sequence[TrialRecord], weights: Sequence[ArtifactRecord]
+    spec: Spec, plan: Plan, chosen: Sequence[TrialRecord], weights: Sequence[Inherited]
 ) -> Spec:
     """Return the spec whose training starts from the weights."""
     values = spec.to_json()
     training = values["estimators"][_position(spec)]
     initial: dict[str, str] = {}
-    for trial, artifact in zip(chosen, weights, strict=True):
+    for trial, inherited in zip(chosen, weights, strict=True):
         architecture = Architecture(trial.architecture)
         if isinstance(plan.space, ProductSpace):
             architecture = plan.space.project(architecture, training[FACTOR])
-        initial.setdefault(architecture.key, artifact.sha256)  # one network, several accelerators
+        initial.setdefault(architecture.key, inherited.sha256)  # one network, several accelerators
     training["initial"] = initial
     return parse(values)
 

@@ -99,7 +99,7 @@ class Runner:
             NetloomError: If the strategy or an engine fails; a failing trial is only recorded.
         """
         warm = warm_candidates(self.plan, self.store)
-        give_initial(self.plan, self.store, () if origin is None else origin.weights)
+        give_initial(self.plan, origin)
         new = with_origin(new_experiment(self.plan, command=self._command), origin)
         new = with_fixed(with_warm(new, warm), self.plan.fixed)
         record = self.store.create_experiment(new)

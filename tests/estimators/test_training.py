@@ -589,6 +589,24 @@ def test_mixup_mixes_and_says_with_what():
     assert np.var(weights) == pytest.approx(0.25 / 1.4, abs=0.03)  # Beta(0.2, 0.2)
 
 
+def test_initial_weights_decide_the_values_and_must_be_there():
+    space, blobs = Dense(), Blobs()
+    architecture = space.architecture({"width": 4, "kind": "good"})
+    plain, network = Training(space, blobs, epochs=1), built(space, architecture, seed=5)
+    begun = Training(space, blobs, epochs=1, lr=1e-12, initial={architecture.key: "0" * 64})
+    assert plain.fingerprint == Training(space, blobs, epochs=1, initial={}).fingerprint
+    assert begun.fingerprint != Training(space, blobs, epochs=1, lr=1e-12).fingerprint
+    assert (plain.initial_weights, begun.initial_weights) == (frozenset(), {"0" * 64})
+    with pytest.raises(EvaluationError, match="starts from stored weights"):
+        begun.evaluate(architecture)
+    begun.take_initial({"0" * 64: network.state_dict()})
+    begun.check_initial(architecture)
+    begun.evaluate(architecture)
+    trained = begun.trained_weights()
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(trained[name], value.detach(), atol=1e-6, rtol=0)
+
+
 # --------------------------------------------------------------------------- imports
 def test_the_options_can_be_read_without_torch():
     code = (

@@ -99,7 +99,7 @@ def test_a_notebook_shows_it_escaped(store: Store) -> None:
     assert repr(Experiment.load("toy", store=store)).startswith(f"<experiment toy ({row.id}): done")
 
 
-HOSTILE = {"name": "<img src=x>", "id": "0", "trials": [1], "inherited": False}
+HOSTILE = {"name": "<img src=x>", "id": "0", "trials": [1], "inherited": []}
 
 
 def test_without_a_front_there_is_an_empty_table_and_a_sentence(store: Store) -> None:

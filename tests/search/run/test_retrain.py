@@ -91,7 +91,7 @@ def test_the_front_is_trained_with_the_recipe_of_the_search(folder: Path, store:
         "id": old.id,
         "name": "nets",
         "trials": numbers,
-        "inherited": False,
+        "inherited": [],
     }
     trials = store.trial_records(record.id)
     assert [t.key for t in trials] == [store.trial(old.id, n).key for n in numbers]
@@ -133,6 +133,33 @@ def test_inherited_weights_are_where_training_starts(store: Store) -> None:
     assert Runner.resume(store, "same", budget=Budget(trials=2)).reason == "exhausted"
 
 
+def test_a_part_of_a_super_network_is_where_training_starts(tmp_path: Path) -> None:
+    """The search trains no network alone: what can be inherited is the super-network's."""
+    counted = {
+        **SPEC,
+        "space": "nets:Choices",
+        "strategy": {"name": "darts", "epochs": 1},
+        "estimators": ["complexity"],
+        "objectives": [{"minimize": "macs"}],
+        "constraints": [],
+        "budget": {"trials": 1},
+    }
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        searched = Runner(build_plan(parse(counted), source_dir=PROJECT), store).run().experiment
+        recipe = "estimators=[{name: training, epochs: 1, lr: 1e-12, weight_decay: 0}, complexity]"
+        plan, origin = retrain_plan(store, searched.id, inherit=True, overrides=[recipe])
+        record = Runner(plan, store).run(origin=origin).experiment
+        assert record.info["retrained"]["inherited"] == ["the super-network search of nets"]
+        [published] = store.artifacts(searched.id, kind="supernet")
+        supernet = plan.space.supernet()
+        supernet.load_state_dict(torch.load(store.artifact_path(published), weights_only=True))
+        architecture = plan.space.architecture(store.trial(searched.id, 0).architecture)
+        expected, trained = supernet.extract(architecture), state(store, record.name, 0)
+        assert trained.keys() == expected.state_dict().keys()
+        for name, value in expected.state_dict().items():
+            assert torch.allclose(value, trained[name], atol=1e-6)
+
+
 def test_it_outlives_the_search_and_repeats_from_its_own_files(store: Store) -> None:
     number = store.experiment("nets").summary["front"][0]
     netloom("retrain", "nets", "--trial", str(number), "--inherit", "--name", "on", "--quiet")
@@ -140,9 +167,9 @@ def test_it_outlives_the_search_and_repeats_from_its_own_files(store: Store) -> 
     netloom("gc")
     assert store.experiment("on").parent is None
     assert "as stored" in netloom("repro", "on", "--trial", "0").stdout
-    assert f"nets (trial {number}), from their weights" in netloom("show", "on").stdout
+    assert f"nets (trial {number}), from stored weights" in netloom("show", "on").stdout
     page = write_report(store, "on", Path("report.html")).read_text("utf-8")
-    assert f"retrained from nets (trial {number}), from their weights" in page
+    assert f"retrained from nets (trial {number}), from stored weights" in page
 
 
 def test_an_interrupted_one_goes_on(store: Store) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
-from netloom.spaces import Architecture, Decision, Space
+from netloom.spaces import Architecture, Decision, OneOf, Space
 
 
 class Perceptron(Space):
@@ -22,3 +22,17 @@ class Perceptron(Space):
         act = {"relu": nn.ReLU, "tanh": nn.Tanh}[architecture["act"]]
         layers = nn.Linear(inputs, width), act(), nn.Linear(width, self.options["classes"])
         return nn.Sequential(nn.Flatten(), *layers)
+
+
+class Choices(nn.Module):
+    """A layer of chosen function between two that every network has."""
+
+    def __init__(self, in_channels: int = 1, resolution: int = 8, classes: int = 10) -> None:
+        super().__init__()
+        self.stem = nn.Linear(in_channels * resolution**2, 8)
+        acts = {"relu": nn.ReLU(), "linear": nn.Sequential(nn.Linear(8, 8), nn.Tanh())}
+        self.act = OneOf("act", acts)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(self.stem(x.flatten(1))))

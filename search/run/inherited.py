@@ -1,0 +1,100 @@
+"""Weights of an experiment that trainings may start from: those of its trials or super-networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from ...errors import NetloomError, SpecError
+from ...spaces import Architecture, DecisionSpace
+from .book import WEIGHTS
+from .origin import Inherited, read_weights
+from .tensors import pack_tensors
+
+if TYPE_CHECKING:
+    from ...db import Store
+    from ...db.records import ArtifactRecord, ExperimentRecord, TrialRecord
+
+_SUPERNET = "supernet"
+
+
+def inherited_weights(
+    store: Store, record: ExperimentRecord, space: DecisionSpace, chosen: Sequence[TrialRecord]
+) -> list[Inherited]:
+    """Return what the training of each of the trials starts from.
+
+    The weights that a trial ended with, where the store keeps them; else its part of a
+    super-network that the search trained.
+
+    Args:
+        store: Where the experiment is.
+        record: It.
+        space: What it searched.
+        chosen: Some of its trials.
+
+    Raises:
+        SpecError: If there are none for one of them; says which trials have some.
+        StoreError: If a file is not beside the store.
+    """
+    kept = {a.number: a for a in store.artifacts(record.id, kind=WEIGHTS)}
+    networks = _Supernets(store, record, space)
+    found: dict[int, Inherited] = {}
+    for trial in chosen:
+        if artifact := kept.get(trial.number):
+            data = store.artifact_path(artifact).read_bytes()
+            said = f"trial {trial.number} of {record.name}"
+            found[trial.number] = Inherited(said, sha256(data).hexdigest(), data)
+        elif part := networks.part_of(Architecture(trial.architecture)):
+            found[trial.number] = part
+    missing = [trial.number for trial in chosen if trial.number not in found]
+    if missing:
+        there = sorted(number for number in kept if number is not None)
+        known = f"those of {_numbers(there)} are" if there else "there are none"
+        raise SpecError(
+            f"--inherit needs the weights of the trials, and those of {_numbers(missing)} are not "
+            f"kept in {record.name}: {known}; leave --inherit out to train from scratch"
+        )
+    return [found[trial.number] for trial in chosen]
+
+
+class _Supernets:
+    """The super-networks that a search published, the newest first, each built when needed."""
+
+    def __init__(self, store: Store, record: ExperimentRecord, space: DecisionSpace) -> None:
+        self._store, self._record, self._space = store, record, space
+        self._artifacts = store.artifacts(record.id, kind=_SUPERNET)[::-1]
+        self._built: dict[int, Any] = {}
+
+    def part_of(self, architecture: Architecture) -> Inherited | None:
+        """Return the weights of an architecture in the first that admits it; None: none does."""
+        for artifact in self._artifacts:
+            mask: Mapping[str, Sequence[Any]] = artifact.meta.get("mask", {})
+            if all(architecture[name] in mask[name] for name in mask if name in architecture):
+                network = self._network(artifact)
+                data = pack_tensors(network.extract(architecture).state_dict())
+                said = f"the super-network {artifact.name} of {self._record.name}"
+                return Inherited(said, sha256(data).hexdigest(), data)
+        return None
+
+    def _network(self, artifact: ArtifactRecord) -> Any:
+        if artifact.id in self._built:
+            return self._built[artifact.id]
+        options = self._record.spec["strategy"].get(_SUPERNET) or {}
+        weights = read_weights(self._store.artifact_path(artifact).read_bytes(), artifact.name)
+        try:
+            network = self._space.supernet(**options)  # type: ignore[attr-defined]
+            network.load_state_dict(dict(weights))
+        except (NetloomError, RuntimeError, AttributeError, TypeError) as error:
+            raise SpecError(
+                f"the super-network {artifact.name} of {self._record.name} does not fit its space "
+                f"any more: {error}; leave --inherit out to train from scratch"
+            ) from error
+        self._built[artifact.id] = network
+        return network
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return trials in words, the first ten by number."""
+    more = ", ..." if len(numbers) > 10 else ""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:10]))}{more}"
