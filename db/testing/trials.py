@@ -90,7 +90,7 @@ class TrialChecks(Fixtures):
         costs = store.costs(there.fingerprint)
         assert list(zip(costs["key"], costs["value"], strict=True)) == [(other.key, 2.0)]
         assert store.experiment(exp).space == "toy"
-        store.delete(exp)
+        store.delete_experiment(exp)
         assert store.gc().architectures == 2
 
     def test_trials_are_chosen_by_number_status_and_key(self, store: Store, exp: str) -> None:
