@@ -1,4 +1,4 @@
-"""One experiment as one HTML file that opens anywhere, without a network."""
+"""One experiment, or several, as one HTML file that opens anywhere, without a network."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-import plotly.io as pio
 import yaml
 from plotly.offline import get_plotlyjs
 
@@ -22,9 +20,13 @@ from .decision_parts import decision_parts
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .explained import ArchitectureView
-from .figures import CONFIG, best_figure, front_figure, hypervolume_figure
+from .figures import best_figure, front_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
+from .report_compare import anchor, comparison_header, comparison_sections, contest_of
 from .report_networks import networks_part, read_networks
+from .report_parts import figure_part as _figure
+from .report_parts import note_part as _note
+from .report_parts import section as _section
 from .rows import ExperimentRow, open_record
 from .strategy_view import Notation, Part, StrategyView
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
@@ -47,8 +49,9 @@ STYLES = (("assets", "base.css"), ("assets", "picture.css"), ("templates", "repo
 
 @dataclass(frozen=True)
 class _Content:
-    """Everything that the report shows, read once."""
+    """Everything that the report shows of an experiment, read once; ids begin with `prefix`."""
 
+    prefix: str
     record: ExperimentRecord
     trials: TrialTable
     planes: Sequence[ParetoView]
@@ -64,7 +67,9 @@ class _Content:
     networks: Sequence[ArchitectureView]
 
     @classmethod
-    def read(cls, store: Store, ref: str, objectives: Objectives = ()) -> _Content:
+    def read(
+        cls, store: Store, ref: str, objectives: Objectives = (), *, several: bool = False
+    ) -> _Content:
         record = with_objectives(open_record(store, ref), objectives)
         trials = TrialTable.read(store, record)
         # a baseline was made for the run's own objectives
@@ -75,6 +80,7 @@ class _Content:
         failed = store.trial_records(record.id, numbers=first) if first else []
         members = front(store, record.id, table=trials, objectives=objectives)
         return cls(
+            prefix=anchor(record) if several else "",
             record=record,
             trials=trials,
             planes=_planes(record, trials),
@@ -99,46 +105,71 @@ def _planes(record: ExperimentRecord, trials: TrialTable) -> list[ParetoView]:
 
 
 def write_report(
-    store: Store, ref: str, path: str | os.PathLike[str], *, objectives: Objectives = ()
+    store: Store,
+    ref: str | Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    objectives: Objectives = (),
 ) -> Path:
-    """Write the report of experiment `ref` to `path` and return the path.
+    """Write the report of experiment `ref`, or of several, to `path` and return the path.
 
     The file holds everything it needs, plotly.js included (about 5 MB), and asks for nothing.
 
     Raises:
         StoreError: If there is no such experiment.
+        SpecError: If several have fewer than two objectives in common.
         OutputError: If the path cannot be written.
     """
     return write_text(path, report_html(store, ref, objectives=objectives))
 
 
-def report_html(store: Store, ref: str, *, objectives: Objectives = ()) -> str:
-    """Return the report of experiment `ref` as HTML text.
+def report_html(store: Store, ref: str | Sequence[str], *, objectives: Objectives = ()) -> str:
+    """Return the report of experiment `ref` as HTML text; of several their comparison first.
 
     Args:
         store: Where it is.
-        ref: Name, id or unique prefix.
+        ref: Name, id or unique prefix; or several of them.
         objectives: What the front is made of instead of the experiment's own; then nothing is
             said of the baseline, which was made for those.
     """
-    content = _Content.read(store, ref, objectives)
+    refs = [ref] if isinstance(ref, str) else list(ref)
+    ids = list(dict.fromkeys(store.experiment(each).id for each in refs))
+    several = len(ids) > 1
+    contents = [_Content.read(store, each, objectives, several=several) for each in ids]
+    names = " and ".join(content.record.name for content in contents)
     head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", http_equiv="Content-Security-Policy", content=CSP),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("title", f"{content.record.name} · netloom"),
+        el("title", f"{names} · netloom"),
         Html(f"<style>{''.join(_file(*style) for style in STYLES)}</style>"),
         Html(f"<script>{get_plotlyjs()}</script>"),
     )
     body = el(
         "body",
-        _header(content),
-        el("main", *_sections(content)),
-        el("footer", f"Made by netloom from experiment {content.record.id}."),
+        *(_comparison(contents) if several else ()),
+        *(part for content in contents for part in _whole(content)),
+        el("footer", f"Made by netloom from {_origin(ids)}."),
         Html(f"<script>{_file('templates', 'report.js')}</script>"),
     )
     return "<!doctype html>\n" + el("html", head, body, lang="en")
+
+
+def _comparison(contents: Sequence[_Content]) -> Iterable[Html]:
+    contest = contest_of([(content.record, content.trials) for content in contents])
+    yield comparison_header(contest)
+    yield el("main", *comparison_sections(contest))
+
+
+def _whole(content: _Content) -> Iterable[Html]:
+    """Yield all that is said of one experiment."""
+    yield _header(content)
+    yield el("main", *_sections(content))
+
+
+def _origin(ids: Sequence[str]) -> str:
+    return f"{'experiments' if len(ids) > 1 else 'experiment'} {', '.join(ids)}"
 
 
 def _sections(content: _Content) -> Iterable[Html]:
@@ -146,7 +177,7 @@ def _sections(content: _Content) -> Iterable[Html]:
     yield from _notes(content)
     for number, view in enumerate(content.planes, start=1):
         if view.shown.any():
-            yield _plane(view, number, several=len(content.planes) > 1)
+            yield _plane(view, number, content.prefix, several=len(content.planes) > 1)
     if content.front:
         yield _section(_front_title(content), _front_table(content), wide=True)
     drawn = networks_part(content.networks, len(content.front), content.record.name)
@@ -155,7 +186,7 @@ def _sections(content: _Content) -> Iterable[Html]:
     if content.history.reference:
         yield from _growth(content)
     for number, part in enumerate((*content.strategy.parts, *content.decisions)):
-        yield _part(part, number)
+        yield _part(part, number, content.prefix)
     if content.failures:
         yield _section("Failed trials", _failures(content), wide=True)
     yield _section("Where the numbers come from", _provenance(content.record), wide=True)
@@ -170,8 +201,8 @@ def _header(content: _Content) -> Html:
     limits = bounds(record)
     return el(
         "header",
-        el("p", "netloom", class_="brand"),
-        el("h1", record.name, " ", status),
+        None if content.prefix else el("p", "netloom", class_="brand"),
+        el("h1", record.name, " ", status, id=f"{content.prefix}top" if content.prefix else None),
         el("p", row.goal, class_="goal"),
         el("p", limits, class_="goal bounds") if limits else None,
         el("p", " · ".join(facts(record)), class_="facts"),
@@ -207,16 +238,6 @@ def _notes(content: _Content) -> Iterable[Html]:
         yield _note(note)
 
 
-def _note(note: Note, *more: Html | None) -> Html:
-    return el(
-        "section",
-        el("h2", note.title),
-        el("p", note.text),
-        *more,
-        class_=f"note wide {note.kind}".rstrip(),
-    )
-
-
 def _diagnosis(found: Diagnosis) -> Html:
     more = []
     if found.notation:
@@ -232,23 +253,25 @@ def _diagnosis(found: Diagnosis) -> Html:
     return _note(Note(found.title, found.sentence, "behind" if found.broken else ""), *more)
 
 
-def _plane(view: ParetoView, number: int, *, several: bool) -> Html:
+def _plane(view: ParetoView, number: int, prefix: str, *, several: bool) -> Html:
     title = "Front" if view.front.any() else "Trials"
     if several:
         title += f": {view.y.metric} and {view.x.metric}"
-    name = "front" if number == 1 else f"front-{number}"
+    name = prefix + ("front" if number == 1 else f"front-{number}")
     said = [caption(view), "A click on a diamond opens its row below." if view.front.any() else ""]
     words = el("p", " ".join(filter(None, said)), class_="about")
     return _section(title, _figure(front_figure(view), name), words, wide=True)
 
 
 def _growth(content: _Content) -> Iterable[Html]:
-    best = _figure(best_figure(content.history, content.beside), "best")
+    best = _figure(best_figure(content.history, content.beside), f"{content.prefix}best")
     if len(content.history.objectives) == 1:  # its hypervolume would draw the same line again
         yield _section("Best so far", best, wide=True)
         return
     volume = hypervolume_figure(content.history, content.beside)
-    yield _section("Hypervolume over trials", _figure(volume, "hypervolume"), _about(content))
+    yield _section(
+        "Hypervolume over trials", _figure(volume, f"{content.prefix}hypervolume"), _about(content)
+    )
     yield _section("Best so far", best)
 
 
@@ -277,7 +300,7 @@ def _front_table(content: _Content) -> Html:
                 )
                 for metric in shown
             ),
-            id=f"trial-{trial.number}",
+            id=f"{content.prefix}trial-{trial.number}",
         )
         for trial in content.front[:MAX_ROWS]
     )
@@ -325,13 +348,13 @@ def _about(content: _Content) -> Html:
     )
 
 
-def _part(part: Part, number: int) -> Html:
+def _part(part: Part, number: int, prefix: str) -> Html:
     """Return something that the strategy trained, or what its decisions mean."""
     children: list[Html] = []
     if part.text:
         children.append(el("p", part.text, class_="about"))
     if part.figure is not None:
-        drawing = _figure(part.figure, f"part-{number}")
+        drawing = _figure(part.figure, prefix + f"part-{number}")
         children.append(el("div", drawing, class_="scroll drawing", tabindex=0))
     if part.rows is not None:
         rows = [[notation(c) if isinstance(c, Notation) else c for c in r] for r in part.rows.rows]
@@ -397,18 +420,6 @@ def _versions(record: ExperimentRecord) -> Html:
     ]
     rows += [("space fingerprint", record.space_fingerprint), ("experiment", record.id)]
     return el("div", table(("part", "version"), rows, numeric=frozenset()), class_="versions")
-
-
-def _section(title: str, *children: Html, wide: bool = False) -> Html:
-    return el("section", el("h2", title), *children, class_="wide" if wide else None)
-
-
-def _figure(figure: go.Figure, name: str) -> Html:
-    # No width of its own: the page decides, and `responsive` follows it.
-    text = pio.to_html(
-        figure, include_plotlyjs=False, full_html=False, div_id=f"figure-{name}", config=CONFIG
-    )
-    return Html(text)
 
 
 def _file(folder: str, name: str) -> str:

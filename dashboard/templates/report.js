@@ -1,14 +1,28 @@
-// A click on a network in a figure of the front opens its row in the table.
+// A click on a network in a figure of the front opens its row in the table. In a report of several
+// experiments ids begin with the experiment's; points of the comparison carry it, too.
 (() => {
-  const open = (event) => {
-    const row = document.getElementById(`trial-${event.points[0].customdata}`);
+  const open = (id) => {
+    const row = document.getElementById(id);
     if (!row) return;
     document.querySelectorAll("tr.chosen").forEach((each) => each.classList.remove("chosen"));
     row.classList.add("chosen");
     row.querySelector("details").open = true;
     row.scrollIntoView({ block: "center", behavior: "smooth" });
   };
-  document.querySelectorAll("[id^='figure-front']").forEach((figure) => {
-    if (figure.on) figure.on("plotly_click", open);
+  const follow = (figure, name) => {
+    if (figure.on) {
+      figure.on("plotly_click", (event) => {
+        const data = event.points[0].customdata;
+        if (data !== undefined) open(name(data));
+      });
+    }
+  };
+  document.querySelectorAll("[id^='figure-'][id*='front']").forEach((figure) => {
+    const [, prefix] = figure.id.match(/^figure-(e[0-9a-f]+-)?front/) || [];
+    if (figure.id === "figure-compare-fronts") {
+      follow(figure, ([id, number]) => `e${id}-trial-${number}`);
+    } else {
+      follow(figure, (number) => `${prefix || ""}trial-${number}`);
+    }
   });
 })();

@@ -41,6 +41,14 @@ ExperimentArgument = Annotated[
         autocompletion=completion.experiments,
     ),
 ]
+ExperimentsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EXP...",
+        help="Experiments: name, id or unique prefix of each.",
+        autocompletion=completion.experiments,
+    ),
+]
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="The YAML file.")]
 SetOption = Annotated[
     list[str] | None,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from ...errors import SpecError
-from .common import ExperimentArgument, StoreOption, command, emit, note, open_store, writable_file
+from .common import ExperimentsArgument, StoreOption, command, emit, note, open_store, writable_file
 from .pareto import ObjectiveOption
 
 Shape: TypeAlias = Literal["html", "md", "csv", "json"]
@@ -17,19 +17,21 @@ SHAPES: dict[str, Shape] = {".md": "md", ".csv": "csv", ".json": "json"}  # by a
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    command(app, "report", "netloom report quickstart -o report.html")(report)
+    example = "netloom report nsga2-s0 nsga2-s1 random -o comparison.html"
+    command(app, "report", example)(report)
     command(app, "dashboard", "netloom dashboard --port 8050")(dashboard)
 
 
 def report(
-    experiment: ExperimentArgument,
+    experiment: ExperimentsArgument,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write; EXP.html by default. FILE.png is a picture of the front alone.",
+            help="Where to write; EXP.html by default, of several comparison.html. FILE.png is a "
+            "picture of the front alone.",
         ),
     ] = None,
     shape: Annotated[
@@ -49,6 +51,9 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: front, progress, architectures, spec, versions.
 
+    Of several experiments their comparison comes first; runs of one spec that differ in their seed
+    alone count as one competitor.
+
     --format md, csv or json gives the same to papers and scripts.
     """
     from ...dashboard.report import write_report
@@ -63,20 +68,26 @@ def report(
         return
 
     with open_store(store) as opened:
-        record = open_record(opened, experiment)
+        records = {r.id: r for r in (open_record(opened, each) for each in experiment)}
+        record, *others = records.values()
         objectives = objectives_of(record, objective or ())
-        target = writable_file(output or f"{record.name}.html")
+        target = writable_file(output or ("comparison.html" if others else f"{record.name}.html"))
         if target.suffix.lower() == ".png":
+            if others:
+                raise SpecError(
+                    f"a picture shows the front of one experiment, got {len(records)}; give one, "
+                    "or write a report: -o comparison.html"
+                )
             from ...dashboard.image import write_front_image
 
             path = write_front_image(opened, record.id, target, objectives=objectives)
         else:
-            path = write_report(opened, record.id, target, objectives=objectives)
+            path = write_report(opened, list(records), target, objectives=objectives)
     emit(str(path))
 
 
 def _report_text(
-    experiment: str,
+    experiments: list[str],
     shape: Literal["md", "csv", "json"],
     output: str | None,
     objective: list[str] | None,
@@ -92,8 +103,8 @@ def _report_text(
 
     target = writable_file(output) if output else None
     with open_store(store) as opened:
-        objectives = objectives_of(open_record(opened, experiment), objective or ())
-        text = report_text(opened, [experiment], shape, objectives=objectives, all=every)
+        objectives = objectives_of(open_record(opened, experiments[0]), objective or ())
+        text = report_text(opened, experiments, shape, objectives=objectives, all=every)
     if target is None:
         emit(text)
     else:

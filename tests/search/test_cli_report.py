@@ -53,3 +53,16 @@ def test_a_front_in_the_terminal(searched: Any, monkeypatch: pytest.MonkeyPatch)
     assert "30 columns" in searched.stored("pareto", "toy", "--plot", code=2).stderr
     for words in (("--json",), ("--format", "csv")):
         assert "not both" in searched.stored("pareto", "toy", "--plot", *words, code=2).stderr
+
+
+def test_several_experiments_are_compared_first(searched: Any) -> None:
+    searched.stored("search", "toy.yaml", "--quiet", "--set", "seed=5")
+    searched.stored("search", "toy.yaml", "--quiet", "--set", "strategy.name=random")
+    shown = searched.stored("report", "toy", "toy-2", "toy-3")
+    assert shown.stdout == "comparison.html\n"
+    text = (searched.folder / "comparison.html").read_text(encoding="utf-8")
+    assert "Comparison of toy and 1 more and toy-3" in text  # two seeds, another strategy
+    found = json.loads(searched.stored("report", "toy", "toy-3", "-f", "json").stdout)
+    assert [each["name"] for each in found["experiments"]] == ["toy", "toy-3"]
+    refused = searched.stored("report", "toy", "toy-2", "-o", "front.png", code=2).stderr
+    assert "a picture shows the front of one experiment, got 2" in refused

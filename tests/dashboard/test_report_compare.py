@@ -1,0 +1,94 @@
+"""The report of several experiments: the comparison first, everything once, ids that are unique."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from netloom.dashboard import write_report
+from netloom.dashboard.report import report_html
+from netloom.errors import SpecError, StoreError
+
+from .conftest import MAX_ACCURACY, cells
+from .test_report import HOSTILE, Page
+
+ID = re.compile(r'\sid="([^"]+)"')
+
+
+def test_the_comparison_comes_first_and_every_experiment_after_it(store, make, tmp_path):
+    for seed in range(3):
+        make(cells(40, seed, skill=1.0), f"good-s{seed}", group="good", seed=seed)
+    make(cells(40, 9, skill=0.0), "plain", strategy="random")
+    names = ["good-s0", "good-s1", "good-s2", "plain", "good-s0"]
+    path = write_report(store, names, tmp_path / "comparison.html")
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.tags.count("h1") == 5
+    said = [
+        "Comparison of good and plain",
+        "max valid_accuracy, min latency_ms@pixel3",
+        "What each reached",
+        "One reference point for all hypervolumes here",
+        "3 runs and 1 run cannot tell this from noise",
+        "Hypervolume over trials",
+        "Attainment",
+        "good-s0 done",
+        "good-s2 done",
+        "plain done",
+        "Made by netloom from experiments",
+    ]
+    places = [page.text.index(each) for each in said]
+    assert places == sorted(places)
+    ids = ID.findall(html)
+    assert len(ids) == len(set(ids))
+    record = store.experiment("plain")
+    for name in ("top", "trial-"):
+        assert any(each.startswith(f"e{record.id}-{name}") for each in ids)
+    for name in ("compare-fronts", "compare-attainment", f"e{record.id}-front"):
+        assert f"figure-{name}" in ids
+    anchors = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert anchors
+    assert anchors <= set(ids)
+    assert all(address.startswith("#") for address in page.addresses)
+
+
+def test_one_experiment_given_twice_is_one(store, make, pairs):
+    make(pairs([(80, 2)]))
+    assert report_html(store, ["toy", "toy"]) == report_html(store, "toy")
+    assert "Comparison of" not in report_html(store, "toy")
+
+
+def test_other_objectives_are_compared_too(store, make, trial):
+    values = {"valid_accuracy": 80.0, "latency_ms@pixel3": 4.0, "params": 10.0}
+    make([trial(0, values)], "A")
+    make([trial(0, {**values, "params": 5.0})], "B", strategy="random")
+    goals = (MAX_ACCURACY, {"metric": "params", "direction": "minimize"})
+    text = Page(report_html(store, ["A", "B"], objectives=goals)).text
+    assert "max valid_accuracy, min params" in text
+    assert "best params ↓" in text
+
+
+def test_what_cannot_be_compared_is_refused(store, make, pairs):
+    make(pairs([(80, 2)]), "A")
+    make(pairs([(80, 2)]), "B", objectives=(MAX_ACCURACY,))
+    with pytest.raises(SpecError, match="at least two, got 1"):
+        report_html(store, ["A", "B"])
+    with pytest.raises(StoreError, match="known: A, B"):
+        report_html(store, ["A", "AA-s0"])
+
+
+def test_experiments_without_a_front_say_so(store, make, trial):
+    make([trial(0, {}, status="failed")], "A")
+    make((), "B", strategy="random")
+    text = Page(report_html(store, ["A", "B"])).text
+    assert "No feasible trial yet, so there is nothing to compare." in text
+
+
+def test_names_from_the_store_are_text(store, make, pairs):
+    for seed in range(3):
+        make(pairs([(80, 2)]), f"A-s{seed}", group=HOSTILE, seed=seed)
+    make(pairs([(80, 2)]), "B", strategy="random")
+    html = report_html(store, ["A-s0", "A-s1", "A-s2", "B"])
+    assert HOSTILE not in html
+    assert f"Comparison of {HOSTILE} and B" in Page(html).text
