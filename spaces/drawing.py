@@ -12,11 +12,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import log2
+from typing import NamedTuple, TypeAlias
 
-from .part import NETWORK_INPUT, Part
+from .part import NETWORK_INPUT, Input, Part
 
 _COLUMN, _GAP, _LANE, _MARGIN, _HEAD = 100, 28, 76, 24, 48  # pixels
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
+
+
+class Drawn(NamedTuple):
+    """What is drawn of a part, where there is no part but a layer; its fields are those of `Part`.
+
+    Args:
+        key: `package.module:Class(arguments) @ shapes`, as much of it as there is.
+        label: What is written into the box.
+        inputs: Where the inputs come from.
+    """
+
+    key: str
+    label: str
+    inputs: tuple[Input, ...]
+
+
+_Part: TypeAlias = Part | Drawn
 
 
 @dataclass(frozen=True)
@@ -30,11 +48,11 @@ class _Box:
     top: float  # of the line
 
 
-def draw(parts: Sequence[Part], *, title: str = "", per_line: int = 10) -> str:
+def draw(parts: Sequence[Part] | Sequence[Drawn], *, title: str = "", per_line: int = 10) -> str:
     """Return the drawing of a network as an SVG document.
 
     Args:
-        parts: As `Space.parts` gives them.
+        parts: As `Space.parts` gives them, or the layers of a network without parts.
         title: Written above.
         per_line: Boxes next to each other after which a new line begins, where one tensor goes on.
     """
@@ -70,7 +88,7 @@ def draw(parts: Sequence[Part], *, title: str = "", per_line: int = 10) -> str:
     )
 
 
-def _ranks(parts: Sequence[Part]) -> list[int]:
+def _ranks(parts: Sequence[Part] | Sequence[Drawn]) -> list[int]:
     """Return the distance of each part from the input of the network."""
     ranks: list[int] = []
     for part in parts:
@@ -79,7 +97,7 @@ def _ranks(parts: Sequence[Part]) -> list[int]:
     return ranks
 
 
-def _shapes(parts: Sequence[Part]) -> list[tuple[int, ...]]:
+def _shapes(parts: Sequence[Part] | Sequence[Drawn]) -> list[tuple[int, ...]]:
     """Return the shape that each part makes, as its readers see it; () for the output."""
     shapes: list[tuple[int, ...]] = [()] * len(parts)
     for part in parts:
@@ -89,7 +107,9 @@ def _shapes(parts: Sequence[Part]) -> list[tuple[int, ...]]:
     return shapes
 
 
-def _lines(parts: Sequence[Part], ranks: Sequence[int], per_line: int) -> list[tuple[int, int]]:
+def _lines(
+    parts: Sequence[Part] | Sequence[Drawn], ranks: Sequence[int], per_line: int
+) -> list[tuple[int, int]]:
     """Return line and column of each rank; lines end where a single tensor goes on."""
     last = list(ranks)  # the furthest reader of each part
     for part, rank in zip(parts, ranks, strict=True):
@@ -132,7 +152,7 @@ def _place(
     return boxes
 
 
-def _edges(parts: Sequence[Part], boxes: Sequence[_Box]) -> list[str]:
+def _edges(parts: Sequence[Part] | Sequence[Drawn], boxes: Sequence[_Box]) -> list[str]:
     lines = []
     for part, box in zip(parts, boxes, strict=True):
         for source in part.inputs:
@@ -153,7 +173,7 @@ def _path(start: _Box, end: _Box) -> str:
     return f"M{x1:g} {y1:g} C{x1 + bend:g} {y1 - lift:g} {x2 - bend:g} {y2 - lift:g} {x2:g} {y2:g}"
 
 
-def _box(part: Part, box: _Box, shape: tuple[int, ...], colour: str) -> list[str]:
+def _box(part: _Part, box: _Box, shape: tuple[int, ...], colour: str) -> list[str]:
     middle, centre = box.x + _COLUMN / 2, box.y + box.height / 2
     place = f'x="{box.x:g}" y="{box.y:g}" width="{_COLUMN}" height="{box.height:g}" rx="4"'
     size = " x ".join(map(str, shape[1:])) or "output"
@@ -186,13 +206,13 @@ def _legend(colours: dict[str, str], top: float) -> list[str]:
     return lines
 
 
-def _kind(part: Part) -> str:
+def _kind(part: _Part) -> str:
     """Return the class of a part, from its key `package.module:Class(arguments) @ shapes`."""
     found = re.match(r"[\w.]+:(\w+)", part.key)
     return found[1] if found else "layer"
 
 
-def _arguments(part: Part) -> str:
+def _arguments(part: _Part) -> str:
     """Return what the class of a part was made with."""
     found = re.match(r"[\w.]+:\w+\((.*)\) @", part.key)
     return re.sub(r"['()]", "", found[1]) if found else ""

@@ -29,11 +29,12 @@ from ...spaces.drawing import draw
 from .costing import explanation
 from .evaluation import one_line
 from .members import stored_architecture
+from .traced_drawing import MOST, drawn_layers
 
 if TYPE_CHECKING:
     from ...db import Store
 
-FORMAT = 1  # raise it when a document of the same network reads otherwise than before
+FORMAT = 2  # raise it when a document of the same network reads otherwise than before
 MAX_BYTES = 100_000  # of a document as it is stored, compressed
 MAX_ROWS = 1000  # layers, and steps of a timeline; beyond, neighbours are added up
 _LEAST_ROWS = 50
@@ -132,11 +133,7 @@ class Explainer:
             if isinstance(self.space, ProductSpace):
                 own = self.space.project(architecture, name)
             entry: dict[str, Any] = {"name": name, "space": space.name}
-            if (parts := space.parts(own)) is None:
-                entry["reason"] = f"the space {space.name} gives no parts to draw"
-            else:
-                title = f"{space.name}  {space.format(own)}"
-                entry |= {"drawing": draw(parts, title=title), "parts": len(parts)}
+            entry |= _drawing(space, own, workloads[n] if workloads else None)
             if workloads:
                 entry |= _counts(workloads[n])
             found.append(entry)
@@ -168,6 +165,20 @@ class Explainer:
 
 
 # ---------------------------------------------------------------- parts of a document
+def _drawing(space: Space, architecture: Architecture, workload: Workload | None) -> dict[str, Any]:
+    """Return the drawing of a network by its parts, else by its layers, else the reason."""
+    title = f"{space.name}  {space.format(architecture)}"
+    if (parts := space.parts(architecture)) is not None:
+        return {"drawing": draw(parts, title=title), "parts": len(parts)}
+    if workload is None:
+        return {"reason": f"the space {space.name} gives no parts, and layers were not counted"}
+    layers = drawn_layers(workload)
+    if not layers or len(layers) > MOST:
+        reason = f"the space {space.name} gives no parts, and {len(layers)} layers are no picture"
+        return {"reason": reason}
+    return {"drawing": draw(layers, title=title), "parts": len(layers)}
+
+
 def _counts(workload: Workload) -> dict[str, Any]:
     """Return totals and layers of a network; layers that only rename memory are left out."""
     rows = [

@@ -14,10 +14,12 @@ from torch import nn
 from netloom.db import Store
 from netloom.db.records import EXPLANATION
 from netloom.estimators.hardware import DeviceChoice, Hardware
+from netloom.hw_models import trace
 from netloom.search.run import explanation, finishing
 from netloom.search.run.explanation import MAX_BYTES, Explainer, explain_trials
 from netloom.search.run.plan import Plan
 from netloom.search.run.runner import Runner
+from netloom.search.run.traced_drawing import drawn_layers
 from netloom.spaces import SPACES, Decision, DecisionSpace, Space
 
 Plans = Callable[..., Plan]
@@ -84,7 +86,11 @@ def test_the_layers_of_a_network_that_can_be_counted_with_a_pencil(board: str) -
     assert network["layers"]["macs"] == [4 * 9 * 64, 0]
     assert network["layers"]["params"] == [40, 0]
     assert network["layers"]["shape"] == ["4 x 8 x 8", "4 x 8 x 8"]
-    assert network["reason"] == "the space two gives no parts to draw"
+    picture = network["drawing"]  # by its layers, since the space gives no parts
+    assert picture.count("<title>") == network["parts"] == 2
+    assert "4, 3x3</text>" in picture
+    assert "4 x 8 x 8</text>" in picture
+    assert ">conv2d</text>" in picture
     device = document["devices"]["board"]
     # 2 FLOP per MAC at 2 GFLOP/s, 256 + 1024 + 160 bytes at 1 GB/s; then 2 x 1024 bytes
     assert device["layers"]["latency_ms"] == [0.002304, 0.002048]
@@ -92,6 +98,28 @@ def test_the_layers_of_a_network_that_can_be_counted_with_a_pencil(board: str) -
     assert device["layers"]["bytes_moved"] == [1440, 2048]
     assert device["totals"]["latency_ms"] == pytest.approx(0.004352)
     assert (device["fits"], device["reasons"]) == (True, [])
+
+
+def test_without_parts_and_without_layers_there_is_no_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = Two()
+    [network] = Explainer(space, []).document(space.at(0))["networks"]
+    assert "layers were not counted" in network["reason"]
+    monkeypatch.setattr(explanation, "MOST", 1)
+    [network] = Explainer(space, [], counted=True).document(space.at(0))["networks"]
+    assert "2 layers are no picture" in network["reason"]
+
+
+def test_boxes_read_what_a_renamed_tensor_was() -> None:
+    class Branches(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            flat = torch.relu(x).flatten(1)  # a view: no box
+            return flat + torch.tanh(flat)
+
+    boxes = drawn_layers(trace(Branches(), torch.zeros(1, 2, 4)))
+    assert [box.key.split("(")[0] for box in boxes] == ["traced:relu", "traced:tanh", "traced:add"]
+    assert [[i.source for i in box.inputs] for box in boxes] == [[-1], [0], [0, 1]]
 
 
 def test_a_space_with_parts_is_drawn_and_a_microcontroller_has_a_timeline() -> None:
