@@ -33,12 +33,15 @@ def create_app(store_url: str) -> dash.Dash:
     dash = _require_dash()
     import pandas  # noqa: F401 - plotly asks for it while another thread may be importing it
 
+    from . import downloads
     from .pages import architecture, compare, decisions, experiment, experiments, shell
 
     source = Source(store_url)
     app = dash.Dash(
         "netloom.dashboard",
         assets_folder=str(Path(__file__).with_name("assets")),
+        assets_ignore=r"theme\.js",  # in the head already
+        index_string=shell.INDEX,
         title="netloom",
         update_title="",
         serve_locally=True,
@@ -50,6 +53,7 @@ def create_app(store_url: str) -> dash.Dash:
     app.layout = shell.layout(store_url)
     for part in (shell, experiments, experiment, decisions, compare, architecture):
         part.register(app, source)
+    downloads.register(app, source)
     _guard(app)
     return app
 

@@ -11,23 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from textwrap import wrap
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from .axes import Axis, better_corner
 from .details import Curve
-from .table import Bools, Floats
-from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ConstraintLine, HistoryView, ParetoView
-from .words import value_text
+from .table import Floats
+from .views import HistoryView
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
 WEBGL_FROM = 2000  # points; below, vector graphics are sharper
-HOVER_TEXTS = 5000  # points that carry their notation; a text per point would be megabytes
 CONFIG = {  # of every figure: nothing is offered that would send it anywhere
     "responsive": True,
     "displaylogo": False,
@@ -35,51 +31,7 @@ CONFIG = {  # of every figure: nothing is offered that would send it anywhere
     "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "sendChartToCloud"],
 }
-_MARKS: dict[str, dict[str, Any]] = {  # every kind has its own shape, not only its own colour
-    "infeasible": {"color": GREY, "symbol": "x-thin-open"},
-    "unfinished": {"color": GREY, "symbol": "circle-open"},
-    "failed": {"color": GREY, "symbol": "square-open"},
-    "stopped early": {"color": PURPLE, "symbol": "triangle-down-open"},
-    "feasible": {"color": BLUE, "symbol": "circle"},
-    PUBLISHED_OUT: {"color": GREY, "symbol": "star-open", "size": 12},
-    PUBLISHED: {"color": GREEN, "symbol": "star", "size": 13},
-    "front": {"color": ORANGE, "symbol": "diamond", "size": 10},
-}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-
-
-def front_figure(view: ParetoView, *, selected: int | None = None) -> go.Figure:
-    """Draw the trials of `view` in the plane, with its front, constraints and better corner.
-
-    Every point carries its trial number as `customdata`.
-    """
-    figure = go.Figure()
-    above = (PUBLISHED, KINDS[-1])  # the line
-    for kind in KINDS:
-        if kind not in above:
-            _add_points(figure, view, kind)
-    xs, ys = view.line
-    if len(xs) > 1:
-        shape = "vh" if view.x.direction == "maximize" else "hv"
-        line = {"color": ORANGE, "width": 1.5, "shape": shape}
-        figure.add_trace(
-            _trace(view)(
-                x=xs, y=ys, mode="lines", line=line, name="line", hoverinfo="skip", showlegend=False
-            )
-        )
-    for kind in above:
-        _add_points(figure, view, kind)
-    _add_selection(figure, view, selected)
-    for constraint in view.lines:
-        _add_constraint(figure, constraint, view)
-    _add_better(figure, view)
-    style(figure, 540)
-    figure.update_xaxes(title_text=escape(view.x.label))
-    figure.update_yaxes(title_text=escape(view.y.label))
-    figure.update_layout(
-        hovermode="closest", clickmode="event", showlegend=True, uirevision=_plane(view)
-    )
-    return figure
 
 
 def hypervolume_figure(
@@ -173,104 +125,6 @@ def empty_figure(text: str) -> go.Figure:
     return figure
 
 
-def _add_points(figure: go.Figure, view: ParetoView, kind: str) -> None:
-    mask, marker = view.shown & (view.kinds == kind), _MARKS[kind]
-    count = int(mask.sum())
-    if not count:
-        return
-    many = _trace(view) is go.Scattergl
-    rich = count <= HOVER_TEXTS
-    lines = {"color": "rgba(255,255,255,0.7)", "width": 0.8}
-    if "open" in marker["symbol"]:
-        lines = {"color": marker["color"], "width": 1.3}
-    precision = np.float32 if many else np.float64  # half the bytes at each refresh
-    figure.add_trace(
-        _trace(view)(
-            x=view.xs[mask].astype(precision),
-            y=view.ys[mask].astype(precision),
-            mode="markers",
-            name=f"{kind} ({count:,})",
-            customdata=view.table.number[mask].tolist(),  # a typed array is lost in WebGL clicks
-            text=_hover(view, mask) if rich else None,
-            hovertemplate=_template(view, rich=rich),
-            marker={"size": 5 if many else 7, "opacity": 0.85, "line": lines, **marker},
-        )
-    )
-
-
-def _trace(view: ParetoView) -> Any:
-    """Return the kind of trace: all of one figure alike, since WebGL lies above vector graphics."""
-    return go.Scattergl if int(view.shown.sum()) > WEBGL_FROM else go.Scatter
-
-
-def _hover(view: ParetoView, mask: Bools) -> list[str]:
-    rows = [view.table.rows[index] for index in np.flatnonzero(mask).tolist()]
-    texts = ["<br>".join(escape(part) for part in wrap(row.notation, 56)[:4]) for row in rows]
-    return [
-        f"<b>{escape(row.fixed)}</b><br>{text}" if row.fixed else text
-        for row, text in zip(rows, texts, strict=True)
-    ]
-
-
-def _template(view: ParetoView, *, rich: bool) -> str:
-    values = [f"{_plain(axis)}: %{{{name}:.5g}}" for axis, name in ((view.x, "x"), (view.y, "y"))]
-    text = ["%{text}"] if rich else []
-    return "<br>".join(["<b>trial %{customdata}</b>", *text, *values]) + "<extra></extra>"
-
-
-def _plain(axis: Axis) -> str:
-    """Return a label that a hover template cannot read as one of its own fields."""
-    return escape(axis.label).replace("%{", "% {")
-
-
-def _add_selection(figure: go.Figure, view: ParetoView, selected: int | None) -> None:
-    if selected is None:
-        return
-    rows = np.flatnonzero((view.table.number == selected) & view.shown)
-    ring = {"size": 20, "symbol": "circle-open", "color": GREEN}
-    figure.add_trace(
-        _trace(view)(
-            x=view.xs[rows],
-            y=view.ys[rows],
-            mode="markers",
-            name=f"trial {selected}",
-            hoverinfo="skip",
-            showlegend=False,
-            marker={**ring, "line": {"width": 3, "color": GREEN}},
-        )
-    )
-
-
-def _add_constraint(figure: go.Figure, line: ConstraintLine, view: ParetoView) -> None:
-    axis = view.x if line.along == "x" else view.y
-    add = figure.add_vline if line.along == "x" else figure.add_hline
-    sign = "≤" if line.kind == "max" else "≥"
-    place = "top left" if line.kind == "max" else "top right"
-    add(
-        line.bound,
-        line={"color": GREY, "width": 1.5, "dash": "dash"},
-        annotation_text=escape(f"{sign} {value_text(line.bound, axis.unit)}"),
-        annotation_position=place if line.along == "x" else "top right",
-    )
-
-
-def _add_better(figure: go.Figure, view: ParetoView) -> None:
-    """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
-    if not (corner := better_corner(view.x, view.y)):
-        return
-    figure.add_annotation(
-        text=f"better {corner}",
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1.02,
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 15, "color": GREEN},
-    )
-
-
 def _title_panel(figure: go.Figure, row: int, label: str) -> None:
     title = "<br>".join(escape(part) for part in wrap(label, 18))
     figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
@@ -295,11 +149,6 @@ def _steps(number: NDArray[np.int64], values: Floats) -> tuple[NDArray[np.int64]
     change = np.flatnonzero(np.diff(values[known], prepend=np.nan) != 0)
     rows = known[np.unique(np.append(change, len(known) - 1))]
     return number[rows], values[rows]
-
-
-def _plane(view: ParetoView) -> str:
-    """Name the plane: zoom and hidden traces survive a refresh, not a change of axes."""
-    return f"{view.experiment.id}/{view.x.metric}/{view.y.metric}"
 
 
 def style(figure: go.Figure, height: int) -> None:

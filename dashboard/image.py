@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import plotly.io as pio
 
 from ..errors import MissingDependency, NetloomError
-from .figures import CONFIG, front_figure
+from .figures import CONFIG
 from .markup import Html, el
+from .plane import front_figure
 from .views import Objectives, ParetoView
 
 if TYPE_CHECKING:

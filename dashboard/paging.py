@@ -17,7 +17,11 @@ MAX_PAGE = 500
 
 
 def page_of(
-    table: TrialTable, request: Mapping[str, Any], front: Bools, metrics: Sequence[str]
+    table: TrialTable,
+    request: Mapping[str, Any],
+    front: Bools,
+    metrics: Sequence[str],
+    within: Bools | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the rows that a grid asks for, and how many there are in all.
 
@@ -26,22 +30,39 @@ def page_of(
         request: `startRow`, `endRow`, `sortModel` and `filterModel` as AG Grid sends them.
         front: On the front, (n,): shown as a column.
         metrics: Metric of each metric column; column `m0` is the first of them.
+        within: The only rows that count, (n,): what is selected elsewhere on the page.
+
+    Raises:
+        SpecError: If the request names a column or a filter that the table has not.
+    """
+    rows = chosen_rows(table, request, front, metrics, within)
+    start = max(int(request.get("startRow") or 0), 0)
+    end = min(int(request.get("endRow") or start + PAGE), start + MAX_PAGE)
+    chosen = rows[start:end].tolist()
+    return [row_cells(table.rows[row], bool(front[row]), metrics) for row in chosen], len(rows)
+
+
+def chosen_rows(
+    table: TrialTable,
+    request: Mapping[str, Any],
+    front: Bools,
+    metrics: Sequence[str],
+    within: Bools | None = None,
+) -> NDArray[np.int64]:
+    """Return the rows that a request's filters leave, in its order; arguments as in `page_of`.
 
     Raises:
         SpecError: If the request names a column or a filter that the table has not.
     """
     columns = {"front": front, **{f"m{i}": table.metric(name) for i, name in enumerate(metrics)}}
-    rows = np.arange(len(table))
+    rows = np.arange(len(table)) if within is None else np.flatnonzero(within)
     for column, rule in dict(request.get("filterModel") or {}).items():
         rows = rows[_fits(_values(table, column, columns), column, rule)[rows]]
-    rows = _sorted(table, rows, list(request.get("sortModel") or []), columns)
-    start = max(int(request.get("startRow") or 0), 0)
-    end = min(int(request.get("endRow") or start + PAGE), start + MAX_PAGE)
-    chosen = rows[start:end].tolist()
-    return [_cells(table.rows[row], bool(front[row]), metrics) for row in chosen], len(rows)
+    return _sorted(table, rows, list(request.get("sortModel") or []), columns)
 
 
-def _cells(row: Row, front: bool, metrics: Sequence[str]) -> dict[str, Any]:
+def row_cells(row: Row, front: bool, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return the cells of a row, by column."""
     return {
         "id": str(row.number),
         "number": row.number,

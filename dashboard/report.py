@@ -20,8 +20,9 @@ from .decision_parts import decision_parts
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .explained import ArchitectureView
-from .figures import best_figure, front_figure, hypervolume_figure
+from .figures import best_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
+from .plane import front_figure
 from .report_compare import anchor, comparison_header, comparison_sections, contest_of
 from .report_networks import networks_part, read_networks
 from .report_parts import figure_part as _figure

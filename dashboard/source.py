@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from ..db import Store
 from ..db.records import FINISHED, ExperimentRecord
 from ..db.url import parse_url
+from .colours import Colours, colours_of
 from .compare import BaselineView, Rivals
 from .contest import Contest
 from .contest_cache import ContestCache
@@ -134,16 +135,6 @@ class Source:
 
         return None if shot.record.status == "running" else self._once("rivals", shot, read)
 
-    def contest(
-        self, refs: Sequence[str], groups: Sequence[str], *, apart: bool
-    ) -> tuple[Contest, str]:
-        """Return experiments as competitors, and a text that changes whenever they do."""
-        return self.contests.contest(self.store, refs, groups, apart=apart)
-
-    def members(self, shot: Snapshot) -> tuple[Row, ...]:
-        """Return the members of the front."""
-        return self._once("members", shot, lambda: front_rows(shot.record, shot.table))
-
     def decisions(self, shot: Snapshot, metric: str | None) -> DecisionView:
         """Return the decisions beside a metric: as they are, or while it runs some trials ago.
 
@@ -155,6 +146,28 @@ class Source:
             return DecisionView.of(self.store, shot.record, shot.table, metric)
 
         return self._once(f"decisions {metric}", replace(shot, state=epoch_of(shot)), read)
+
+    def members(self, shot: Snapshot) -> tuple[Row, ...]:
+        """Return the members of the front."""
+        return self._once("members", shot, lambda: front_rows(shot.record, shot.table))
+
+    def colours(self, shot: Snapshot, name: str) -> Colours:
+        """Return what colours the trials of a snapshot.
+
+        Raises:
+            UnknownName: If the experiment has nothing of that name.
+        """
+
+        def read() -> Colours:
+            return colours_of(self.store, shot.record, shot.table, name)
+
+        return self._once(f"colours {name}", shot, read)
+
+    def contest(
+        self, refs: Sequence[str], groups: Sequence[str], *, apart: bool
+    ) -> tuple[Contest, str]:
+        """Return experiments as competitors, and a text that changes whenever they do."""
+        return self.contests.contest(self.store, refs, groups, apart=apart)
 
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
         """Return what `read` gives, asked once per state of the experiment."""
@@ -168,14 +181,6 @@ class Source:
                 self._computed.clear()
             self._computed[kind, shot.record.id] = (shot.state, value)
         return value
-
-
-def epoch_of(shot: Snapshot) -> str:
-    """Return a state for what costs a second: while trials come it changes with a tenth more."""
-    if shot.record.status != "running":
-        return shot.state
-    finished = sum(shot.record.counts.get(status, 0) for status in FINISHED)
-    return f"running/{math.floor(math.log(finished + 1, 1.1))}"
 
 
 def _file_of(url: str) -> tuple[int, int] | None:
@@ -194,3 +199,11 @@ def state_of(record: ExperimentRecord) -> str:
     """Return a text that changes whenever something to show of an experiment changes."""
     counts = ",".join(f"{name}{count}" for name, count in sorted(record.counts.items()))
     return f"{record.status}/{record.finished_at}/{counts}"
+
+
+def epoch_of(shot: Snapshot) -> str:
+    """Return a state for what costs a second: while trials come it changes with a tenth more."""
+    if shot.record.status != "running":
+        return shot.state
+    finished = sum(shot.record.counts.get(status, 0) for status in FINISHED)
+    return f"running/{math.floor(math.log(finished + 1, 1.1))}"

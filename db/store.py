@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from ..errors import StoreError
-from . import frames, labels, reading
+from . import frames, labels, reading, values
 from .catalog import Catalog
 from .claims import Claim, holder, running
 from .columns import TrialColumns, metric_column, trial_columns
@@ -322,6 +322,38 @@ class Store:
         with self._read() as connection:
             space = self._catalog.entry(connection, experiment_id).space_id
             return reading.architectures(connection, space, keys)
+
+    def decision_values(self, experiment_id: str, decision: str) -> dict[int, Any]:
+        """Return the option of a decision by trial number, where an architecture has it."""
+        with self._read() as connection:
+            id = self._catalog.entry(connection, experiment_id).id
+            return values.decision_values(connection, id, decision)
+
+    def tag_values(self, experiment_id: str) -> dict[int, dict[str, Any]]:
+        """Return what the strategy noted of its trials by number, where it noted anything."""
+        with self._read() as connection:
+            id = self._catalog.entry(connection, experiment_id).id
+            return values.tag_values(connection, id)
+
+    def feasible_values(
+        self, experiment_id: str, metrics: Iterable[str], *, first: int = 0
+    ) -> dict[str, dict[int, float]]:
+        """Return metrics of the feasible trials from number `first` on.
+
+        Returns:
+            Metric -> trial number -> value; what was added by rescoring is not among them.
+        """
+        with self._read() as connection:
+            id = self._catalog.entry(connection, experiment_id).id
+            return values.feasible_values(connection, id, metrics, first=first)
+
+    def extremes(
+        self, experiment_id: str, metrics: Iterable[str], *, first: int = 0
+    ) -> dict[str, tuple[float, float]]:
+        """Return the least and the largest value of metrics over those trials."""
+        with self._read() as connection:
+            id = self._catalog.entry(connection, experiment_id).id
+            return values.extremes(connection, id, metrics, first=first)
 
     def columns(
         self,

@@ -47,6 +47,25 @@ window.dash_clientside.netloom = {
     });
     return window.dash_clientside.no_update;
   },
+  // What was selected with box or lasso, in the units of the axes: region.py reads it.
+  region: function (selected, figure, last) {
+    // A figure that is drawn for the first time has nothing selected by hand: its URL may say more.
+    if (!selected && !last) return dash_clientside.no_update;
+    if (!selected || figure.data.some((trace) => trace.type === "scatter3d")) return "";
+    const { range, lassoPoints } = selected, { x, y } = range || lassoPoints || { x: [], y: [] };
+    const step = Math.max(1, Math.ceil(x.length / 48));
+    const corners = x.map((each, place) => [each, y[place]]).filter((_, place) => place % step === 0);
+    // Drawn again it is reported again, rounded to pixels: that is no other region.
+    const known = (figure.layout.selectionrevision || "").split(";").map((each) => each.split(","));
+    const near = (axis) => {
+      const values = corners.map((each) => each[axis]);
+      const size = Math.max(...values) - Math.min(...values);
+      return values.every((value, place) => Math.abs(value - known[place][axis]) <= 0.01 * size);
+    };
+    if (known.length === corners.length && near(0) && near(1)) return dash_clientside.no_update;
+    const short = (value) => String(Number(Number(value).toPrecision(6)));
+    return corners.map((each) => each.map(short).join(",")).join(";");
+  },
   reloadRows: function (drawn) {
     if (drawn) {
       dash_ag_grid.getApiAsync("trials").then((api) => api.refreshInfiniteCache());

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from ...errors import NetloomError, UnknownName
-from ..axes import available_axes, default_axes, objective_axes
+from ...errors import NetloomError
+from ..axes import objective_axes
 from ..choice import Choice
 from ..compare import BaselineView
 from ..diagnosis import Diagnosis
-from ..figures import best_figure, empty_figure, front_figure, hypervolume_figure
+from ..figures import best_figure, empty_figure, hypervolume_figure
 from ..rows import ExperimentRow
 from ..source import Snapshot, Source
-from ..summary import VERDICTS, Card, Note, alone_note, bounds, caption, cards, facts, progress_note
+from ..summary import VERDICTS, Card, Note, alone_note, bounds, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
-from . import strategy, trial, trials
+from . import front, strategy, trial, trials
 from .compare import compare_links
 from .parts import card, chip, graph, notation, note, trouble, views
 
@@ -32,8 +31,6 @@ def layout(source: Source, ref: str, search: str) -> Any:
     """
     shot = source.snapshot(ref)
     choice = Choice.parse(search)
-    options = [axis.metric for axis in available_axes(shot.record)]
-    x, y = default_axes(shot.record)
     several = len(objective_axes(shot.record)) > 1
     waiting = empty_figure("Loading …")
     return [
@@ -42,21 +39,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
         dcc.Store(id="choice", data=choice.data),
         dcc.Store(id="drawn"),
         html.Div(_head(shot), id="exp-head", className="wide"),
-        html.Section(
-            [
-                html.Div(
-                    [
-                        html.H2("Front"),
-                        _axis("x-axis", "Across", options, choice.x or x),
-                        _axis("y-axis", "Up", options, choice.y or y),
-                    ],
-                    className="controls",
-                ),
-                graph("front-graph", waiting, "Trials in the plane of two metrics"),
-                html.P(id="front-words", className="about"),
-            ],
-            className="front-part",
-        ),
+        front.section(source, shot, choice),
         html.Section(
             [
                 html.Button("Close", id="close", className="close", n_clicks=0),
@@ -76,7 +59,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
         ),
         html.Div(id="strategy", className="wide parts"),
         html.Section(
-            [html.H2("Trials"), trials.grid(shot.record)],
+            [trials.head(shot.record, choice), trials.grid(shot.record, choice)],
             className="wide",
         ),
     ]
@@ -84,56 +67,11 @@ def layout(source: Source, ref: str, search: str) -> Any:
 
 def register(app: Dash, source: Source) -> None:
     """Connect the page."""
-    _register_navigation(app)
+    front.register(app, source)
     _register_figures(app, source)
     strategy.register(app, source)
     trial.register(app, source)
     trials.register(app, source)
-
-
-def _register_navigation(app: Dash) -> None:
-    @app.callback(
-        Output("place", "search"),
-        Output("x-axis", "value"),
-        Output("y-axis", "value"),
-        Output("choice", "data"),
-        Input("place", "search"),
-        Input("x-axis", "value"),
-        Input("y-axis", "value"),
-        Input("front-graph", "clickData"),
-        Input("trials", "cellClicked"),
-        Input("close", "n_clicks"),
-        State("choice", "data"),
-        prevent_initial_call=True,
-    )
-    def navigate(search: str, x: str, y: str, click: Any, cell: Any, _: int, known: Any) -> Any:
-        old = Choice.load(known)
-        by = ctx.triggered_id
-        if by is None:
-            raise PreventUpdate
-        if by == "place":
-            new = Choice.parse(search)
-            if new == old:
-                raise PreventUpdate
-            return no_update, new.x or no_update, new.y or no_update, new.data
-        new = _chosen(old, by, {"x-axis": x, "y-axis": y, "front-graph": click, "trials": cell})
-        if new == old:
-            raise PreventUpdate
-        return new.search, no_update, no_update, new.data
-
-
-def _chosen(old: Choice, by: str, values: dict[str, Any]) -> Choice:
-    """Return the choice after an action on the part `by`."""
-    value = values.get(by)
-    if by == "close":
-        return replace(old, trial=None)
-    if by in ("x-axis", "y-axis"):  # None: the box was cleared of a name that is no metric
-        return replace(old, **{by[0]: value}) if value else old
-    if by == "front-graph":
-        points = [point for point in (value or {}).get("points", ()) if "customdata" in point]
-        return replace(old, trial=int(points[0]["customdata"])) if points else old
-    number = (value or {}).get("rowId")
-    return old if number is None else replace(old, trial=int(number))
 
 
 def _register_figures(app: Dash, source: Source) -> None:
@@ -155,9 +93,9 @@ def _register_figures(app: Dash, source: Source) -> None:
             if drawn == shot.state and ctx.triggered_id != "choice":
                 raise PreventUpdate
             choice = Choice.load(chosen)
-            front, words = _front(shot, choice)
+            shown, words = front.figure(source, shot, choice)
             if drawn == shot.state:  # another choice, the same trials
-                return no_update, front, words, no_update, no_update, no_update
+                return no_update, shown, words, no_update, no_update, no_update
             history, beside = source.history(shot), source.beside(shot)
         except NetloomError as error:
             nothing = empty_figure(str(error))
@@ -165,7 +103,7 @@ def _register_figures(app: Dash, source: Source) -> None:
         view = ParetoView.from_table(shot.record, shot.table, None, None)
         head = _head(shot, cards(shot.record, view, history))
         volume, best = _growth(history, beside)
-        return head, front, words, volume, best, shot.state
+        return head, shown, words, volume, best, shot.state
 
     @app.callback(
         Output("note", "children"),
@@ -181,20 +119,6 @@ def _register_figures(app: Dash, source: Source) -> None:
             return _comparison(shot, source.baseline(shot))
         except NetloomError as error:
             return trouble(error)
-
-
-def _front(shot: Snapshot, choice: Choice) -> tuple[Any, str]:
-    try:
-        view = ParetoView.from_table(shot.record, shot.table, choice.x, choice.y)
-    except UnknownName as error:
-        return empty_figure(f"{error}. Choose the axes above."), ""
-    words = f"Click a point to take that network apart. {caption(view)}".rstrip()
-    if not view.shown.any():
-        text = "No trial has both of these values yet."
-        if shot.record.status == "running":
-            text += " The figure fills while the search runs."
-        return empty_figure(text), words
-    return front_figure(view, selected=choice.trial), words
 
 
 def _growth(history: HistoryView, beside: dict[str, HistoryView]) -> tuple[Any, Any]:
@@ -242,15 +166,3 @@ def _comparison(shot: Snapshot, baseline: BaselineView | None) -> Any:
     view = ParetoView.from_table(shot.record, shot.table, None, None)
     alone = alone_note(shot.record, view)
     return None if alone is None else note(alone)
-
-
-def _axis(id: str, label: str, options: list[str], value: str) -> html.Label:
-    return html.Label(
-        [
-            html.Span(label),
-            dcc.Dropdown(
-                id=id, options=options, value=value, clearable=False, searchable=len(options) > 8
-            ),
-        ],
-        className="axis",
-    )

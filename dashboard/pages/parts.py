@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ NUMBER = {
         "d3.format(Math.abs(params.value) < 1e5 ? ',.6~r' : ',.0f')(params.value)"
     )
 }
+FILE = {"className": "save", "download": ""}  # of links to files that the server makes
 SECONDS = {"function": "duration(params.value)"}  # in assets/netloom.js
 THEME = {
     "function": (
@@ -86,15 +87,35 @@ def rows_table(
     body = [
         html.Tr([html.Td(cell, className=kind(i)) for i, cell in enumerate(row)]) for row in rows
     ]
+    table = html.Table([html.Thead(header), html.Tbody(body)])
+    save = html.Button("CSV", title="Save as CSV", className="save", **{"data-save": "csv"})
     return html.Div(
-        html.Table([html.Thead(header), html.Tbody(body)]), className="scroll", tabIndex=0
+        [
+            html.Div(table, className="scroll", tabIndex=0),
+            html.Div(save, className="files"),  # assets/files.js makes the file
+        ],
+        className="saved",
     )
 
 
-def graph(id: str, figure: Any, label: str) -> html.Div:
-    """Return a figure that follows the width of its place."""
+def graph(id: str, figure: Any, label: str, *, config: Mapping[str, Any] | None = None) -> html.Div:
+    """Return a figure that follows the width of its place, with the files that it can be."""
+    saved = [  # assets/files.js makes the files
+        html.Button(
+            kind.upper(),
+            title=f"Save as {kind.upper()}",
+            className="save",
+            **{"data-save": kind, "data-name": id.removesuffix("-graph"), "data-title": label},
+        )
+        for kind in ("png", "svg", "html")
+    ]
     return html.Div(
-        dcc.Graph(id=id, figure=figure, config=CONFIG), role="figure", **{"aria-label": label}
+        [
+            dcc.Graph(id=id, figure=figure, config=dict(config or CONFIG)),
+            html.Div(saved, className="files"),
+        ],
+        role="figure",
+        **{"aria-label": label},
     )
 
 

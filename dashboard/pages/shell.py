@@ -13,6 +13,20 @@ from . import architecture, compare, decisions, experiment, experiments
 from .parts import trouble
 
 REFRESH_MS = 2000
+INDEX = """<!doctype html>
+<html lang="en">
+<head>
+{%metas%}
+<title>{%title%}</title>
+<script src="/assets/theme.js"></script>
+{%favicon%}
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""  # the theme is chosen before anything is drawn: nothing flashes
 
 
 def layout(store_url: str) -> html.Div:
@@ -27,6 +41,7 @@ def layout(store_url: str) -> html.Div:
                     dcc.Link("netloom", href="/", className="brand"),
                     html.Span(_short(store_url), className="store", title=_short(store_url)),
                     html.Span(id="live", className="live", role="status"),
+                    html.Button(id="theme", className="theme", title="Light or dark"),
                 ],
                 className="bar",
             ),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import dash_ag_grid as dag
-from dash import ClientsideFunction, Dash, Input, Output, State
+from dash import ClientsideFunction, Dash, Input, Output, State, html
 from dash.exceptions import PreventUpdate
 
 from ...db.records import ExperimentRecord
 from ...errors import NetloomError
 from ..axes import TRIAL_AXIS, Axis, available_axes, feasible_losses, front_of
+from ..choice import Choice
 from ..paging import PAGE, page_of
+from ..selection import within
 from ..source import Source
-from .parts import NUMBER, SECONDS, THEME
+from .parts import FILE, NUMBER, SECONDS, THEME
 
 _NUMBERS = {
     "filter": "agNumberColumnFilter",
@@ -42,13 +45,13 @@ def _published(record: ExperimentRecord) -> list[dict[str, Any]]:
     return [{**column, "width": 200}] if record.fixed else []
 
 
-def grid(record: ExperimentRecord) -> Any:
-    """Return the grid of an experiment, without rows."""
+def columns_of(record: ExperimentRecord) -> list[dict[str, Any]]:
+    """Return the columns of an experiment's grid."""
     metrics = [
         {"field": f"m{index}", "headerName": label, "width": _width(label), **_NUMBERS}
         for index, label in enumerate(axis.label for axis in _metric_axes(record))
     ]
-    columns = [
+    return [
         {"field": "number", "headerName": "Trial", "width": 95, "pinned": "left", **_NUMBERS},
         {"field": "status", "headerName": "Status", "width": 115, "filter": "agTextColumnFilter"},
         {"field": "front", "headerName": "Front", "width": 90, "filter": False},
@@ -71,10 +74,20 @@ def grid(record: ExperimentRecord) -> Any:
             "cellClass": "mono",
         },
     ]
+
+
+def grid(record: ExperimentRecord, choice: Choice) -> Any:
+    """Return the grid of an experiment, without rows, sorted and filtered as the URL says."""
+    columns = columns_of(record)
+    for order in choice.order:
+        for column in columns:
+            if column["field"] == order["colId"]:
+                column["sort"] = order["sort"]
     return dag.AgGrid(
         id="trials",
         rowModelType="infinite",
         columnDefs=columns,
+        filterModel=choice.rules,
         getRowId="params.data.id",
         defaultColDef={
             "sortable": True,
@@ -95,22 +108,46 @@ def grid(record: ExperimentRecord) -> Any:
     )
 
 
+def head(record: ExperimentRecord, choice: Choice) -> html.Div:
+    """Return the heading of the table, with a link to all of its rows."""
+    return html.Div(
+        [
+            html.H2("Trials"),
+            html.A("CSV", id="trials-csv", href=csv_path(record.id, choice), **FILE),
+        ],
+        className="controls",
+    )
+
+
+def csv_path(id: str, choice: Choice) -> str:
+    """Return the address of the table as a file: what is filtered and selected, in its order."""
+    return f"/download/{quote(id, safe='')}/trials.csv{choice.search}"
+
+
 def register(app: Dash, source: Source) -> None:
     """Connect the table."""
 
     @app.callback(
+        Output("trials-csv", "href"), Input("choice", "data"), State("experiment", "data")
+    )
+    def link(chosen: Any, id: str) -> str:
+        return csv_path(id, Choice.load(chosen))
+
+    @app.callback(
         Output("trials", "getRowsResponse"),
         Input("trials", "getRowsRequest"),
+        State("choice", "data"),
         State("experiment", "data"),
     )
-    def rows(request: dict[str, Any] | None, id: str) -> Any:
+    def rows(request: dict[str, Any] | None, chosen: Any, id: str) -> Any:
         if request is None:
             raise PreventUpdate
         try:
             shot = source.snapshot(id)
             front = front_of(feasible_losses(shot.table, shot.record))
             names = metric_names(shot.record)
-            page, count = page_of(shot.table, request, front, names)
+            inside = within(shot, Choice.load(chosen))
+            page, count = page_of(shot.table, request, front, names, inside)
         except NetloomError:
             return {"rowData": [], "rowCount": 0}  # the page says why, above the table
         return {"rowData": page, "rowCount": count}
@@ -119,4 +156,5 @@ def register(app: Dash, source: Source) -> None:
         ClientsideFunction("netloom", "reloadRows"),
         Output("trials", "className"),
         Input("drawn", "data"),
+        Input("region-words", "children"),  # another selection: other rows
     )

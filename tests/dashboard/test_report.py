@@ -11,9 +11,9 @@ from netloom.dashboard.figures import (
     best_figure,
     curves_figure,
     empty_figure,
-    front_figure,
     hypervolume_figure,
 )
+from netloom.dashboard.plane import front_figure
 from netloom.dashboard.report import _Content, report_html
 from netloom.dashboard.views import HistoryView, ParetoView
 from netloom.dashboard.words import value_text
@@ -211,7 +211,7 @@ def test_the_front_figure_knows_the_directions(store, real_looking):
 
 
 def test_figures_escape_and_grow_into_webgl(store, make, trial, monkeypatch):
-    from netloom.dashboard import figures
+    from netloom.dashboard import plane
 
     numbers = {"valid_accuracy": 90.0, "latency_ms@pixel3": 5.0}
     make([trial(0, numbers, notation=HOSTILE), trial(1, numbers)])
@@ -220,8 +220,8 @@ def test_figures_escape_and_grow_into_webgl(store, make, trial, monkeypatch):
         front_figure(view).data[-1].text[0] == "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;"
     )
     assert front_figure(view).data[-1].type == "scatter"
-    monkeypatch.setattr(figures, "WEBGL_FROM", 1)
-    monkeypatch.setattr(figures, "HOVER_TEXTS", 1)
+    monkeypatch.setattr(plane, "WEBGL_FROM", 1)
+    monkeypatch.setattr(plane, "HOVER_TEXTS", 1)
     large = front_figure(view)
     assert {trace.type for trace in large.data} == {"scattergl"}
     assert large.data[-1].text is None

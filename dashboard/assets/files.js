@@ -1,0 +1,74 @@
+// Buttons that save what they stand under: a figure as PNG, SVG or a page of its own, a table as CSV.
+(function () {
+  const save = (blob, name) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  };
+
+  // A file has no page around it whose colours it could take: black on white.
+  const paper = (figure) => {
+    const { data, layout } = JSON.parse(
+      JSON.stringify({ data: figure.data, layout: figure.layout }, (_, value) =>
+        ArrayBuffer.isView(value) ? Array.from(value) : value
+      )
+    );
+    return { data, layout: { ...layout, paper_bgcolor: "#fff", plot_bgcolor: "#fff", autosize: true } };
+  };
+
+  const picture = async (figure, kind, name) => {
+    const { width, height } = figure._fullLayout;
+    const options = { format: kind, width, height, scale: kind === "png" ? 2 : 1 };
+    const address = await window.Plotly.toImage(paper(figure), options);
+    const [head, body] = [address.slice(5, address.indexOf(",")), address.slice(address.indexOf(",") + 1)];
+    const bytes = head.endsWith(";base64")
+      ? Uint8Array.from(atob(body), (sign) => sign.charCodeAt(0))
+      : decodeURIComponent(body);
+    save(new Blob([bytes], { type: head.split(/[;,]/)[0] }), `${name}.${kind}`);
+  };
+
+  const safe = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+  const page = async (figure, name, title) => {
+    const script = await (await fetch("/download/plotly.js")).text();
+    const drawn = JSON.stringify(paper(figure)).replace(/</g, "\\u003c");
+    const policy = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:";
+    const html = [
+      '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+      `<meta http-equiv="Content-Security-Policy" content="${policy}">`,
+      '<meta name="viewport" content="width=device-width, initial-scale=1">',
+      `<title>${safe(title)}</title><script>${script}</` + "script></head>",
+      '<body style="margin:0;background:#fff"><div id="figure"></div><script>',
+      `const drawn = ${drawn};`,
+      'Plotly.newPlot("figure", drawn.data, drawn.layout, {responsive: true, displaylogo: false,',
+      'showSendToCloud: false, plotlyServerURL: ""});</' + "script></body></html>",
+    ];
+    save(new Blob(html, { type: "text/html" }), `${name}.html`);
+  };
+
+  // As downloads.py guards its files: a text must not be run by a spreadsheet.
+  const number = /^-?[\d.,]+(e[+-]?\d+)?$/i;
+  const cell = (text) => {
+    const plain = /^[=+\-@\t\r]/.test(text) && !number.test(text) ? `'${text}` : text;
+    return /[",\n\r]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
+  };
+
+  const table = (found) => {
+    const rows = [...found.rows].map((row) =>
+      [...row.cells].map((each) => cell(each.textContent.trim())).join(",")
+    );
+    save(new Blob([rows.join("\r\n"), "\r\n"], { type: "text/csv" }), "table.csv");
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-save]");
+    if (!button) return;
+    const kind = button.dataset.save;
+    if (kind === "csv") return table(button.closest(".saved").querySelector("table"));
+    const figure = button.closest("[role=figure]").querySelector(".js-plotly-plot");
+    const name = button.dataset.name;
+    await (kind === "html" ? page(figure, name, button.dataset.title) : picture(figure, kind, name));
+  });
+})();
