@@ -130,6 +130,24 @@ def test_a_killed_inline_search_ends_the_same(
     kill_and_resume(tmp_path, short_tmp, changes, phases, seed)
 
 
+@pytest.mark.parametrize(("number", "phase"), [(0, "evaluating"), (1, "transaction")])
+def test_a_network_of_another_space_is_there_once(
+    tmp_path: Path, short_tmp: Path, number: int, phase: str
+) -> None:
+    changes = {**INLINE, "fixed": ["toys:Ring/Round", "least"], "constraints": []}
+    url, log = f"sqlite:///{tmp_path}/killed.db", tmp_path / "killed.log"
+    assert killed(url, logged(changes, log), number, phase, short_tmp)
+    calm = f"sqlite:///{tmp_path}/undisturbed.db"
+    with Store(url) as store, Store(calm) as other:
+        before = finished(store.trial_records(store.experiment("toy").id))
+        Runner.resume(store, "toy")
+        Runner(make_plan(calm, **changes), other).run()
+        assert rows(store, "toy") == rows(other, "toy")
+        records = store.trial_records(store.experiment("toy").id)
+        assert [r.fixed for r in records[:3]] == ["ring/Round", "grid/least", None]
+        check_what_was_paid(records, set(before), log)
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize("seed", range(3))
