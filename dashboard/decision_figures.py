@@ -194,8 +194,8 @@ def _metric_axis(name: str, values: Floats) -> dict[str, Any]:
 
 def _importance_hover(found: Importance) -> str:
     return (
-        f"<b>{escape(found.decision)}</b><br>{found.mean:.3f}, 95 % interval {found.low:.3f} to "
-        f"{found.high:.3f}<br>{found.share:.0%} of all importances"
+        f"<b>{escape(found.decision)}</b><br>{found.mean:z.3f}, 95 % interval {found.low:z.3f} to "
+        f"{found.high:z.3f}<br>{found.share:.0%} of all importances"
     )
 
 

@@ -34,8 +34,8 @@ def importance_rows(study: Study) -> list[tuple[str, str, str, str]]:
     return [
         (
             each.decision,
-            f"{each.mean:.3f}",
-            f"{each.low:.3f} to {each.high:.3f}",
+            f"{each.mean:z.3f}",
+            f"{each.low:z.3f} to {each.high:z.3f}",
             f"{each.share:.0%}",
         )
         for each in study.importances

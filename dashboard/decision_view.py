@@ -111,7 +111,7 @@ class DecisionView:
         on_front = front_of(feasible_losses(table, record))
         known = np.isfinite(values) & np.isin(table.status, WHOLE) & _own(store, record, table)
         rows = _sample(table, known, on_front)
-        keys = [table.rows[row].key for row in rows.tolist()]
+        keys = table.key[rows].tolist()
         found = store.architectures(record.id, keys)
         columns = columns_of([found[key] for key in keys])
         shown = {each.metric: column(table, each)[rows] for each in objective_axes(record)}
@@ -210,7 +210,7 @@ def _sample(table: TrialTable, known: Bools, front: Bools) -> NDArray[np.int64]:
     for row in (*first.tolist(), *others[:LINES].tolist()):
         if len(chosen) == LINES:
             break
-        chosen.setdefault(table.rows[row].key, row)
+        chosen.setdefault(table.key[row], row)
     return np.sort(np.array(list(chosen.values()), dtype=np.int64))
 
 

@@ -218,6 +218,7 @@ def test_the_report_says_what_decides_each_objective(store, make, wide):
     assert accuracy.rows.rows[0][0] == "kernel"
     assert {row[0] for row in accuracy.rows.rows} == {"kernel", "depth", "id", "expand"}
     assert latency.title == "What decides latency_ms@pixel3"
+    assert not any("-0.000" in cell for row in accuracy.rows.rows for cell in row)
     text = Page(report_html(store, "toy")).text
     assert "What decides valid_accuracy A random forest learned from 60 trials predicts" in text
     assert text.count("Permutation importance") == 2
