@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ...errors import StoreError
-from ..records import NewExperiment
+from ..records import RETRAINED, NewExperiment
 from ..store import Store
 from .samples import Fixtures, count_rows, experiment, fill, trial
 
@@ -133,6 +133,15 @@ class ExperimentChecks(Fixtures):
         }
         with pytest.raises(StoreError, match="must exist before it is used"):
             store.trial_records(exp)
+
+    def test_what_was_trained_again_outlives_its_search(self, store: Store, exp: str) -> None:
+        again = store.create_experiment(experiment("again", kind=RETRAINED, parent=exp)).id
+        store.create_experiment(experiment("random", kind="baseline", parent=exp))
+        fill(store, again)
+        store.delete_experiment(exp)
+        [left] = store.experiments(all=True)
+        assert (left.id, left.parent, left.kind) == (again, None, RETRAINED)
+        assert len(store.trial_records(again)) > 0
 
     def test_a_deleted_experiment_is_not_written_to(self, store: Store, exp: str) -> None:
         fill(store, exp)
