@@ -178,6 +178,18 @@ class Contest:
             warnings=tuple(_warnings(labels, [group[0].record for group in groups])),
         )
 
+    @classmethod
+    def from_tables(cls, tables: Sequence[tuple[ExperimentRecord, TrialTable]]) -> Contest:
+        """Bring experiments together that are read already.
+
+        Raises:
+            SpecError: If they have fewer than two objectives in common, or are too many.
+        """
+        objectives = common_objectives([record for record, _ in tables])
+        return cls.from_runs(
+            [Run.of(with_objectives(record, objectives), trials) for record, trials in tables]
+        )
+
     @property
     def runs(self) -> list[Run]:
         """All runs of all competitors."""

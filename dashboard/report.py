@@ -16,6 +16,7 @@ from ..db.records import ExperimentRecord, TrialRecord
 from ..files import write_text
 from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
+from .contest import Contest
 from .decision_parts import decision_parts
 from .details import MetricRow, metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
@@ -23,7 +24,7 @@ from .explained import ArchitectureView
 from .figures import best_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
 from .plane import front_figure
-from .report_compare import anchor, comparison_header, comparison_sections, contest_of
+from .report_compare import anchor, comparison_header, comparison_sections
 from .report_networks import networks_part, read_networks
 from .report_parts import figure_part as _figure
 from .report_parts import note_part as _note
@@ -158,7 +159,7 @@ def report_html(store: Store, ref: str | Sequence[str], *, objectives: Objective
 
 
 def _comparison(contents: Sequence[_Content]) -> Iterable[Html]:
-    contest = contest_of([(content.record, content.trials) for content in contents])
+    contest = Contest.from_tables([(content.record, content.trials) for content in contents])
     yield comparison_header(contest)
     yield el("main", *comparison_sections(contest))
 

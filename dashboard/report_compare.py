@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..db.records import ExperimentRecord
-from .contest import Competitor, Contest, Run, common_objectives
+from .contest import Competitor, Contest
 from .contest_figures import attainment_figure, bests_figure, fronts_figure, volumes_figure
 from .contest_words import captions, pair_note, plane_of
 from .findings import findings
@@ -23,20 +23,6 @@ from .standings import (
     standings,
 )
 from .summary import Note
-from .table import TrialTable
-from .views import with_objectives
-
-
-def contest_of(tables: Sequence[tuple[ExperimentRecord, TrialTable]]) -> Contest:
-    """Bring experiments together that are read already.
-
-    Raises:
-        SpecError: If they have fewer than two objectives in common, or are too many.
-    """
-    objectives = common_objectives([record for record, _ in tables])
-    return Contest.from_runs(
-        [Run.of(with_objectives(record, objectives), trials) for record, trials in tables]
-    )
 
 
 def anchor(record: ExperimentRecord) -> str:

@@ -14,8 +14,11 @@ import yaml
 from ..db.records import ExperimentRecord, TrialRecord
 from .axes import TRIAL_AXIS, Axis, available_axes
 from .compare import BaselineView, Rivals
+from .contest import Contest
+from .contest_text import comparison_json, comparison_markdown
 from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, failures
+from .markdown import cell, code, pipes, plain
 from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, cards, facts, progress_note
 from .table import Row, TrialTable
@@ -86,17 +89,25 @@ def report_text(
     Raises:
         StoreError: If there is no such experiment.
         UnknownName: If an objective is no metric of one.
+        SpecError: If several cannot be compared (Markdown and JSON).
     """
-    contents = [_Content.read(store, ref, objectives) for ref in refs]
+    ids = list(dict.fromkeys(store.experiment(ref).id for ref in refs))
+    contents = [_Content.read(store, id, objectives) for id in ids]
     if shape == "md":
-        return "\n\n".join(_markdown(content) for content in contents)
+        compared = [comparison_markdown(_contest(contents))] if len(contents) > 1 else []
+        return "\n\n".join([*compared, *(_markdown(content) for content in contents)])
     if shape == "csv":
         return _csv(contents, all=all)
     value = {
         "format": JSON_FORMAT,
+        "comparison": comparison_json(_contest(contents)) if len(contents) > 1 else None,
         "experiments": [_json(store, content, all=all) for content in contents],
     }
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _contest(contents: Sequence[_Content]) -> Contest:
+    return Contest.from_tables([(content.record, content.table) for content in contents])
 
 
 # Markdown
@@ -109,10 +120,10 @@ def _markdown(content: _Content) -> str:
         f"- {card.label}: **{card.value}**{f' ({card.note})' if card.note else ''}"
         for card in cards(record, content.view, content.history)
     ]
-    parts = [f"# {_plain(record.name)} ({record.status})", *map(_plain, filter(None, said))]
+    parts = [f"# {plain(record.name)} ({record.status})", *map(plain, filter(None, said))]
     parts += [
         "\n".join(numbers),
-        *(f"**{note.title}.** {_plain(note.text)}" for note in _notes(content)),
+        *(f"**{note.title}.** {plain(note.text)}" for note in _notes(content)),
     ]
     if content.front:
         parts += ["## Front", _front_table(content)]
@@ -145,18 +156,18 @@ def _front_table(content: _Content) -> str:
     axes = [axis for axis in axes if axis.metric in wanted or axis.split == "test"]
     arrows = {"maximize": " ↑", "minimize": " ↓"}
     named = ["network"] if content.record.fixed else []
-    labels = [f"{_cell(axis.label)}{arrows.get(axis.direction or '', '')}" for axis in axes]
+    labels = [f"{cell(axis.label)}{arrows.get(axis.direction or '', '')}" for axis in axes]
     head = ["trial", *named, *labels]
     rows = [
         [
             str(trial.number),
-            *([_cell(trial.fixed or "")] if named else []),
+            *([cell(trial.fixed or "")] if named else []),
             *(_figures(trial.metrics.get(axis.metric)) for axis in axes),
-            _code(trial.notation or trial.key),
+            code(trial.notation or trial.key),
         ]
         for trial in content.front
     ]
-    return _pipes([*head, "architecture"], rows)
+    return pipes([*head, "architecture"], rows)
 
 
 def _figures(value: float | None) -> str:
@@ -169,39 +180,19 @@ def _figures(value: float | None) -> str:
 def _sources(record: ExperimentRecord) -> str:
     rows = [
         [
-            *map(_cell, (m.name, m.unit, m.direction, m.split, m.estimator, m.provenance)),
-            _code(m.fingerprint[:12]),
+            *map(cell, (m.name, m.unit, m.direction, m.split, m.estimator, m.provenance)),
+            code(m.fingerprint[:12]),
         ]
         for m in metric_rows(record)
     ]
     head = ["metric", "unit", "better", "split", "estimator", "source", "fingerprint"]
-    return _pipes(head, rows)
+    return pipes(head, rows)
 
 
 def _versions(record: ExperimentRecord) -> str:
-    rows = [[name, _cell(option_text(value))] for name, value in record.versions.items()]
+    rows = [[name, cell(option_text(value))] for name, value in record.versions.items()]
     rows += [["space fingerprint", record.space_fingerprint], ["experiment", record.id]]
-    return _pipes(["part", "version"], rows)
-
-
-def _pipes(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text that stays in its cell: a bar would begin the next one."""
-    return _plain(text).replace("|", "\\|") or MISSING
-
-
-def _code(text: str) -> str:
-    """Return a cell of code; a bar needs its backslash there too."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
-
-
-def _plain(text: str) -> str:
-    """Return one line without tags: Markdown passes HTML on."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    return pipes(["part", "version"], rows)
 
 
 # CSV

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from netloom.dashboard import write_report
 from netloom.dashboard.report import report_html
+from netloom.dashboard.report_formats import report_text
 from netloom.errors import SpecError, StoreError
 
 from .conftest import MAX_ACCURACY, cells
@@ -92,3 +94,31 @@ def test_names_from_the_store_are_text(store, make, pairs):
     html = report_html(store, ["A-s0", "A-s1", "A-s2", "B"])
     assert HOSTILE not in html
     assert f"Comparison of {HOSTILE} and B" in Page(html).text
+
+
+def test_the_comparison_for_papers_and_scripts(store, make, pairs):
+    make(pairs([(80, 2), (90, 6)]), "A")
+    make(pairs([(70, 4), (85, 12)]), "B", strategy="random")
+    text = report_text(store, ["A", "B"], "md")
+    assert text.startswith("# Comparison of A and B\n\nmax valid_accuracy (%), min latency_ms")
+    assert "| A | 0 | 2 | 2 | 202 | 90 % | 2 ms |" in text
+    assert "| A | B | 2 | 202 | 33 | 100 % | 0 % |" in text
+    assert text.index("- Hypervolume after 2 evaluations") < text.index("# A (done)")
+    found = json.loads(report_text(store, ["A", "B", "A"], "json"))
+    assert [each["name"] for each in found["experiments"]] == ["A", "B"]
+    compared = found["comparison"]
+    assert compared["reference"] == pytest.approx(
+        {"valid_accuracy": 68.0, "latency_ms@pixel3": 13.0}
+    )
+    assert compared["competitors"][1] == {
+        "label": "B",
+        "experiments": [store.experiment("B").id],
+        "seeds": [0],
+        "evaluations": [2],
+        "front": [2],
+        "hypervolume": pytest.approx([33.0]),
+        "best": {"valid_accuracy": [85.0], "latency_ms@pixel3": [4.0]},
+    }
+    (pair,) = compared["pairs"]
+    assert (pair["verdict"], pair["coverage"]) == ("too few", [1.0, 0.0])
+    assert json.loads(report_text(store, ["A"], "json"))["comparison"] is None
