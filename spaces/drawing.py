@@ -48,7 +48,7 @@ class _Box:
     top: float  # of the line
 
 
-def draw(parts: Sequence[Part] | Sequence[Drawn], *, title: str = "", per_line: int = 10) -> str:
+def draw(parts: Sequence[Part | Drawn], *, title: str = "", per_line: int = 10) -> str:
     """Return the drawing of a network as an SVG document.
 
     Args:
@@ -88,7 +88,7 @@ def draw(parts: Sequence[Part] | Sequence[Drawn], *, title: str = "", per_line: 
     )
 
 
-def _ranks(parts: Sequence[Part] | Sequence[Drawn]) -> list[int]:
+def _ranks(parts: Sequence[Part | Drawn]) -> list[int]:
     """Return the distance of each part from the input of the network."""
     ranks: list[int] = []
     for part in parts:
@@ -97,7 +97,7 @@ def _ranks(parts: Sequence[Part] | Sequence[Drawn]) -> list[int]:
     return ranks
 
 
-def _shapes(parts: Sequence[Part] | Sequence[Drawn]) -> list[tuple[int, ...]]:
+def _shapes(parts: Sequence[Part | Drawn]) -> list[tuple[int, ...]]:
     """Return the shape that each part makes, as its readers see it; () for the output."""
     shapes: list[tuple[int, ...]] = [()] * len(parts)
     for part in parts:
@@ -108,7 +108,7 @@ def _shapes(parts: Sequence[Part] | Sequence[Drawn]) -> list[tuple[int, ...]]:
 
 
 def _lines(
-    parts: Sequence[Part] | Sequence[Drawn], ranks: Sequence[int], per_line: int
+    parts: Sequence[Part | Drawn], ranks: Sequence[int], per_line: int
 ) -> list[tuple[int, int]]:
     """Return line and column of each rank; lines end where a single tensor goes on."""
     last = list(ranks)  # the furthest reader of each part
@@ -152,7 +152,7 @@ def _place(
     return boxes
 
 
-def _edges(parts: Sequence[Part] | Sequence[Drawn], boxes: Sequence[_Box]) -> list[str]:
+def _edges(parts: Sequence[Part | Drawn], boxes: Sequence[_Box]) -> list[str]:
     lines = []
     for part, box in zip(parts, boxes, strict=True):
         for source in part.inputs:
