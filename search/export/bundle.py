@@ -83,8 +83,7 @@ class Bundle:
             "experiment": self.source.record.name,
             "trial": self.source.trial.number,
             "formats": list(self.formats),
-            "trained": self.source.trained,
-            "weights": self.source.origin,
+            "weights": {"kind": self.source.kind, "origin": self.source.origin},
             "files": [vars(file) for file in self.files],
             "checks": {name: [vars(d) for d in each] for name, each in self.checks.items()},
         }
@@ -260,7 +259,7 @@ def _write_json(bundle: Bundle, path: Path) -> None:
         "space": {**record.spec["space"], "fingerprint": record.space_fingerprint},
         "architecture": dict(trial.architecture),
         "notation": trial.notation,
-        "weights": {"trained": source.trained, "origin": source.origin},
+        "weights": {"kind": source.kind, "origin": source.origin},
     }
     if program is not None:
         values["input"] = {

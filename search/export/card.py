@@ -174,7 +174,7 @@ def _int8(bundle: Bundle) -> Iterator[str]:
         f"{found.float_accuracy:.2f} % in float32, {found.int8_accuracy:.2f} % in int8, "
         f"a drop of {found.drop:.2f} points."
     )
-    if not bundle.source.trained:
+    if bundle.source.kind == "initialised":
         yield "The weights are not trained: neither accuracy says anything about the architecture."
 
 

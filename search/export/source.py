@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...db.records import ExperimentRecord, TrialRecord
 from ...errors import EvaluationError, MissingDependency, SpecError
 from ...spaces import Architecture, DecisionSpace
 from ..run.book import WEIGHTS
+from ..run.evaluation import one_line
+from ..run.inherited import supernet_part
 from ..run.parts import make_data, make_importable, make_space, wanted_options
 from ..run.spec import parse
 from ..run.tensors import unpack_tensors
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ...estimators import DataSet
 
 Scale = tuple[list[float], list[float]]
+Kind = Literal["trained", "inherited", "initialised"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Source:
         space: What builds its network.
         data: The data set of the experiment, if it has one.
         weights: Its state dict, if the store keeps it.
-        origin: In words, where the weights come from.
+        kind: Whether the weights were trained, inherited from a super-network, or initialised.
+        origin: In words, where they come from.
         scale: Mean and deviation of the training split per channel, where they are known.
         unscaled: Why they are not.
         details: What the run stored of its devices: name -> verdict and costs.
@@ -46,16 +50,12 @@ class Source:
     space: DecisionSpace
     data: DataSet | None
     weights: Mapping[str, Any] | None
+    kind: Kind
     origin: str
     scale: Scale | None
     unscaled: str
     details: Mapping[str, Any]
     rescored: Mapping[str, float]
-
-    @property
-    def trained(self) -> bool:
-        """Whether the weights were trained."""
-        return self.weights is not None
 
     @property
     def architecture(self) -> Architecture:
@@ -104,7 +104,7 @@ def read_source(
     if space is None:
         space, data = _parts(record)
     _require_network(space, record)
-    weights, origin = _weights(store, record, trial)
+    weights, kind, origin = _weights(store, record, trial, space)
     scale, unscaled = _scale(data)
     return Source(
         record,
@@ -112,6 +112,7 @@ def read_source(
         space,
         data,
         weights,
+        kind,
         origin,
         scale,
         unscaled,
@@ -195,26 +196,39 @@ def _require_network(space: DecisionSpace, record: ExperimentRecord) -> None:
 
 
 def _weights(
-    store: Store, record: ExperimentRecord, trial: TrialRecord
-) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the weights that the store keeps, its own or those whose result it reused."""
+    store: Store, record: ExperimentRecord, trial: TrialRecord, space: DecisionSpace
+) -> tuple[Mapping[str, Any] | None, Kind, str]:
+    """Return the best weights that the store keeps: trained ones, else a super-network's."""
     for owner, found in _same_result(store, record, trial):
-        kept = store.artifacts(owner.id, kind=WEIGHTS, number=found.number)
-        if not kept:
-            continue
-        path = store.artifact_path(kept[-1])
-        try:
-            weights = unpack_tensors(path.read_bytes())
-        except Exception as error:
-            raise EvaluationError(
-                f"the weights of trial {found.number} must be a file that this program wrote, got "
-                f"{type(error).__name__} in {path.name}; copy the store's folder again"
-            ) from error
-        whose = f"trial {found.number} of {owner.name}"
-        reused = "" if found.id == trial.id else f", whose result trial {trial.number} reused"
-        return weights, f"trained by {whose}{reused}"
+        if kept := store.artifacts(owner.id, kind=WEIGHTS, number=found.number):
+            whose = f"trial {found.number} of {owner.name}"
+            reused = "" if found.id == trial.id else f", whose result trial {trial.number} reused"
+            data = store.artifact_path(kept[-1]).read_bytes()
+            return _read(data, whose), "trained", f"trained by {whose}{reused}"
     why = f"the store keeps no weights of trial {trial.number} of {record.name}"
-    return None, f"initialised from the seed {trial.seed}, not trained: {why}"
+    architecture = Architecture(trial.architecture)
+    if part := supernet_part(store, record, space, architecture):
+        from ...estimators.network import built
+
+        weights = _read(part.data, part.source)
+        try:
+            check_weights(built(space, architecture, seed=trial.seed), weights, trial.notation)
+        except EvaluationError as error:
+            why += f", and {part.source} has other layers ({one_line(error)})"
+        else:
+            calibrated = "the statistics of its norms are those of the super-network"
+            return weights, "inherited", f"inherited from {part.source}; {calibrated}"
+    return None, "initialised", f"initialised from the seed {trial.seed}, not trained: {why}"
+
+
+def _read(data: bytes, whose: str) -> Mapping[str, Any]:
+    try:
+        return unpack_tensors(data)
+    except Exception as error:  # torch raises many kinds, and nothing in the file was executed
+        raise EvaluationError(
+            f"the weights of {whose} must be a file that this program wrote, got "
+            f"{type(error).__name__}; copy the folder of the store again"
+        ) from error
 
 
 def _same_result(

@@ -58,6 +58,18 @@ def inherited_weights(
     return [found[trial.number] for trial in chosen]
 
 
+def supernet_part(
+    store: Store, record: ExperimentRecord, space: DecisionSpace, architecture: Architecture
+) -> Inherited | None:
+    """Return the weights of an architecture in a super-network that the search trained, or None.
+
+    Raises:
+        SpecError: If the super-network does not fit its space any more.
+        StoreError: If its file is not beside the store.
+    """
+    return _Supernets(store, record, space).part_of(architecture)
+
+
 class _Supernets:
     """The super-networks that a search published, the newest first, each built when needed."""
 

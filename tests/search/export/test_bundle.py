@@ -14,17 +14,27 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from netloom.db.records import NewTrial
-from netloom.errors import EvaluationError, OutputError, SpecError
+from netloom.errors import EvaluationError, OutputError, SpecError, StoreError
 from netloom.estimators.network import built
 from netloom.search.cli import app
 from netloom.search.export import bundle, export_trial, onnx_files
 from netloom.search.export.source import check_weights, read_source
 from netloom.search.run.describe import new_experiment
 from netloom.search.run.plan import build_plan
+from netloom.search.run.runner import Runner
 from netloom.search.run.spec import parse
 from netloom.spaces import SPACES
 
 from .conftest import SPEC, Searched
+
+SHARED = {
+    **SPEC,
+    "name": "shared",
+    "strategy": {"name": "darts", "epochs": 1, "supernet": {"affine": True}},
+    "estimators": ["complexity"],
+    "objectives": [{"minimize": "macs"}],
+    "budget": {"trials": 1},
+}
 
 
 def run(searched: Searched, *words: str, code: int = 0) -> Any:
@@ -39,7 +49,7 @@ def test_the_command_writes_trained_weights_and_a_card(searched: Searched, folde
     names = {path.name for path in folder.iterdir()}
     assert names == {"README.md", "architecture.json", "load.py", "weights.safetensors"}
     said = json.loads(result.stdout)
-    assert said["trained"] is True
+    assert said["weights"]["kind"] == "trained"
     for file in said["files"]:
         data = (folder / file["name"]).read_bytes()
         assert file["sha256"] == hashlib.sha256(data).hexdigest()
@@ -118,6 +128,60 @@ def test_weights_of_another_architecture_are_refused(
         check_weights(network, weights, "mine")
 
 
+def test_a_reused_result_has_the_weights_that_it_came_from(searched: Searched) -> None:
+    store, number = searched.store, searched.best
+    trial = store.trial(searched.record.id, number)
+    record = store.create_experiment(new_experiment(build_plan(parse({**SPEC, "name": "again"}))))
+    reused = NewTrial(
+        0, trial.key, trial.architecture, trial.notation, "done", 7, reused_from=trial.id
+    )
+    store.import_trials(record.id, [reused])
+    source = read_source(store, record, 0)
+    assert source.origin == f"trained by trial {number} of digits, whose result trial 0 reused"
+    own = read_source(store, searched.record, number).weights
+    assert own is not None
+    assert source.weights is not None
+    assert all(torch.equal(value, source.weights[name]) for name, value in own.items())
+
+
+def test_a_part_of_a_super_network_is_inherited(searched: Searched, folder: Path) -> None:
+    store, plan = searched.store, build_plan(parse(SHARED))
+    [trial] = Runner(plan, store).run().front
+    record = store.experiment("shared")
+    made = export_trial(store, record, trial.number, folder)
+    assert made.source.kind == "inherited"
+    assert "inherited from the super-network search of shared" in (folder / "README.md").read_text()
+    [published] = store.artifacts(record.id, kind="supernet")
+    supernet = plan.space.supernet(affine=True)
+    supernet.load_state_dict(torch.load(store.artifact_path(published), weights_only=True))
+    expected = supernet.extract(plan.space.architecture(trial.architecture)).state_dict()
+    for name, value in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(value, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "message"),
+    [
+        (None, StoreError, "must be beside the store"),
+        (b"cos\nsystem\n(S'true'\ntR.", EvaluationError, "must be a file that this program wrote"),
+    ],
+)
+def test_weights_that_are_gone_or_changed_are_refused(
+    searched: Searched, folder: Path, data: bytes | None, kind: type[Exception], message: str
+) -> None:
+    store = searched.store
+    [kept] = store.artifacts(searched.record.id, kind="weights", number=searched.best)
+    path = store.artifact_path(kept)
+    before = path.read_bytes()
+    path.unlink() if data is None else path.write_bytes(data)
+    try:
+        with pytest.raises(kind, match=message):
+            export_trial(store, searched.record, searched.best, folder)
+    finally:
+        path.write_bytes(before)
+    assert not folder.exists()
+
+
 def test_an_unknown_experiment_or_trial_is_refused(searched: Searched, folder: Path) -> None:
     words = ("--trial", "0", "-o", str(folder))
     assert "did you mean digits?" in run(searched, "digtis", *words, code=1).stderr
@@ -180,7 +244,7 @@ def test_experiments_of_objects_need_the_function(searched: Searched, folder: Pa
     made = export_trial(
         searched.store, record, searched.best, folder, space=plan.space, data=plan.data
     )
-    assert made.source.trained
+    assert made.source.kind == "trained"
 
 
 def test_another_space_is_refused(searched: Searched, folder: Path) -> None:
