@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependency, SpecError
+from .guard import PLAIN, check_host, guard, is_loopback
 from .source import Source
 
 if TYPE_CHECKING:
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-MAX_REQUEST_BYTES = 2**20
 PORTS_TRIED = 20
 
 
-def create_app(store_url: str) -> dash.Dash:
+def create_app(store_url: str, password: str | None = None) -> dash.Dash:
     """Return the dashboard of a store as a Dash application (its WSGI application is `.server`).
 
     The store opens with the first page, read-only; pages say so when it cannot be opened.
+
+    Args:
+        store_url: The store to show.
+        password: What a browser must know; None: only this machine's own names are answered.
 
     Raises:
         MissingDependency: If the extra `dashboard` is not installed.
@@ -51,10 +53,10 @@ def create_app(store_url: str) -> dash.Dash:
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = shell.layout(store_url)
-    for part in (shell, experiments, experiment, decisions, compare, architecture):
+    for part in (shell, experiments, experiment, decisions, architecture, compare):
         part.register(app, source)
     downloads.register(app, source)
-    _guard(app)
+    guard(app, password)
     return app
 
 
@@ -63,25 +65,30 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8050,
     *,
+    password: str | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the dashboard until interrupted.
 
     Args:
         store_url: The store to show.
-        host: A loopback address.
+        host: A loopback address; any address with a password.
         port: Port; 0 takes any free one.
+        password: What a browser must know (user `netloom`).
         on_ready: Called with the URL once the server listens.
 
     Raises:
-        SpecError: If the host is not this machine's own or the port is taken.
+        SpecError: If the host is not this machine's own and there is no password, or the port is
+            taken.
         MissingDependency: If the extra `dashboard` is not installed.
     """
-    _require_loopback(host)
-    app = create_app(store_url)
+    check_host(host, password)
+    app = create_app(store_url, password)
     server = make_server(app, host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
     (on_ready or _announce)(url)
+    if not is_loopback(host):
+        logger.warning("%s", PLAIN)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -143,53 +150,9 @@ def _require_dash() -> Any:
     return dash
 
 
-def _require_loopback(host: str) -> None:
-    try:
-        local = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise SpecError(
-            "the dashboard has no password yet and listens on this machine only: the host must be "
-            f"127.0.0.1, ::1 or localhost, got {host!r}; to look from elsewhere, forward the port "
-            "(ssh -L 8050:127.0.0.1:8050 MACHINE)"
-        )
-
-
 def _free_port(host: str, family: int, taken: int) -> int:
     for port in range(taken + 1, min(taken + PORTS_TRIED, 65535)):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if probe.connect_ex((host, port)):
                 return port
     return 0
-
-
-def _guard(app: dash.Dash) -> None:
-    """Answer only this machine's own names, and tell browsers to load nothing from elsewhere."""
-    from flask import Response, abort, request
-
-    server = app.server
-    server.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    # plotly.js compiles its WebGL drawing when it runs: points by the thousand need unsafe-eval.
-    scripts = " ".join(["'self'", "'unsafe-eval'", *app.csp_hashes()])
-    policy = (
-        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
-        "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-
-    @server.before_request  # type: ignore[untyped-decorator]
-    def only_local_names() -> None:
-        # A page elsewhere can point its own name at 127.0.0.1 and read us through it.
-        name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-        if name not in LOCAL_NAMES:
-            abort(403, "open the dashboard as http://127.0.0.1 or http://localhost")
-
-    @server.after_request  # type: ignore[untyped-decorator]
-    def headers(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = policy
-        response.headers["X-Frame-Options"] = "DENY"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from ...errors import SpecError
-from .common import ExperimentsArgument, StoreOption, command, emit, note, open_store, writable_file
+from .common import (
+    ExperimentsArgument,
+    StoreOption,
+    command,
+    emit,
+    note,
+    open_store,
+    read_lines,
+    writable_file,
+)
 from .pareto import ObjectiveOption
 
 Shape: TypeAlias = Literal["html", "md", "csv", "json"]
+PASSWORD = "NETLOOM_DASHBOARD_PASSWORD"
 SHAPES: dict[str, Shape] = {".md": "md", ".csv": "csv", ".json": "json"}  # by a file's ending
 
 
@@ -116,16 +127,48 @@ def dashboard(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 8050,
+    auth: Annotated[
+        bool,
+        typer.Option(
+            "--auth",
+            help="Ask for the password in NETLOOM_DASHBOARD_PASSWORD; needed where --host is "
+            "not this machine's own address.",
+        ),
+    ] = False,
+    auth_file: Annotated[
+        str | None,
+        typer.Option("--auth-file", metavar="FILE", help="Ask for the password in this file."),
+    ] = None,
     store: StoreOption = None,
 ) -> None:
     """Serve the dashboard of a store, until Ctrl-C."""
     from ...dashboard.app import serve
     from ...db import store_url
 
+    password = _password(auth, auth_file)
     open_store(store).close()  # say what is wrong with the store before anything is served
     serve(
         store_url(store),
         host,
         port,
+        password=password,
         on_ready=lambda url: note(f"dashboard: {url} (Ctrl-C ends it)"),
     )
+
+
+def _password(auth: bool, file: str | None) -> str | None:
+    """Return what a browser must know; it is never given on the command line, where others read.
+
+    Raises:
+        SpecError: If there is none where one is asked for, or it is too short.
+    """
+    from ...dashboard.guard import checked_password
+
+    if file is not None:
+        return checked_password(read_lines(file)[0], file)
+    if not auth:
+        return None
+    password = os.environ.get(PASSWORD)
+    if password is None:
+        raise SpecError(f"--auth needs a password: set {PASSWORD}, or give --auth-file FILE")
+    return checked_password(password, PASSWORD)
