@@ -66,6 +66,7 @@ def layout(source: Source, search: str) -> Any:
                     className="controls",
                 ),
                 graph("contest-fronts", waiting, "Fronts in the plane of two common objectives"),
+                html.P(id="contest-clicked", className="about", role="status"),
                 html.P(id="contest-fronts-words", className="about"),
             ],
             className="wide",
@@ -108,6 +109,7 @@ def register(app: Dash, source: Source) -> None:
     """Connect the page."""
     _register_navigation(app, source)
     _register_figures(app, source)
+    _register_click(app, source)
 
 
 def _controls(source: Source, choice: ContestChoice) -> list[Any]:
@@ -257,6 +259,25 @@ def _register_figures(app: Dash, source: Source) -> None:
         except NetloomError:
             raise PreventUpdate from None  # the notes above say it
         return _pairs(source, contest, state)
+
+
+def _register_click(app: Dash, source: Source) -> None:
+    @app.callback(
+        Output("contest-clicked", "children"),
+        Input("contest-fronts", "clickData"),
+        prevent_initial_call=True,
+    )
+    def name(click: Any) -> Any:
+        points = [point for point in (click or {}).get("points", ()) if "customdata" in point]
+        if not points:
+            raise PreventUpdate
+        id, number = str(points[0]["customdata"][0]), int(points[0]["customdata"][1])
+        try:
+            record = source.store.experiment(id)
+        except StoreError as error:
+            return str(error)
+        address = f"/exp/{quote(record.id, safe='')}/trial/{number}"
+        return ["Take it apart: ", dcc.Link(f"trial {number} of {record.name}", href=address)]
 
 
 def _nothing(notes: list[Any], text: str, options: list[str]) -> tuple[Any, ...]:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from netloom.dashboard import write_report
+
 from .conftest import MAX_ACCURACY, cells
 from .test_browser import HOSTILE, browser, page, site  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
+PLACE = """([selector, name]) => {
+    const figure = document.querySelector(selector);
+    figure.scrollIntoView({block: "center", behavior: "instant"});
+    const trace = figure._fullData.find((e) => e.name.startsWith(name) && e.customdata);
+    const {xaxis, yaxis} = figure._fullLayout, box = figure.getBoundingClientRect();
+    return [box.left + xaxis._offset + xaxis.d2p(trace.x[0]),
+            box.top + yaxis._offset + yaxis.d2p(trace.y[0]), trace.customdata[0]];
+}"""
+
 
 def seeds(make, name, skill, strategy):
     for seed in range(3):
-        trials = cells(60, 10 * seed + len(name), skill=skill)
+        trials = cells(20, 10 * seed + len(name), skill=skill)
         make(trials, f"{name}-s{seed}", group=name, seed=seed, strategy=strategy)
 
 
@@ -28,6 +39,9 @@ def test_from_the_list_to_a_comparison(page, site, make):  # noqa: F811
     page.wait_for_function("document.title == 'Compare · netloom'")
     assert page.url.count("e=") == 2
     page.get_by_text("nor which method is better").wait_for()
+    x, y, (_, number) = page.evaluate(PLACE, ["#contest-fronts .js-plotly-plot", "second"])
+    page.mouse.click(x, y)
+    page.get_by_role("link", name=f"trial {number} of second").wait_for()
     page.get_by_label("over time").click()
     page.wait_for_selector("#contest-volume .xtitle:has-text('time since the start')")
     assert "by=time" in page.url
@@ -67,3 +81,20 @@ def test_what_cannot_be_compared_says_why(page, site, make, pairs):  # noqa: F81
     page.get_by_text("No feasible trial yet, so there is nothing to compare.").wait_for()
     page.goto(f"{site}/compare")
     page.get_by_text("Choose experiments or a group of seeds above.").first.wait_for()
+
+
+def test_a_report_of_several_opens_from_a_file(page, store, make, tmp_path):  # noqa: F811
+    seeds(make, "good", 1.0, "nsga2")
+    make(cells(20, 2, skill=0.0), "plain", strategy="random")
+    names = ["good-s0", "good-s1", "good-s2", "plain"]
+    path = write_report(store, names, tmp_path / "comparison.html")
+    page.goto(path.as_uri())
+    page.wait_for_selector("#figure-compare-fronts .scatterlayer .point")
+    page.wait_for_selector("#figure-compare-attainment .scatterlayer .trace")
+    id = store.experiment("plain").id
+    page.wait_for_selector(f"#figure-e{id}-front .scatterlayer .point")
+    for figure, kind in (("figure-compare-fronts", "plain"), (f"figure-e{id}-front", "front (")):
+        x, y, data = page.evaluate(PLACE, [f"#{figure}", kind])
+        page.mouse.click(x, y)
+        number = data[1] if isinstance(data, list) else data
+        page.wait_for_selector(f"#e{id}-trial-{number}.chosen details[open]")

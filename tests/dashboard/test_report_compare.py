@@ -20,8 +20,8 @@ ID = re.compile(r'\sid="([^"]+)"')
 
 def test_the_comparison_comes_first_and_every_experiment_after_it(store, make, tmp_path):
     for seed in range(3):
-        make(cells(40, seed, skill=1.0), f"good-s{seed}", group="good", seed=seed)
-    make(cells(40, 9, skill=0.0), "plain", strategy="random")
+        make(cells(20, seed, skill=1.0), f"good-s{seed}", group="good", seed=seed)
+    make(cells(20, 9, skill=0.0), "plain", strategy="random")
     names = ["good-s0", "good-s1", "good-s2", "plain", "good-s0"]
     path = write_report(store, names, tmp_path / "comparison.html")
     html = path.read_text(encoding="utf-8")
