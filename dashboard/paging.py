@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpecError
+from .grid_request import checked_request
 from .table import Bools, Row, TrialTable
 
 PAGE = 100
@@ -35,9 +37,10 @@ def page_of(
     Raises:
         SpecError: If the request names a column or a filter that the table has not.
     """
+    request = checked_request(request)
     rows = chosen_rows(table, request, front, metrics, within)
-    start = max(int(request.get("startRow") or 0), 0)
-    end = min(int(request.get("endRow") or start + PAGE), start + MAX_PAGE)
+    start = request["startRow"] or 0
+    end = min(request["endRow"] or start + PAGE, start + MAX_PAGE)
     chosen = rows[start:end].tolist()
     return [row_cells(table.rows[row], bool(front[row]), metrics) for row in chosen], len(rows)
 
@@ -54,11 +57,13 @@ def chosen_rows(
     Raises:
         SpecError: If the request names a column or a filter that the table has not.
     """
-    columns = {"front": front, **{f"m{i}": table.metric(name) for i, name in enumerate(metrics)}}
+    request = checked_request(request)
+    columns: dict[str, Callable[[], NDArray[Any]]] = {"front": lambda: front}
+    columns |= {f"m{i}": partial(table.metric, name) for i, name in enumerate(metrics)}
     rows = np.arange(len(table)) if within is None else np.flatnonzero(within)
-    for column, rule in dict(request.get("filterModel") or {}).items():
-        rows = rows[_fits(_values(table, column, columns), column, rule)[rows]]
-    return _sorted(table, rows, list(request.get("sortModel") or []), columns)
+    for column, rule in request["filterModel"].items():
+        rows = rows[_fits(_values(table, column, columns)[rows], column, rule)]
+    return _sorted(table, rows, request["sortModel"], columns)
 
 
 def row_cells(row: Row, front: bool, metrics: Sequence[str]) -> dict[str, Any]:
@@ -81,11 +86,14 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _values(table: TrialTable, column: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _values(
+    table: TrialTable, column: str, columns: Mapping[str, Callable[[], NDArray[Any]]]
+) -> NDArray[Any]:
     if column in columns:
-        return columns[column]
+        return columns[column]()
     if column in ("notation", "key", "fixed"):
-        return np.array([getattr(row, column) or "" for row in table.rows], dtype=object)
+        texts = getattr(table.columns, column)
+        return np.where(texts == None, "", texts)  # noqa: E711 (of each element)
     if column in ("number", "status", "violation", "duration_s"):
         return np.asarray(getattr(table, column))
     raise SpecError(f"a trial table has no column {column!r}; reload the page")
@@ -95,7 +103,7 @@ def _sorted(
     table: TrialTable,
     rows: NDArray[np.int64],
     model: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, NDArray[Any]],
+    columns: Mapping[str, Callable[[], NDArray[Any]]],
 ) -> NDArray[np.int64]:
     """Sort by the last key first: each pass is stable; missing values stay at the end."""
     for item in reversed(model):
