@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from netloom.dashboard.pages import shell
+from netloom.dashboard.source import Source
+
 SPEC = """\
 version: 1
 name: mixed
@@ -68,6 +71,15 @@ def test_it_is_evaluated_again_and_on_another_device(mixed: Any) -> None:
     explained = mixed.json("explain", "mixed", "--trial", "0", "--device", "eyeriss_168")
     assert explained[0]["drawn"]
     assert explained[0]["devices"]["eyeriss_168"]["error"] is None
+
+
+def test_pages_show_it(mixed: Any) -> None:
+    def page(path: str, search: str = "") -> str:
+        made = shell._page(Source(mixed.store), path, search)
+        return json.dumps(made, default=lambda part: part.to_plotly_json())
+
+    assert "mixed" in page("/exp/mixed")
+    assert NAME in page("/exp/mixed/trial/0", "?beside=1")
 
 
 def test_a_larger_budget_goes_on(mixed: Any) -> None:
