@@ -82,12 +82,16 @@ def _fronts(contest: Contest, x: Axis, y: Axis) -> str:
 
 def _growth(contest: Contest, growth: Growth) -> str:
     said = []
+    time = growth.by == "time"
     if any(len(each.runs) >= MIN_BAND for each in contest.competitors):
-        said.append(
-            "Of three seeds and more: the median and the quartiles, as far as all of them reach "
-            "(of best values, from where all have one)."
+        reach = (
+            "where a run that has ended keeps its value" if time else "as far as all of them reach"
         )
-    if growth.by == "time":
+        said.append(
+            f"Of three seeds and more: the median and the quartiles, {reach} (of best values, from "
+            "where all have one)."
+        )
+    if time:
         said.append(
             "Time counts from the creation of an experiment to each result, pauses included; what "
             "other work the machine had is in it."

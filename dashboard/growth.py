@@ -93,7 +93,9 @@ class Growth:
             return tuple(
                 line
                 for each in contest.competitors
-                for line in _lines(each, [_steps(r, by, scale, value, start) for r in each.runs])
+                for line in _lines(
+                    each, [_steps(r, by, scale, value, start) for r in each.runs], by
+                )
             )
 
         reference = contest.reference
@@ -192,11 +194,11 @@ def _steps(
     return Steps(x[changed], y[changed], float(end), start)
 
 
-def _lines(competitor: Competitor, runs: Sequence[Steps]) -> list[Line]:
+def _lines(competitor: Competitor, runs: Sequence[Steps], by: By) -> list[Line]:
     """Return the lines of a competitor; runs of which nothing is known have none."""
     known = [steps for steps in runs if np.isfinite(steps.end)]
     if len(known) >= MIN_BAND and len(known) == len(runs):
-        return [median_line(competitor.label, known)]
+        return [median_line(competitor.label, known, by)]
     lines = []
     for run, steps in zip(competitor.runs, runs, strict=True):
         if len(steps.x) and np.isfinite(steps.end):
@@ -205,13 +207,15 @@ def _lines(competitor: Competitor, runs: Sequence[Steps]) -> list[Line]:
     return lines
 
 
-def median_line(label: str, runs: Sequence[Steps]) -> Line:
-    """Return the median and the quartiles of runs, as far as all of them reach.
+def median_line(label: str, runs: Sequence[Steps], by: By = "trials") -> Line:
+    """Return the median and the quartiles of runs.
 
-    Quartiles interpolate linearly between the runs. Where one of them has no value yet there is
-    none of the median either.
+    Over trials they reach as far as all runs do: equal effort. Over time a run that has ended keeps
+    its value. Quartiles interpolate linearly between the runs. Where one of them has no value yet
+    there is none of the median either.
     """
-    end = min(steps.end for steps in runs)
+    reach = max if by == "time" else min
+    end = reach(steps.end for steps in runs)
     places = np.unique(np.concatenate([*(steps.x for steps in runs), [end]]))
     places = places[places <= end]
     if len(places) > MAX_STEPS:

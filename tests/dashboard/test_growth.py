@@ -50,6 +50,10 @@ def test_median_and_quartiles_by_hand():
     assert line.y.tolist() == [2.0, 4.0, 4.0]
     assert line.low.tolist() == [1.0, 3.0, 3.0]
     assert line.high.tolist() == [3.0, 6.0, 6.0]
+    held = median_line("toy", runs, "time")  # over time the first one keeps its 8
+    assert held.x.tolist() == [2, 3, 6, 9]
+    assert held.y.tolist() == [2.0, 4.0, 8.0, 8.0]
+    assert held.high.tolist() == [3.0, 6.0, 49.0, 49.0]
 
 
 def test_long_medians_are_thinned_and_keep_their_ends():
