@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NetloomError
 from .axes import TRIAL_AXIS, available_axes, feasible_losses, front_of
 from .choice import Choice
+from .list_choice import ListChoice
 from .paging import chosen_rows, row_cells
+from .results import Result
+from .rows import ExperimentRow
 from .selection import within
 from .source import Source
 
@@ -50,6 +53,14 @@ def register(app: dash.Dash, source: Source) -> None:
             return Response(f"{error}\n", status=404, mimetype="text/plain")
         return answer("trials", head, rows)
 
+    @server.route("/download/experiments.csv")  # type: ignore[untyped-decorator]
+    def experiments() -> Response:
+        try:
+            head, rows = experiment_rows(source, ListChoice.parse(request.query_string.decode()))
+        except NetloomError as error:
+            return Response(f"{error}\n", status=404, mimetype="text/plain")
+        return answer("experiments", head, rows)
+
     @server.route("/download/plotly.js")  # type: ignore[untyped-decorator]
     def plotly() -> Response:
         return Response(get_plotlyjs(), mimetype="text/javascript")
@@ -77,6 +88,33 @@ def trial_rows(source: Source, ref: str, choice: Choice) -> tuple[list[str], Ite
             yield [cells[column] for column in columns]
 
     return list(columns.values()), rows()
+
+
+def experiment_rows(source: Source, choice: ListChoice) -> tuple[list[str], list[list[Any]]]:
+    """Return head and rows of the list of experiments that fit, the newest first."""
+    every = source.rows(baselines=bool(choice.baselines), archived=bool(choice.archived))
+    rows = [row for row in every if choice.fits(row)]
+    results = source.results(rows)
+    return list(_EXPERIMENT), [_experiment_cells(row, results[row.id]) for row in rows]
+
+
+_EXPERIMENT = (
+    *("name", "id", "status", "evaluated", "budget", "objectives", "best values", "hypervolume"),
+    *("front", "duration_s", "started", "strategy", "space", "seed", "group", "tags"),
+)
+
+
+def _experiment_cells(row: ExperimentRow, result: Result) -> list[Any]:
+    found = [_best(row, result), result.hypervolume, row.front_size]
+    ran = [row.elapsed_s, row.created_at.isoformat(), row.strategy, row.space, row.seed]
+    head = [row.name, row.id, row.status, row.spent, row.budget, row.goal]
+    return [*head, *found, *ran, row.group, " ".join(row.tags)]
+
+
+def _best(row: ExperimentRow, result: Result) -> str:
+    """Return best values in full, in the order of the objectives."""
+    values = (result.best.get(axis.metric) for axis in row.objectives)
+    return " ".join("-" if value is None else repr(value) for value in values)
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:

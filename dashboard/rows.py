@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..db.records import ExperimentRecord
+from ..db.records import FIXED, ExperimentRecord
 from ..db.rescored import rescored_metrics
 from .axes import Axis, objective_axes
 from .table import SPENT
@@ -21,7 +21,7 @@ class ExperimentRow:
     """An experiment in one line of a list.
 
     `spent` counts what the budget counts; `front_size` and `hypervolume` are what the run wrote
-    down, or None while it has not.
+    down, or None while it has not; `fixed` published networks lie before its own trials.
     """
 
     id: str
@@ -41,6 +41,7 @@ class ExperimentRow:
     elapsed_s: float
     front_size: int | None
     hypervolume: float | None
+    fixed: int = 0
 
     @classmethod
     def of(cls, record: ExperimentRecord) -> ExperimentRow:
@@ -65,6 +66,7 @@ class ExperimentRow:
             elapsed_s=record.elapsed_s,
             front_size=len(front) if isinstance(front, list | tuple) else None,
             hypervolume=float(volume) if isinstance(volume, int | float) else None,
+            fixed=len(record.info.get(FIXED, ())),
         )
 
     @property

@@ -18,6 +18,7 @@ from .contest import Contest
 from .contest_cache import ContestCache
 from .decision_view import DecisionView
 from .neighbours import front_rows
+from .results import Result, Results
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Row, TableCache, TrialTable
 from .views import HistoryView
@@ -53,6 +54,7 @@ class Source:
         self.contests = ContestCache(
             lambda record: self._tables.table(self.store, record), state_of
         )
+        self._results = Results()
         self._computed: dict[tuple[str, str], tuple[str, Any]] = {}
 
     @property
@@ -88,9 +90,13 @@ class Source:
         store = self.store
         return " ".join([str(self._file), str(store.revision()), *sorted(store.running())])
 
-    def rows(self, *, baselines: bool) -> list[ExperimentRow]:
+    def rows(self, *, baselines: bool, archived: bool = True) -> list[ExperimentRow]:
         """Return every experiment, the newest first."""
-        return experiment_rows(self.store, all=baselines)
+        return experiment_rows(self.store, all=baselines, archived=archived)
+
+    def results(self, rows: Sequence[ExperimentRow]) -> dict[str, Result]:
+        """Return what experiments have found, by id."""
+        return self._results.of(self.store, rows)
 
     def snapshot(self, ref: str) -> Snapshot:
         """Return an experiment and its trials as they are now."""

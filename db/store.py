@@ -348,12 +348,11 @@ class Store:
             return values.feasible_values(connection, id, metrics, first=first)
 
     def extremes(
-        self, experiment_id: str, metrics: Iterable[str], *, first: int = 0
-    ) -> dict[str, tuple[float, float]]:
-        """Return the least and the largest value of metrics over those trials."""
+        self, ids: Iterable[str], metrics: Iterable[str], *, first: int = 0
+    ) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return the least and the largest value of metrics over those trials, by experiment."""
         with self._read() as connection:
-            id = self._catalog.entry(connection, experiment_id).id
-            return values.extremes(connection, id, metrics, first=first)
+            return values.extremes(connection, ids, metrics, first=first)
 
     def columns(
         self,

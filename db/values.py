@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from .tables import ARCHITECTURES, METRICS, SOURCES, TRIALS
+from .rows import chunks
+from .tables import ARCHITECTURES, EXPERIMENTS, METRICS, SOURCES, TRIALS
 
 
 def decision_values(connection: Connection, experiment_id: int, decision: str) -> dict[int, Any]:
@@ -49,21 +50,28 @@ def feasible_values(
 
 
 def extremes(
-    connection: Connection, experiment_id: int, metrics: Iterable[str], *, first: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Return the least and the largest value of each metric over the feasible trials."""
-    rows = connection.execute(
-        select(SOURCES.c.name, func.min(METRICS.c.value), func.max(METRICS.c.value))
-        .join(METRICS, METRICS.c.source_id == SOURCES.c.id)
-        .join(TRIALS, TRIALS.c.id == METRICS.c.trial_id)
-        .where(
-            SOURCES.c.experiment_id == experiment_id,
-            SOURCES.c.name.in_(list(metrics)),
-            *_feasible(first),
+    connection: Connection, uids: Iterable[str], metrics: Iterable[str], *, first: int = 0
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the least and the largest value of metrics over feasible trials, by experiment."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    names = sorted(set(metrics))
+    for part in chunks(uids):
+        rows = connection.execute(
+            select(
+                EXPERIMENTS.c.uid,
+                SOURCES.c.name,
+                func.min(METRICS.c.value).label("least"),
+                func.max(METRICS.c.value).label("largest"),
+            )
+            .join(SOURCES, SOURCES.c.experiment_id == EXPERIMENTS.c.id)
+            .join(METRICS, METRICS.c.source_id == SOURCES.c.id)
+            .join(TRIALS, TRIALS.c.id == METRICS.c.trial_id)
+            .where(EXPERIMENTS.c.uid.in_(part), SOURCES.c.name.in_(names), *_feasible(first))
+            .group_by(EXPERIMENTS.c.uid, SOURCES.c.name)
         )
-        .group_by(SOURCES.c.name)
-    )
-    return {name: (least, largest) for name, least, largest in rows}
+        for row in rows:
+            found.setdefault(row.uid, {})[row.name] = (row.least, row.largest)
+    return found
 
 
 def _feasible(first: int) -> tuple[Any, ...]:

@@ -37,6 +37,23 @@ document.addEventListener("keydown", (event) => {
   (event.target.closest(".grid").querySelector(`${row} a`) || event.target).click();
 });
 
+// Whether a hand draws in the front: a drag, or two clicks that end a selection.
+const drawn = { byHand: false, from: null, last: -Infinity, twice: false };
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest || !event.target.closest("#front-graph")) return;
+  drawn.twice = event.timeStamp - drawn.last < 400;
+  drawn.last = event.timeStamp;
+  drawn.from = [event.clientX, event.clientY];
+  drawn.byHand = true;
+}, true);
+document.addEventListener("pointerup", (event) => {
+  if (!drawn.from) return;
+  const [x, y] = drawn.from;
+  const still = Math.hypot(event.clientX - x, event.clientY - y) < 4;
+  if (still && !drawn.twice) drawn.byHand = false;
+  drawn.from = null;
+}, true);
+
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.netloom = {
   // A tab is named after what its page shows.
@@ -48,21 +65,14 @@ window.dash_clientside.netloom = {
     return window.dash_clientside.no_update;
   },
   // What was selected with box or lasso, in the units of the axes: region.py reads it.
-  region: function (selected, figure, last) {
-    // A figure that is drawn for the first time has nothing selected by hand: its URL may say more.
-    if (!selected && !last) return dash_clientside.no_update;
+  region: function (selected, figure) {
+    // A figure that is drawn again reports its selection, too: only what a hand did is another one.
+    if (!drawn.byHand) return dash_clientside.no_update;
+    drawn.byHand = false;
     if (!selected || figure.data.some((trace) => trace.type === "scatter3d")) return "";
     const { range, lassoPoints } = selected, { x, y } = range || lassoPoints || { x: [], y: [] };
     const step = Math.max(1, Math.ceil(x.length / 48));
     const corners = x.map((each, place) => [each, y[place]]).filter((_, place) => place % step === 0);
-    // Drawn again it is reported again, rounded to pixels: that is no other region.
-    const known = (figure.layout.selectionrevision || "").split(";").map((each) => each.split(","));
-    const near = (axis) => {
-      const values = corners.map((each) => each[axis]);
-      const size = Math.max(...values) - Math.min(...values);
-      return values.every((value, place) => Math.abs(value - known[place][axis]) <= 0.01 * size);
-    };
-    if (known.length === corners.length && near(0) && near(1)) return dash_clientside.no_update;
     const short = (value) => String(Number(Number(value).toPrecision(6)));
     return corners.map((each) => each.map(short).join(",")).join(";");
   },

@@ -5,88 +5,164 @@ from __future__ import annotations
 from typing import Any
 
 import dash_ag_grid as dag
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError
+from ..choice import joined, order_of, order_text, parted
 from ..contest_choice import compare_link
+from ..list_choice import STATUSES, TICKS, ListChoice, tags_of
+from ..results import Result, best_text
 from ..rows import ExperimentRow, spent_text
 from ..source import Source
-from ..words import plural
-from .parts import NUMBER, SECONDS, THEME
+from ..words import MISSING, plural
+from .parts import FILE, NUMBER, SECONDS, SHORT, THEME
 
 
-def layout(source: Source) -> Any:
-    """Return the list, or what to do when there is nothing to list."""
-    rows = source.rows(baselines=False)
-    empty = html.Div(
-        [
-            html.P("This store holds no experiment yet. Start one, and it appears here:"),
-            html.Pre("netloom search examples/quickstart.yaml"),
-        ],
-        id="nothing",
-        hidden=bool(rows),
-    )
+def layout(source: Source, search: str = "") -> Any:
+    """Return the list as the URL says, or what to do when there is nothing to list."""
+    choice = ListChoice.parse(search)
+    every, rows, cells = _shown(source, choice)
     return [
+        dcc.Location(id="list-place", refresh=False),
+        dcc.Store(id="list-choice", data=choice.data),
         html.H1("Experiments", className="wide"),
         html.Section(
             [
                 html.Div(
                     [
-                        html.Label(
-                            [
-                                html.Span("Search", className="unseen"),
-                                dcc.Input(
-                                    id="search-box",
-                                    type="search",
-                                    placeholder="Search by name, space, strategy, group, tag",
-                                ),
-                            ],
-                            className="search",
-                        ),
-                        dcc.Checklist(
-                            id="with-baselines",
-                            options=[{"label": " random baselines too", "value": "all"}],
-                            value=[],
-                        ),
+                        *_boxes(choice, tags_of(every)),
                         html.Span("Tick experiments to compare them.", id="compare-chosen"),
                         html.Span(_count(rows), id="experiment-count", className="soft"),
+                        html.A("CSV", id="list-csv", href=_csv_path(choice), **FILE),
                     ],
                     className="controls",
                 ),
-                empty,
-                _grid(rows),
+                *_empty(every, rows),
+                _grid(cells, choice),
             ],
             className="wide",
         ),
     ]
 
 
+def _empty(every: list[ExperimentRow], rows: list[ExperimentRow]) -> list[Any]:
+    """Return what stands there while nothing is listed: one of two, or none."""
+    return [
+        html.Div(
+            [
+                html.P("This store holds no experiment yet. Start one, and it appears here:"),
+                html.Pre("netloom search examples/quickstart.yaml"),
+            ],
+            id="nothing",
+            hidden=bool(every),
+        ),
+        html.P(
+            "No experiment fits: clear the search, the tags or the statuses above, or show what "
+            "is archived.",
+            id="no-match",
+            hidden=bool(rows) or not every,
+        ),
+    ]
+
+
+def _boxes(choice: ListChoice, tags: list[str]) -> list[Any]:
+    ticks = {"archived": " archived too", "baselines": " random baselines too"}
+    return [
+        html.Label(
+            [
+                html.Span("Search", className="unseen"),
+                dcc.Input(
+                    id="search-box",
+                    type="search",
+                    value=choice.q or "",
+                    debounce=0.3,
+                    placeholder="Search by name, space, strategy, group, tag",
+                ),
+            ],
+            className="search",
+        ),
+        _several("tag-box", "Tags", tags, choice.tag),
+        _several("status-box", "Status", list(STATUSES), choice.status),
+        dcc.Checklist(
+            id="list-ticks",
+            options=[{"label": words, "value": name} for name, words in ticks.items()],
+            value=[name for name in TICKS if getattr(choice, name)],
+            inline=True,
+        ),
+    ]
+
+
+def _several(id: str, label: str, options: list[str], chosen: str | None) -> html.Label:
+    values = list(parted(chosen))
+    known = [*options, *(value for value in values if value not in options)]
+    box = dcc.Dropdown(id=id, options=known, value=values, multi=True, placeholder="any")
+    return html.Label([html.Span(label), box], className="axis")
+
+
 def register(app: Dash, source: Source) -> None:
     """Connect the list."""
 
     @app.callback(
-        Output("experiments", "rowData"),
-        Output("nothing", "hidden"),
-        Output("experiment-count", "children"),
-        Input("revision", "data"),
-        Input("with-baselines", "value"),
+        Output("list-place", "search"),
+        Output("search-box", "value"),
+        Output("tag-box", "value"),
+        Output("status-box", "value"),
+        Output("list-ticks", "value"),
+        Output("list-choice", "data"),
+        Input("list-place", "search"),
+        Input("search-box", "value"),
+        Input("tag-box", "value"),
+        Input("status-box", "value"),
+        Input("list-ticks", "value"),
+        Input("experiments", "columnState"),
+        State("list-choice", "data"),
         prevent_initial_call=True,
     )
-    def refresh(_: int | None, shown: list[str]) -> Any:
-        try:
-            rows = source.rows(baselines=bool(shown))
-        except NetloomError:
-            return no_update, no_update, no_update  # the bar says it
-        return [_cells(row) for row in rows], bool(rows), _count(rows)
+    def navigate(
+        search: str, q: Any, tags: Any, statuses: Any, ticks: Any, columns: Any, known: Any
+    ) -> Any:
+        old = ListChoice(**known)
+        if ctx.triggered_id == "list-place":
+            new = ListChoice.parse(search)
+            if new == old:
+                raise PreventUpdate
+            shown = [name for name in TICKS if getattr(new, name)]
+            tag, status = (list(parted(each)) for each in (new.tag, new.status))
+            return no_update, new.q or "", tag, status, shown, new.data
+        order = [column for column in columns or () if column.get("sort")]
+        new = ListChoice(
+            q=q or None,
+            tag=joined(tags or ()),
+            status=joined(statuses or ()),
+            sort=order_text(order) if columns else old.sort,
+            **{name: "1" if name in (ticks or ()) else None for name in TICKS},
+        )
+        if new == old:
+            raise PreventUpdate
+        return new.search, no_update, no_update, no_update, no_update, new.data
 
     @app.callback(
-        Output("experiments", "dashGridOptions"),
-        Input("search-box", "value"),
-        State("experiments", "dashGridOptions"),
+        Output("experiments", "rowData"),
+        Output("nothing", "hidden"),
+        Output("no-match", "hidden"),
+        Output("experiment-count", "children"),
+        Output("tag-box", "options"),
+        Output("list-csv", "href"),
+        Input("revision", "data"),
+        Input("list-choice", "data"),
+        State("tag-box", "value"),
         prevent_initial_call=True,
     )
-    def search(text: str | None, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "quickFilterText": text or ""}
+    def refresh(_: int | None, chosen: Any, tags: list[str] | None) -> Any:
+        choice = ListChoice(**chosen)
+        try:
+            every, rows, cells = _shown(source, choice)
+        except NetloomError:
+            return (no_update,) * 6  # the bar says it
+        known = sorted({*tags_of(every), *(tags or ())})
+        fits = bool(rows) or not every
+        return cells, bool(every), fits, _count(rows), known, _csv_path(choice)
 
     @app.callback(
         Output("compare-chosen", "children"),
@@ -100,18 +176,39 @@ def register(app: Dash, source: Source) -> None:
         return dcc.Link(f"Compare {plural(len(rows), 'experiment')}", href=compare_link(chosen))
 
 
-def _grid(rows: list[ExperimentRow]) -> Any:
+def _shown(
+    source: Source, choice: ListChoice
+) -> tuple[list[ExperimentRow], list[ExperimentRow], list[dict[str, Any]]]:
+    """Return every experiment that may be listed, those that fit, and their cells."""
+    every = source.rows(baselines=bool(choice.baselines), archived=bool(choice.archived))
+    rows = [row for row in every if choice.fits(row)]
+    results = source.results(rows)
+    return every, rows, [_cells(row, results[row.id]) for row in rows]
+
+
+def _csv_path(choice: ListChoice) -> str:
+    return f"/download/experiments.csv{choice.search}"
+
+
+def _grid(cells: list[dict[str, Any]], choice: ListChoice) -> Any:
     right = {"type": "rightAligned"}
+    best = {"function": f"params.data && params.data.best_text || '{MISSING}'"}
     plain: list[tuple[str, str, dict[str, Any]]] = [
         ("status", "Status", {"width": 115}),
-        ("progress", "Evaluated", {"width": 165, **right}),
+        ("progress", "Evaluated", {"width": 150, **right}),
+        ("goal", "Objectives", {"flex": 1, "minWidth": 250, "tooltipField": "goal"}),
+        (
+            "best",
+            "Best values",
+            {"width": 190, "valueFormatter": best, "tooltipField": "best_text", **right},
+        ),
+        ("hypervolume", "Hypervolume", {"width": 150, "valueFormatter": SHORT, **right}),
         ("front", "Front", {"width": 85, "valueFormatter": NUMBER, **right}),
-        ("started", "Started (UTC)", {"width": 175}),
         ("elapsed", "Duration", {"width": 120, "valueFormatter": SECONDS, **right}),
-        ("strategy", "Strategy", {"width": 185}),
-        ("space", "Space", {"width": 140, "tooltipField": "space"}),
-        ("goal", "Objectives", {"flex": 1, "minWidth": 260, "tooltipField": "goal"}),
-        ("notes", "Group, tags", {"width": 130, "tooltipField": "notes"}),
+        ("started", "Started (UTC)", {"width": 165}),
+        ("strategy", "Strategy", {"width": 150}),
+        ("space", "Space", {"width": 130, "tooltipField": "space"}),
+        ("notes", "Group, tags", {"width": 150, "tooltipField": "notes"}),
     ]
     columns = [
         {
@@ -123,15 +220,20 @@ def _grid(rows: list[ExperimentRow]) -> Any:
         },
         *({"field": field, "headerName": title, **more} for field, title, more in plain),
     ]
+    for order in order_of(choice.sort):
+        for column in columns:
+            if column["field"] == order["colId"]:
+                column["sort"] = order["sort"]
+    few = len(cells) <= 30
     return dag.AgGrid(
         id="experiments",
         columnDefs=columns,
-        rowData=[_cells(row) for row in rows],
+        rowData=cells,
         getRowId="params.data.id",
         defaultColDef={"sortable": True, "resizable": True},
         dashGridOptions={
             "theme": THEME,
-            "domLayout": "autoHeight" if len(rows) <= 30 else "normal",
+            "domLayout": "autoHeight" if few else "normal",
             "animateRows": False,
             "rowSelection": {
                 "mode": "multiRow",
@@ -139,13 +241,17 @@ def _grid(rows: list[ExperimentRow]) -> Any:
                 "enableClickSelection": False,
             },
         },
-        style={"height": None if len(rows) <= 30 else "72vh"},
+        style={"height": None if few else "72vh"},
         className="grid",
     )
 
 
-def _cells(row: ExperimentRow) -> dict[str, Any]:
+def _cells(row: ExperimentRow, result: Result) -> dict[str, Any]:
+    first = row.objectives[0].metric if row.objectives else ""
     return {
+        "best": result.best.get(first),  # what the column is sorted by
+        "best_text": best_text(row, result) if result.best else "",
+        "hypervolume": result.hypervolume,
         "id": row.id,
         "name": row.name,
         "status": row.status,

@@ -66,7 +66,6 @@ def register(app: Dash, source: Source) -> None:
         Output("region", "data"),
         Input("front-graph", "selectedData"),
         State("front-graph", "figure"),
-        State("region", "data"),
         prevent_initial_call=True,
     )
 

@@ -19,6 +19,7 @@ NUMBER = {
         "d3.format(Math.abs(params.value) < 1e5 ? ',.6~r' : ',.0f')(params.value)"
     )
 }
+SHORT = {"function": f"params.value == null ? '{MISSING}' : d3.format(',.4~r')(params.value)"}
 FILE = {"className": "save", "download": ""}  # of links to files that the server makes
 SECONDS = {"function": "duration(params.value)"}  # in assets/netloom.js
 THEME = {

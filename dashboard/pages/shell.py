@@ -89,7 +89,7 @@ def register(app: Dash, source: Source) -> None:
 def _page(source: Source, path: str, search: str) -> Any:
     match [unquote(part) for part in path.strip("/").split("/")]:
         case [""]:
-            return experiments.layout(source)
+            return experiments.layout(source, search)
         case ["compare"]:
             return compare.layout(source, search)
         case ["exp", ref]:

@@ -308,6 +308,25 @@ class TrialChecks(Fixtures):
         store.update_experiment(exp, info=newer)
         assert store.rescored(store.experiment(exp)) == {keys[1]: {"latency_ms@dev": 9.0}}
 
+    def test_single_values_of_many_trials(self, store: Store, exp: str) -> None:
+        other = store.create_experiment(experiment("other")).id
+        with store.transaction() as tx:
+            tx.add_trials(exp, [done(0, tags={"generation": 3}), done(1), done(2, violation=1.0)])
+            tx.add_trials(exp, [trial(3), done(4, architecture={"depth": 8}, key="k" * 64)])
+            tx.add_trials(other, [done(7)])
+        assert store.decision_values(exp, "stage1.op") == {n: f"op{n}" for n in range(4)}
+        assert store.decision_values(exp, "depth") == {0: 0, 1: 1, 2: 2, 3: 3, 4: 8}
+        assert store.decision_values(exp, "nothing") == {}
+        assert store.tag_values(exp) == {0: {"generation": 3}}
+        latency, names = {0: 1.0, 1: 2.0, 4: 5.0}, ["latency_ms@dev", "nothing"]
+        assert store.feasible_values(exp, names) == {"latency_ms@dev": latency, "nothing": {}}
+        assert store.feasible_values(exp, names[:1], first=1)[names[0]] == {1: 2.0, 4: 5.0}
+        assert store.extremes([exp, other, "nobody"], names) == {
+            exp: {"latency_ms@dev": (1.0, 5.0)},
+            other: {"latency_ms@dev": (8.0, 8.0)},
+        }
+        assert store.extremes([exp], names, first=1) == {exp: {"latency_ms@dev": (2.0, 5.0)}}
+
     def test_details_by_kind(self, store: Store, exp: str) -> None:
         layers = {"layers": [{"name": f"conv{n}", "macs": n} for n in range(100)]}
         with store.transaction() as tx:

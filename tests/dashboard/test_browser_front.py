@@ -134,6 +134,26 @@ def test_figures_and_tables_leave_as_files(page, site, search):  # noqa: F811
     page.wait_for_selector("#figure .scatterlayer .point")
 
 
+def test_the_list_is_searched_sorted_and_linked(page, site, store, search, make):  # noqa: F811
+    make([], "paper one", tags=("paper",))
+    store.archive_experiment(make([], "old").id)
+    page.goto(site)
+    page.get_by_role("link", name="paper one").wait_for()
+    assert page.get_by_role("link", name="old").count() == 0
+    best = max(t.metrics["valid_accuracy"] for t in store.trial_records(search.id) if t.feasible)
+    page.locator("#experiments [col-id='best']", has_text=f"{best:.4g} %").wait_for()
+    page.get_by_label("archived too").check()
+    page.get_by_role("link", name="old").wait_for()
+    page.locator("#search-box").fill("paper")
+    page.get_by_role("link", name="old").wait_for(state="detached")
+    page.wait_for_function("location.search == '?q=paper&archived=1'")
+    page.reload()
+    page.get_by_text("1 experiment", exact=True).wait_for()
+    assert page.locator("#search-box").input_value() == "paper"
+    page.locator("#search-box").fill("nowhere")
+    page.get_by_text("No experiment fits").wait_for()
+
+
 def test_the_theme_is_chosen_and_kept(page, site, search):  # noqa: F811
     page.emulate_media(color_scheme="light")
     background = "getComputedStyle(document.body).backgroundColor"

@@ -70,7 +70,8 @@ def test_the_issues_commands_are_there() -> None:
     assert {" ".join(words) for words in commands()} >= {
         "init", "search", "resume", "validate", "list", "show", "repro", "doctor", "pareto",
         "estimate", "spaces", "strategies", "estimators", "devices", "report", "dashboard",
-        "stop", "tag", "rename", "archive", "delete", "gc", "trials import", "trials export", "db upgrade", "db check",
+        "stop", "tag", "rename", "archive", "delete", "gc", "trials import", "trials export",
+        "db upgrade", "db check",
     }  # fmt: skip
 
 
