@@ -60,7 +60,7 @@ def layers_figure(networks: Mapping[str, Bars]) -> go.Figure:
         figure.update_yaxes(title_text=title, rangemode="tozero", matches="y", row=row, col=1)
     style(figure, 120 + 250 * rows)
     figure.update_layout(bargap=0.12, hovermode="closest", showlegend=bool(seen - {""}))
-    figure.update_xaxes(title_text="layer, in the order in which they run", row=rows, col=1)
+    figure.update_xaxes(title_text="layers as they run", row=rows, col=1)
     return figure
 
 
@@ -75,7 +75,7 @@ def memory_figure(networks: Mapping[str, Timeline]) -> go.Figure:
         figure.update_yaxes(title_text=title, range=[0, top], row=row, col=1)
     style(figure, 110 + 240 * rows)
     figure.update_layout(hovermode="closest", showlegend=True)
-    figure.update_xaxes(title_text="operator, in the order in which they run", row=rows, col=1)
+    figure.update_xaxes(title_text="operators as they run", row=rows, col=1)
     return figure
 
 

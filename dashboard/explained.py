@@ -274,7 +274,6 @@ def _words(found: Mapping[str, Any]) -> str:
     ]
     if size := found.get("resolution"):
         words.append(f"images of {size[0]} x {size[1]}")
-    words += [f"{key} {value}" for key, value in found.get("accelerator", {}).items()]
     return f"{found['title']} ({', '.join(words)})"
 
 
