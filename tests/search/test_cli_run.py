@@ -165,9 +165,9 @@ def test_seeds_that_were_not_started_are_named(cli: Any, monkeypatch: pytest.Mon
 
     real, seen = Runner.run, []
 
-    def interrupted(self: Any) -> Any:
+    def interrupted(self: Any, **options: Any) -> Any:
         seen.append(self.plan.name)
-        summary = real(self)
+        summary = real(self, **options)
         return dataclasses.replace(summary, reason="interrupted", exit_code=130)
 
     monkeypatch.setattr(Runner, "run", interrupted)
