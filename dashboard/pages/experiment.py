@@ -37,6 +37,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
         dcc.Location(id="place", refresh=False),  # of this page: its axes and trial live in the URL
         dcc.Store(id="experiment", data=shot.record.id),
         dcc.Store(id="choice", data=choice.data),
+        dcc.Store(id="plotted"),
         dcc.Store(id="drawn"),
         html.Div(_head(shot), id="exp-head", className="wide"),
         front.section(source, shot, choice),
@@ -76,34 +77,45 @@ def register(app: Dash, source: Source) -> None:
 
 def _register_figures(app: Dash, source: Source) -> None:
     @app.callback(
-        Output("exp-head", "children"),
         Output("front-graph", "figure"),
         Output("front-words", "children"),
+        Output("plotted", "data"),
+        Input("choice", "data"),
+        Input("revision", "data"),
+        State("experiment", "data"),
+        State("plotted", "data"),
+    )
+    def draw(chosen: Any, _: int | None, id: str, plotted: str | None) -> Any:
+        try:
+            shot = source.snapshot(id)
+            if plotted == shot.state and ctx.triggered_id != "choice":
+                raise PreventUpdate
+            shown, words = front.figure(source, shot, Choice.load(chosen))
+        except NetloomError as error:
+            return empty_figure(str(error)), "", None
+        return shown, words, shot.state
+
+    @app.callback(
+        Output("exp-head", "children"),
         Output("volume-graph", "figure"),
         Output("best-graph", "figure"),
         Output("drawn", "data"),
-        Input("choice", "data"),
         Input("revision", "data"),
         State("experiment", "data"),
         State("drawn", "data"),
     )
-    def draw(chosen: Any, _: int | None, id: str, drawn: str | None) -> Any:
-        try:
+    def grow(_: int | None, id: str, drawn: str | None) -> Any:
+        try:  # beside the front, not before it: a baseline of many trials takes a moment
             shot = source.snapshot(id)
-            if drawn == shot.state and ctx.triggered_id != "choice":
+            if drawn == shot.state:
                 raise PreventUpdate
-            choice = Choice.load(chosen)
-            shown, words = front.figure(source, shot, choice)
-            if drawn == shot.state:  # another choice, the same trials
-                return no_update, shown, words, no_update, no_update, no_update
             history, beside = source.history(shot), source.beside(shot)
         except NetloomError as error:
             nothing = empty_figure(str(error))
-            return no_update, nothing, "", nothing, nothing, None
+            return no_update, nothing, nothing, None
         view = ParetoView.from_table(shot.record, shot.table, None, None)
         head = _head(shot, cards(shot.record, view, history))
-        volume, best = _growth(history, beside)
-        return head, shown, words, volume, best, shot.state
+        return head, *_growth(history, beside), shot.state
 
     @app.callback(
         Output("note", "children"),
