@@ -194,28 +194,28 @@ def _grid(cells: list[dict[str, Any]], choice: ListChoice) -> Any:
     right = {"type": "rightAligned"}
     best = {"function": f"params.data && params.data.best_text || '{MISSING}'"}
     plain: list[tuple[str, str, dict[str, Any]]] = [
-        ("status", "Status", {"width": 115}),
-        ("progress", "Evaluated", {"width": 150, **right}),
-        ("goal", "Objectives", {"flex": 1, "minWidth": 250, "tooltipField": "goal"}),
+        ("status", "Status", {"width": 105}),
+        ("progress", "Evaluated", {"width": 135, **right}),
+        ("goal", "Objectives", {"flex": 1, "minWidth": 190, "tooltipField": "goal"}),
         (
             "best",
             "Best values",
-            {"width": 190, "valueFormatter": best, "tooltipField": "best_text", **right},
+            {"width": 170, "valueFormatter": best, "tooltipField": "best_text", **right},
         ),
-        ("hypervolume", "Hypervolume", {"width": 150, "valueFormatter": SHORT, **right}),
+        ("hypervolume", "Hypervolume", {"width": 130, "valueFormatter": SHORT, **right}),
+        ("elapsed", "Duration", {"width": 105, "valueFormatter": SECONDS, **right}),
+        ("notes", "Group, tags", {"width": 120, "tooltipField": "notes"}),
         ("front", "Front", {"width": 85, "valueFormatter": NUMBER, **right}),
-        ("elapsed", "Duration", {"width": 120, "valueFormatter": SECONDS, **right}),
         ("started", "Started (UTC)", {"width": 165}),
         ("strategy", "Strategy", {"width": 150}),
         ("space", "Space", {"width": 130, "tooltipField": "space"}),
-        ("notes", "Group, tags", {"width": 150, "tooltipField": "notes"}),
     ]
     columns = [
         {
             "field": "name",
             "headerName": "Name",
             "cellRenderer": "ExperimentLink",
-            "width": 190,
+            "width": 180,
             "pinned": "left",
         },
         *({"field": field, "headerName": title, **more} for field, title, more in plain),
