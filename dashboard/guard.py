@@ -80,7 +80,8 @@ def guard(app: dash.Dash, password: str | None) -> None:
     @server.before_request  # type: ignore[untyped-decorator]
     def only_who_knows() -> Response | None:
         given = request.authorization
-        if password is None or _knows(given and given.username, given and given.password, password):
+        user, secret = (given.username, given.password) if given else (None, None)
+        if password is None or _knows(user, secret, password):
             return None
         told = {"WWW-Authenticate": f'Basic realm="{USER}", charset="UTF-8"'}
         return Response(f"The user is {USER}, the password that of the start.", 401, told)
