@@ -276,10 +276,12 @@ def test_places_that_are_no_folders_are_refused(searched: Searched, tmp_path: Pa
 def test_a_failure_leaves_nothing(
     searched: Searched, folder: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(work: Path, *_: object) -> None:
+        (work / "network.onnx").write_text("half of it")
         raise EvaluationError("ONNX lacks it")
 
-    def full(*_: object) -> None:
+    def full(work: Path, *_: object) -> None:
+        (work / "network.onnx").write_text("half of it")
         raise OSError(28, "No space left on device")
 
     if there:
@@ -287,5 +289,5 @@ def test_a_failure_leaves_nothing(
     for failure, kind in ((broken, EvaluationError), (full, OutputError)):
         monkeypatch.setattr(onnx_files, "write_onnx", failure)
         with pytest.raises(kind):
-            export_trial(searched.store, searched.record, searched.best, folder, ["torch", "onnx"])
+            export_trial(searched.store, searched.record, searched.best, folder, ["onnx"])
         assert list(folder.parent.rglob("*")) == ([folder] if there else [])
