@@ -351,3 +351,32 @@ class TrialChecks(Fixtures):
         with pytest.raises(StoreError, match="nope"):
             store.import_trials(exp, bad)
         assert len(store.trial_records(exp)) == 3
+
+    def test_columns_hold_what_records_hold(self, store: Store, exp: str) -> None:
+        with store.transaction() as tx:
+            tx.add_trials(exp, [done(2), done(0, tags={FIXED: "net-a", "g": 1}, parent=None)])
+            tx.add_trials(exp, [trial(1, tags={"g": 2}), trial(3, status="failed", error="boom")])
+            tx.set_metrics(exp, 2, {"accuracy": 50.0})
+        columns, records = store.columns(exp), store.trial_records(exp)
+        assert columns.number.tolist() == [0, 1, 2, 3]
+        for name in ("id", "status", "violation", "parent", "error", "key", "notation", "fixed"):
+            assert list(getattr(columns, name)) == [getattr(each, name) for each in records]
+        times = [each.finished_at.timestamp() if each.finished_at else None for each in records]
+        assert [None if math.isnan(t) else t for t in columns.finished_at.tolist()] == times
+        assert math.isnan(columns.duration_s[1])
+        ids, values = store.metric_column(exp, "accuracy")
+        assert dict(zip(ids.tolist(), values.tolist(), strict=True)) == {
+            each.id: each.metrics["accuracy"] for each in records if each.metrics
+        }
+        assert ids.tolist() == sorted(ids.tolist())
+        assert [part.tolist() for part in store.metric_column(exp, "nope")] == [[], []]
+        assert store.metrics(exp, [records[2].id]) == {records[2].id: dict(records[2].metrics)}
+
+    def test_columns_of_some_trials(self, store: Store, exp: str) -> None:
+        assert len(store.columns(exp)) == 0
+        with store.transaction() as tx:
+            tx.add_trials(exp, [done(n) for n in range(6)])
+        assert store.columns(exp, numbers=[1]).number.tolist() == [1]
+        assert store.columns(exp, above=3).number.tolist() == [4, 5]
+        assert store.columns(exp, numbers=[0, 2], above=4).number.tolist() == [0, 2, 5]
+        assert len(store.columns(exp, numbers=[])) == 0
