@@ -8,13 +8,15 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from ...errors import NetloomError
+from ...errors import NetloomError, UnknownName
 from ..axes import objective_axes
+from ..brushed import mark_selected
 from ..choice import Choice
 from ..compare import BaselineView
 from ..diagnosis import Diagnosis
 from ..figures import best_figure, empty_figure, hypervolume_figure
 from ..rows import ExperimentRow
+from ..selection import within
 from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, cards, facts, progress_note
 from ..views import HistoryView, ParetoView
@@ -101,21 +103,25 @@ def _register_figures(app: Dash, source: Source) -> None:
         Output("best-graph", "figure"),
         Output("drawn", "data"),
         Input("revision", "data"),
+        Input("choice", "data"),
         State("experiment", "data"),
         State("drawn", "data"),
     )
-    def grow(_: int | None, id: str, drawn: str | None) -> Any:
+    def grow(_: int | None, chosen: Any, id: str, drawn: str | None) -> Any:
         try:  # beside the front, not before it: a baseline of many trials takes a moment
             shot = source.snapshot(id)
-            if drawn == shot.state:
+            if drawn == shot.state and ctx.triggered_id != "choice":
                 raise PreventUpdate
             history, beside = source.history(shot), source.beside(shot)
         except NetloomError as error:
             nothing = empty_figure(str(error))
             return no_update, nothing, nothing, None
+        volume, best = _growth(history, beside, shot, Choice.load(chosen))
+        if drawn == shot.state:  # another choice, the same trials
+            return no_update, no_update, best, no_update
         view = ParetoView.from_table(shot.record, shot.table, None, None)
         head = _head(shot, cards(shot.record, view, history))
-        return head, *_growth(history, beside), shot.state
+        return head, volume, best, shot.state
 
     @app.callback(
         Output("note", "children"),
@@ -133,11 +139,20 @@ def _register_figures(app: Dash, source: Source) -> None:
             return trouble(error)
 
 
-def _growth(history: HistoryView, beside: dict[str, HistoryView]) -> tuple[Any, Any]:
+def _growth(
+    history: HistoryView, beside: dict[str, HistoryView], shot: Snapshot, choice: Choice
+) -> tuple[Any, Any]:
     if not history.reference:
         nothing = empty_figure("Starts with the first feasible trial.")
         return nothing, nothing
-    return hypervolume_figure(history, beside), best_figure(history, beside)
+    best = best_figure(history, beside)
+    try:
+        selected = within(shot, choice)
+    except UnknownName:
+        selected = None  # the front's figure says which axis there is none of
+    if selected is not None:
+        mark_selected(best, history, shot.table, selected)
+    return hypervolume_figure(history, beside), best
 
 
 def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from netloom.dashboard import ParetoView, create_app
+from netloom.dashboard.brushed import mark_selected
 from netloom.dashboard.captions import front_words
 from netloom.dashboard.choice import Choice, filter_text, order_text
 from netloom.dashboard.colours import REST, Colours, colour_names, colours_of
 from netloom.dashboard.cube import SpaceView, attained, space_figure
 from netloom.dashboard.downloads import csv_text, trial_rows
+from netloom.dashboard.figures import best_figure
 from netloom.dashboard.look import Look
 from netloom.dashboard.pages.front import changed
 from netloom.dashboard.plane import front_figure
 from netloom.dashboard.region import Region
 from netloom.dashboard.source import Source
 from netloom.dashboard.table import TrialTable
+from netloom.dashboard.views import HistoryView
 from netloom.errors import UnknownName
 
 from .conftest import ACCURACY, EYERISS, LATENCY, MAX_ACCURACY, MIN_LATENCY, PARAMS, new_trial
@@ -192,6 +195,19 @@ def test_a_region_is_drawn_and_narrows_the_file(store, make, pairs):
     assert [len(list(trial_rows(source, "toy", Choice(filter=text))[1])) for text in (
         '{"m1":{"filterType":"number","type":"lessThan","filter":6}}', "{}")] == [2, 3]  # fmt: skip
     source.close()
+
+
+def test_what_is_selected_is_marked_in_the_history(store, make, pairs):
+    trials = pairs([(60, 9), (90, 5), (80, 2), (70, 9)])
+    trials[0] = replace(trials[0], tags={"fixed": "nb201/ResNet"})
+    make(trials, info={"fixed": [{"name": "nb201/ResNet"}]})
+    shot = Source(store.url).snapshot("toy")
+    history = HistoryView.from_table(shot.record, shot.table)
+    figure = best_figure(history)
+    mark_selected(figure, history, shot.table, np.array([True, False, True, True]))
+    first, second = [trace for trace in figure.data if trace.name == "selected"]
+    assert (list(first.x), list(first.y)) == ([2, 3], [80, 70])
+    assert (list(second.y), list(second.customdata)) == ([2, 9], [2, 3])
 
 
 def test_files_hold_every_row_and_no_formula(store, make, trial):
