@@ -24,7 +24,7 @@ class Digits(DataSet):
     """
 
     name: ClassVar[str] = "digits"
-    licence: ClassVar[str] = "CC BY 4.0 (UCI Machine Learning Repository)"
+    licence: ClassVar[str] = "CC BY 4.0 (UCI Machine Learning Repository; recalled, unverified)"
     in_channels = 1
     classes = 10
 
