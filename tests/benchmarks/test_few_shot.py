@@ -182,6 +182,7 @@ def test_the_report_shows_every_finished_search():
             "seed": seed,
             "derived": cells[seed],
             "scores": scores,
+            "leaves": ["0", "0", "1", "1"],
             "images": images,
             "splits": {},
         }
@@ -193,6 +194,8 @@ def test_the_report_shows_every_finished_search():
     assert "| random split | -1.000 ± 0.000 | -1.000 ± 0.000 |" in text
     assert "| one-shot | 61.5 ± 0.7 | 2.5 (3, 2) | 19.5 ± 0.7 |" in text
     assert "random search, 2 networks" in text
+    assert "| 81.0 ± 0.0 | 30 |" in text  # the first of the leaves: b and c
+    assert "| 61.0 ± 0.0 | 30 |" in text  # a and d
     assert "| random split | -2.000, 0 of 2 | -2.000, 0 of 2 | +0.0, 0 of 2 |" in text
 
 
