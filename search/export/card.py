@@ -28,9 +28,9 @@ _SNIPPETS = {
         'outputs = session.run(None, {{"input": x}})  # x: a float32 array, scaled as below',
     ),
     "onnx-int8": (
-        "`network.int8.onnx` takes and gives the same numbers:",
+        "`network.int8.onnx` takes the same float32 inputs, computes in int8, answers in float32:",
         'import onnxruntime\n\nsession = onnxruntime.InferenceSession("network.int8.onnx")\n'
-        'outputs = session.run(None, {{"input": x}})',
+        'outputs = session.run(None, {{"input": x}})  # x: as above',
     ),
 }
 
@@ -41,7 +41,7 @@ def card(bundle: Bundle) -> str:
     sections = [
         f"# Trial {source.trial.number} of {source.record.name}",
         f"A network of the space `{source.record.space}`, written by netloom {__version__}. "
-        f"Weights: {_plain(source.origin)}.",
+        f"{_weights(bundle)}",
         "## Architecture",
         _fence(source.trial.notation),
         *_metrics(bundle),
@@ -64,6 +64,20 @@ def card(bundle: Bundle) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _weights(bundle: Bundle) -> str:
+    """Return where the weights come from, and what else there is to know about them."""
+    source = bundle.source
+    if bundle.program is None:
+        return f"No weights are in this folder; another format has those: {_plain(source.origin)}."
+    words = f"Weights: {_plain(source.origin)}."
+    if source.kind == "trained" and (repeats := source.record.spec.get("repeats", 1)) > 1:
+        words += (
+            f" Its metrics on the valid split are means over {repeats} trainings; the weights, and "
+            "the test metrics, are those of the first."
+        )
+    return words
+
+
 def _metrics(bundle: Bundle) -> Iterator[str]:
     """Yield the metrics of the trial, and the costs added after the run, with their sources."""
     from ...dashboard.words import value_text
@@ -84,7 +98,7 @@ def _metrics(bundle: Bundle) -> Iterator[str]:
             [
                 f"`{name}`",
                 value_text(value, unit),
-                metric.split if metric else "",
+                metric.split if metric and metric.provenance.get("kind") == "trained" else "",
                 _origin(metric.estimator, metric.provenance) if metric else "",
             ]
         )
@@ -172,7 +186,7 @@ def _int8(bundle: Bundle) -> Iterator[str]:
     yield (
         f"{how} Accuracy on the {found.tested:,} examples of the test split: "
         f"{found.float_accuracy:.2f} % in float32, {found.int8_accuracy:.2f} % in int8, "
-        f"a drop of {found.drop:.2f} points."
+        f"a {'drop' if found.drop >= 0 else 'gain'} of {abs(found.drop):.2f} points."
     )
     if bundle.source.kind == "initialised":
         yield "The weights are not trained: neither accuracy says anything about the architecture."
@@ -195,13 +209,17 @@ def _portable(value: Any) -> bool:
 
 
 def _provenance(bundle: Bundle) -> str:
+    from ...dashboard.summary import retrained_text
+
     record, trial = bundle.source.record, bundle.source.trial
     versions = {k: v for k, v in record.versions.items() if k not in ("command", "platform")}
     formats = " ".join(f"--format {name}" for name in bundle.formats)
     rows = [
         ["experiment", f"{record.name} (`{record.id}`), {record.created_at:%Y-%m-%d}"],
         ["strategy", record.strategy],
+        ["retrained from", retrained_text(record)],
         ["seeds", f"{record.seed} (experiment), {trial.seed} (trial)"],
+        ["training", "; ".join(_recipes(record.spec))],
         ["budget of the trial", "" if trial.budget is None else f"{trial.budget:g}"],
         ["architecture key", f"`{trial.key}`"],
         ["space", f"`{record.space}`, fingerprint `{record.space_fingerprint}`"],
@@ -210,6 +228,14 @@ def _provenance(bundle: Bundle) -> str:
         ["command", f"`netloom export {record.name} --trial {trial.number} {formats} -o DIR`"],
     ]
     return _table(["", ""], [row for row in rows if row[1]])
+
+
+def _recipes(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options of each training of a spec, without the digests that it began from."""
+    for estimator in spec["estimators"]:
+        if estimator["name"] == "training":
+            options = {k: v for k, v in estimator.items() if k not in ("name", "initial")}
+            yield ", ".join(f"{k}={v!r}" for k, v in options.items() if _portable(v))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

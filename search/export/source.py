@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...db.records import ExperimentRecord, TrialRecord
 from ...errors import EvaluationError, MissingDependency, SpecError
 from ...spaces import Architecture, DecisionSpace
-from ..run.book import WEIGHTS
 from ..run.evaluation import one_line
-from ..run.inherited import supernet_part
+from ..run.inherited import supernet_part, trained_weights
 from ..run.parts import make_data, make_importable, make_space, wanted_options
 from ..run.spec import parse
 from ..run.tensors import unpack_tensors
@@ -199,12 +198,10 @@ def _weights(
     store: Store, record: ExperimentRecord, trial: TrialRecord, space: DecisionSpace
 ) -> tuple[Mapping[str, Any] | None, Kind, str]:
     """Return the best weights that the store keeps: trained ones, else a super-network's."""
-    for owner, found in _same_result(store, record, trial):
-        if kept := store.artifacts(owner.id, kind=WEIGHTS, number=found.number):
-            whose = f"trial {found.number} of {owner.name}"
-            reused = "" if found.id == trial.id else f", whose result trial {trial.number} reused"
-            data = store.artifact_path(kept[-1]).read_bytes()
-            return _read(data, whose), "trained", f"trained by {whose}{reused}"
+    if found := trained_weights(store, record, trial):
+        own = found.source == f"trial {trial.number} of {record.name}"
+        reused = "" if own else f", whose result trial {trial.number} reused"
+        return _read(found.data, found.source), "trained", f"trained by {found.source}{reused}"
     why = f"the store keeps no weights of trial {trial.number} of {record.name}"
     architecture = Architecture(trial.architecture)
     if part := supernet_part(store, record, space, architecture):
@@ -229,23 +226,6 @@ def _read(data: bytes, whose: str) -> Mapping[str, Any]:
             f"the weights of {whose} must be a file that this program wrote, got "
             f"{type(error).__name__}; copy the folder of the store again"
         ) from error
-
-
-def _same_result(
-    store: Store, record: ExperimentRecord, trial: TrialRecord
-) -> list[tuple[ExperimentRecord, TrialRecord]]:
-    """Return the trial, and those that its values were taken from, nearest first."""
-    chain, wanted = [(record, trial)], trial.reused_from
-    if wanted is None:
-        return chain
-    records = [
-        e for e in store.experiments(all=True) if e.space_fingerprint == record.space_fingerprint
-    ]
-    alike = {t.id: (e, t) for e in records for t in store.trial_records(e.id, keys=[trial.key])}
-    while wanted in alike:
-        chain.append(alike.pop(wanted))
-        wanted = chain[-1][1].reused_from
-    return chain
 
 
 def _scale(data: Any) -> tuple[Scale | None, str]:

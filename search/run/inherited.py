@@ -24,8 +24,8 @@ def inherited_weights(
 ) -> list[Inherited]:
     """Return what the training of each of the trials starts from.
 
-    The weights that a trial ended with, where the store keeps them; else its part of a
-    super-network that the search trained.
+    The weights that a trial ended with, or that the trial whose result it reused did, where the
+    store keeps them; else its part of a super-network that the search trained.
 
     Args:
         store: Where the experiment is.
@@ -37,25 +37,54 @@ def inherited_weights(
         SpecError: If there are none for one of them; says which trials have some.
         StoreError: If a file is not beside the store.
     """
-    kept = {a.number: a for a in store.artifacts(record.id, kind=WEIGHTS)}
     networks = _Supernets(store, record, space)
     found: dict[int, Inherited] = {}
     for trial in chosen:
-        if artifact := kept.get(trial.number):
-            data = store.artifact_path(artifact).read_bytes()
-            said = f"trial {trial.number} of {record.name}"
-            found[trial.number] = Inherited(said, sha256(data).hexdigest(), data)
+        if trained := trained_weights(store, record, trial):
+            found[trial.number] = trained
         elif part := networks.part_of(Architecture(trial.architecture)):
             found[trial.number] = part
     missing = [trial.number for trial in chosen if trial.number not in found]
     if missing:
-        there = sorted(number for number in kept if number is not None)
+        kept = store.artifacts(record.id, kind=WEIGHTS)
+        there = sorted({a.number for a in kept if a.number is not None})
         known = f"those of {_numbers(there)} are" if there else "there are none"
         raise SpecError(
             f"--inherit needs the weights of the trials, and those of {_numbers(missing)} are not "
             f"kept in {record.name}: {known}; leave --inherit out to train from scratch"
         )
     return [found[trial.number] for trial in chosen]
+
+
+def trained_weights(store: Store, record: ExperimentRecord, trial: TrialRecord) -> Inherited | None:
+    """Return the weights that a trial ended with, or the nearest one that its result is from.
+
+    Raises:
+        StoreError: If their file is not beside the store.
+    """
+    for owner, found in _same_result(store, record, trial):
+        if kept := store.artifacts(owner.id, kind=WEIGHTS, number=found.number):
+            data = store.artifact_path(kept[-1]).read_bytes()
+            said = f"trial {found.number} of {owner.name}"
+            return Inherited(said, sha256(data).hexdigest(), data)
+    return None
+
+
+def _same_result(
+    store: Store, record: ExperimentRecord, trial: TrialRecord
+) -> list[tuple[ExperimentRecord, TrialRecord]]:
+    """Return the trial, and those that its values were taken from, nearest first."""
+    chain, wanted = [(record, trial)], trial.reused_from
+    if wanted is None:
+        return chain
+    records = [
+        e for e in store.experiments(all=True) if e.space_fingerprint == record.space_fingerprint
+    ]
+    alike = {t.id: (e, t) for e in records for t in store.trial_records(e.id, keys=[trial.key])}
+    while wanted in alike:
+        chain.append(alike.pop(wanted))
+        wanted = chain[-1][1].reused_from
+    return chain
 
 
 def supernet_part(
@@ -100,7 +129,8 @@ class _Supernets:
         except (NetloomError, RuntimeError, AttributeError, TypeError) as error:
             raise SpecError(
                 f"the super-network {artifact.name} of {self._record.name} does not fit its space "
-                f"any more: {error}; leave --inherit out to train from scratch"
+                f"any more: {error}; restore the code of the space, or train from scratch "
+                "(netloom retrain without --inherit)"
             ) from error
         self._built[artifact.id] = network
         return network

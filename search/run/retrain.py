@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...db.records import ARCHIVED
 from ...errors import EvaluationError, SpecError
+from ...seeds import derive_seed
 from ...spaces import Architecture, ProductSpace
 from ..objectives import Objective
 from ..strategies.given import PATH
@@ -135,6 +136,8 @@ def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str
     return {
         **record.spec,
         "name": f"{record.name}-retrained"[:100],
+        # seeds of its own: a network chosen for a lucky draw is not to have the same one again
+        "seed": derive_seed(record.seed, "retrain"),
         "strategy": {"name": PATH, "architectures": architectures},
         "fixed": [],
         "warm_start": None,

@@ -18,8 +18,10 @@ from netloom.errors import EvaluationError, OutputError, SpecError, StoreError
 from netloom.estimators.network import built
 from netloom.search.cli import app
 from netloom.search.export import bundle, export_trial, onnx_files
+from netloom.search.export.card import card
 from netloom.search.export.source import check_weights, read_source
 from netloom.search.run.describe import new_experiment
+from netloom.search.run.inherited import inherited_weights
 from netloom.search.run.plan import build_plan
 from netloom.search.run.runner import Runner
 from netloom.search.run.spec import parse
@@ -70,6 +72,15 @@ def test_the_card_says_what_the_store_knows(searched: Searched, folder: Path) ->
     assert "| `latency_ms@stm32f746` |" in text
     assert "| stm32f746 | STM32F746" in text
     assert "Licence: CC BY 4.0" in text
+    assert "No weights are in this folder" in text
+    assert "| training | epochs=1, batch_size=" in text
+    splits = {
+        row.split("|")[1].strip(): row.split("|")[3].strip()
+        for row in text.splitlines()
+        if row.startswith("| `")
+    }
+    assert (splits["`valid_accuracy`"], splits["`test_accuracy`"]) == ("valid", "test")
+    assert splits["`latency_ms@stm32f746`"] == ""  # no data were needed
     values = json.loads((folder / "architecture.json").read_text())
     assert values["architecture"] == dict(trial.architecture)
     assert values["space"]["channels"] == 2
@@ -87,7 +98,11 @@ def test_int8_is_measured_on_the_test_split(searched: Searched, folder: Path) ->
     assert (found.examples, found.tested) == (256, 360)
     assert found.float_accuracy == pytest.approx(stored, abs=1e-9)
     assert abs(found.drop) < 15
-    assert f"{found.int8_accuracy:.2f} % in int8" in (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text()
+    assert f"{found.int8_accuracy:.2f} % in int8, a {'drop' if found.drop >= 0 else 'gain'}" in text
+    better = replace(found, float_accuracy=50.0, int8_accuracy=52.0)
+    made.quantized = better
+    assert "52.00 % in int8, a gain of 2.00 points" in card(made)
     import onnx
 
     kinds = {node.op_type for node in onnx.load(folder / "network.int8.onnx").graph.node}
@@ -138,10 +153,30 @@ def test_a_reused_result_has_the_weights_that_it_came_from(searched: Searched) -
     store.import_trials(record.id, [reused])
     source = read_source(store, record, 0)
     assert source.origin == f"trained by trial {number} of digits, whose result trial 0 reused"
+    [inherited] = inherited_weights(store, record, source.space, [source.trial])
+    assert inherited.source == f"trial {number} of digits"
+    assert inherited.sha256 == store.artifacts(searched.record.id, kind="weights")[0].sha256
     own = read_source(store, searched.record, number).weights
     assert own is not None
     assert source.weights is not None
     assert all(torch.equal(value, source.weights[name]) for name, value in own.items())
+
+
+def test_weights_of_several_trainings_are_those_of_the_first(
+    searched: Searched, folder: Path
+) -> None:
+    record = replace(searched.record, spec={**searched.record.spec, "repeats": 3})
+    export_trial(searched.store, record, searched.best, folder)
+    text = (folder / "README.md").read_text()
+    assert "means over 3 trainings; the weights, and the test metrics, are those of the" in text
+
+
+def test_the_card_says_what_was_trained_again(searched: Searched, folder: Path) -> None:
+    link = {"name": "before", "id": "a1", "trials": [4], "inherited": ["trial 4 of before"]}
+    record = replace(searched.record, info={**searched.record.info, "retrained": link})
+    export_trial(searched.store, record, searched.best, folder, ["json"])
+    words = "| retrained from | before (trial 4), from stored weights |"
+    assert words in (folder / "README.md").read_text()
 
 
 def test_a_part_of_a_super_network_is_inherited(searched: Searched, folder: Path) -> None:

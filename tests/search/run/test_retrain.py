@@ -100,6 +100,8 @@ def test_the_front_is_trained_with_the_recipe_of_the_search(folder: Path, store:
     assert training == {**old.spec["estimators"][0], "epochs": 3}
     assert complexity == old.spec["estimators"][1]
     assert record.spec["constraints"] == old.spec["constraints"]
+    drawn = {t.seed for t in store.trial_records(old.id)}
+    assert drawn.isdisjoint(t.seed for t in trials)  # a lucky draw is not drawn again
     curves = store.curves(record.id, number=0)
     assert sorted(curves[curves["name"] == "valid_accuracy"]["step"]) == [1, 2, 3]
     assert all(state(store, record.name, t.number) for t in trials)
