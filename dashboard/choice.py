@@ -12,6 +12,7 @@ from .region import Region
 
 MAX_NUMBER = 2**31
 MAX_TEXT = 2000  # of one part of a URL
+MAX_FIELDS = 20
 AXES = ("x", "y", "z")
 
 
@@ -46,13 +47,12 @@ class Choice:
     @classmethod
     def parse(cls, search: str | None) -> Choice:
         """Read the part of a URL behind `?`; what is not understood is left out."""
-        found = parse_qs((search or "").removeprefix("?"), max_num_fields=20)
-        texts = {name: values[-1][:MAX_TEXT] for name, values in found.items()}
+        texts = query(search)
         region = Region.parse(texts.get("select"))
         return cls(
             texts.get("x"),
             texts.get("y"),
-            _number(texts.get("trial", "")),
+            number_of(texts.get("trial", "")),
             texts.get("z"),
             joined(each for each in AXES if each in parted(texts.get("log"))),
             texts.get("color"),
@@ -104,6 +104,27 @@ class Choice:
         return order_of(self.sort)
 
 
+def query(search: str | None, *, blank: bool = False) -> dict[str, str]:
+    """Return what the part of a URL behind `?` says, of its first fields; the last one of a name.
+
+    >>> query("?x=params&x=macs&y=")
+    {'x': 'macs'}
+
+    Args:
+        search: The part of the URL.
+        blank: Whether fields without a value count.
+    """
+    first = "&".join((search or "").removeprefix("?").split("&")[:MAX_FIELDS])
+    found = parse_qs(first, keep_blank_values=blank)
+    return {name: values[-1][:MAX_TEXT] for name, values in found.items()}
+
+
+def number_of(text: str) -> int | None:
+    """Return the number of a trial that a URL holds; None where it holds none."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else MAX_NUMBER
+    return number if number < MAX_NUMBER else None
+
+
 def order_of(text: str | None) -> list[dict[str, str]]:
     """Return `column:direction` as a grid's `sortModel`; empty where it is not understood."""
     column, _, direction = (text or "").rpartition(":")
@@ -141,8 +162,3 @@ def _rules(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _number(text: str) -> int | None:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else MAX_NUMBER
-    return number if number < MAX_NUMBER else None

@@ -41,6 +41,9 @@ def register(app: dash.Dash, source: Source) -> None:
 
     server = app.server
 
+    def search() -> str:
+        return request.query_string.decode(errors="replace")
+
     def answer(name: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
         disposition = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
         return Response(csv_text(head, rows), mimetype="text/csv", headers=disposition)
@@ -48,7 +51,7 @@ def register(app: dash.Dash, source: Source) -> None:
     @server.route("/download/<id>/trials.csv")  # type: ignore[untyped-decorator]
     def trials(id: str) -> Response:
         try:
-            head, rows = trial_rows(source, id, Choice.parse(request.query_string.decode()))
+            head, rows = trial_rows(source, id, Choice.parse(search()))
         except NetloomError as error:
             return Response(f"{error}\n", status=404, mimetype="text/plain")
         return answer("trials", head, rows)
@@ -56,7 +59,7 @@ def register(app: dash.Dash, source: Source) -> None:
     @server.route("/download/experiments.csv")  # type: ignore[untyped-decorator]
     def experiments() -> Response:
         try:
-            head, rows = experiment_rows(source, ListChoice.parse(request.query_string.decode()))
+            head, rows = experiment_rows(source, ListChoice.parse(search()))
         except NetloomError as error:
             return Response(f"{error}\n", status=404, mimetype="text/plain")
         return answer("experiments", head, rows)

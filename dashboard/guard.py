@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ..errors import SpecError
+from .posted import PATH, check_posted
 
 if TYPE_CHECKING:
     import dash
@@ -85,6 +86,16 @@ def guard(app: dash.Dash, password: str | None) -> None:
             return None
         told = {"WWW-Authenticate": f'Basic realm="{USER}", charset="UTF-8"'}
         return Response(f"The user is {USER}, the password that of the start.", 401, told)
+
+    @server.before_request  # type: ignore[untyped-decorator]
+    def only_what_pages_send() -> Response | None:
+        if request.path != PATH or request.method != "POST":
+            return None
+        try:
+            check_posted(request.get_data(), app.callback_map)
+        except SpecError as error:
+            return Response(f"{error}\n", 400, mimetype="text/plain")
+        return None
 
     @server.after_request  # type: ignore[untyped-decorator]
     def headers(response: Response) -> Response:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from ..db.records import ARCHIVED
-from .choice import MAX_TEXT, parted
+from .choice import parted, query
 from .rows import ExperimentRow
 
 
@@ -35,8 +35,7 @@ class ListChoice:
     @classmethod
     def parse(cls, search: str | None) -> ListChoice:
         """Read the part of a URL behind `?`; what is not understood is left out."""
-        found = parse_qs((search or "").removeprefix("?"), max_num_fields=20)
-        texts = {name: values[-1][:MAX_TEXT] for name, values in found.items()}
+        texts = query(search)
         ticks = {name: "1" if texts.get(name) == "1" else None for name in TICKS}
         return cls(
             texts.get("q"), texts.get("tag"), texts.get("status"), sort=texts.get("sort"), **ticks

@@ -11,6 +11,7 @@ from dash.exceptions import PreventUpdate
 from ...errors import NetloomError, StoreError
 from ...jsonio import digest
 from ..axes import objective_axes
+from ..choice import number_of
 from ..explained import ArchitectureView
 from ..neighbours import neighbours
 from ..source import Snapshot, Source
@@ -24,7 +25,6 @@ from .architecture_parts import (
     metrics_part,
     missing_parts,
     neighbours_part,
-    number_of,
 )
 from .parts import chip, notation, trouble, views
 from .trial import facts
@@ -85,7 +85,11 @@ def register(app: Dash, source: Source) -> None:
     def choose(search: str | None, beside: Any, device: Any, of: dict[str, Any]) -> Any:
         known, by = Shown.parse(search), ctx.triggered_id
         if by == "arch-place":  # a link, or the way back
-            options = _others(source, source.snapshot(of["id"]), of["number"], known.beside)
+            try:
+                shot = source.snapshot(of["id"])
+            except NetloomError:
+                raise PreventUpdate from None  # the page says it
+            options = _others(source, shot, of["number"], known.beside)
             return no_update, options, known.beside, known.device or no_update
         if by == "arch-beside":
             new = replace(known, beside=None if beside is None else int(beside))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from dash import dcc, html
 
 from ..architecture_figures import layers_figure, memory_figure
-from ..choice import MAX_NUMBER
+from ..choice import number_of, query
 from ..explained import ArchitectureView, Bars, DeviceView
 from ..neighbours import Neighbour, Pair, change_text, decision_pairs, metric_pairs
 from ..summary import Note
@@ -33,10 +33,8 @@ class Shown:
     @classmethod
     def parse(cls, search: str | None) -> Shown:
         """Read the part of a URL behind `?`; what is not understood is left out."""
-        found = parse_qs(
-            (search or "").removeprefix("?"), keep_blank_values=True, max_num_fields=20
-        )
-        return cls(number_of(found.get("beside", [""])[-1]), found.get("device", [None])[-1])
+        found = query(search, blank=True)
+        return cls(number_of(found.get("beside", "")), found.get("device"))
 
     @property
     def search(self) -> str:
@@ -44,12 +42,6 @@ class Shown:
         pairs = {"beside": self.beside, "device": self.device}
         given = {name: value for name, value in pairs.items() if value is not None}
         return f"?{urlencode(given)}" if given else ""
-
-
-def number_of(text: str) -> int | None:
-    """Return the number of a trial that a URL holds; None where it holds none."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else None
-    return number if number is not None and number < MAX_NUMBER else None
 
 
 def missing_parts(view: ArchitectureView, other: ArchitectureView | None) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import sklearn.ensemble  # noqa: F401 - a second that the first page shall not wait for
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -12,6 +12,7 @@ from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError, UnknownName
 from ..axes import default_axes
+from ..choice import query
 from ..decision_figures import importance_figure, marginal_figure, parallel_figure, parallel_width
 from ..decision_parts import HEAD, importance_rows
 from ..decision_view import DecisionView, metric_axes
@@ -46,8 +47,8 @@ class DecisionChoice:
     @classmethod
     def parse(cls, search: str | None) -> DecisionChoice:
         """Read the part of a URL behind `?`."""
-        found = parse_qs((search or "").removeprefix("?"), max_num_fields=20)
-        return cls(found.get("metric", [None])[-1], found.get("decision", [None])[-1])
+        found = query(search)
+        return cls(found.get("metric"), found.get("decision"))
 
     @property
     def search(self) -> str:

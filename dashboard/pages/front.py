@@ -96,7 +96,10 @@ def register(app: Dash, source: Source) -> None:
             raise PreventUpdate
         if ctx.triggered_id != "place":
             return (new.search, *[no_update] * len(IDS), no_update, new.data)
-        boxes = values(source.snapshot(id).record, new)
+        try:
+            boxes = values(source.snapshot(id).record, new)
+        except NetloomError:
+            raise PreventUpdate from None  # the figure says it
         return (no_update, *boxes, new.rules, new.data)
 
     @app.callback(

@@ -9,6 +9,7 @@ import pytest
 
 from netloom.dashboard import create_app
 from netloom.dashboard.grid_request import checked_request
+from netloom.dashboard.pages import shell
 from netloom.dashboard.paging import MAX_PAGE, page_of
 from netloom.dashboard.table import TrialTable
 from netloom.errors import SpecError
@@ -86,14 +87,19 @@ def test_sorting_and_paging_read_no_metric_that_they_do_not_show(store, make, pa
     assert read == ["valid_accuracy"]
 
 
-def test_an_error_of_the_program_shows_no_trace(store, make, pairs, caplog):
+def test_an_error_of_the_program_shows_no_trace(store, make, pairs, monkeypatch):
     make(pairs([(90, 5)]))
+
+    def broken(source, path, search):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(shell, "_page", broken)
     client = create_app(store.url).server.test_client()
     body = {
         "output": "page.children",
         "outputs": {"id": "page", "property": "children"},
-        "inputs": [{"id": "url", "property": "pathname", "value": {"a": 1}}],
-        "state": [{"id": "url", "property": "search", "value": 1}],
+        "inputs": [{"id": "url", "property": "pathname", "value": "/"}],
+        "state": [{"id": "url", "property": "search", "value": ""}],
         "changedPropIds": ["url.pathname"],
     }
     text = json.dumps(body)

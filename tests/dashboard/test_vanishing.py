@@ -26,7 +26,11 @@ def ask(tmp_path: Path) -> Callable[..., Any]:
         names = ["page.children"] if path else list(WATCH)
         outputs = [dict(zip(("id", "property"), each.split("."), strict=True)) for each in names]
         inputs = [("url", "pathname", path)] if path else [("tick", "n_intervals", 1)]
-        state = [("url", "search", "")] if path else [("revision", "data", ""), ("live",) * 3]
+        state = (
+            [("url", "search", "")]
+            if path
+            else [("revision", "data", ""), ("live", "className", "live")]
+        )
         body = {
             "output": names[0] if path else f"..{'...'.join(names)}..",
             "outputs": outputs[0] if path else outputs,
