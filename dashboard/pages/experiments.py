@@ -18,6 +18,11 @@ from ..source import Source
 from ..words import MISSING, plural
 from .parts import FILE, NUMBER, SECONDS, SHORT, THEME
 
+VOLUMES = (
+    "Each hypervolume has its own reference point: compare experiments on the page that opens when "
+    "they are ticked, not between lines."
+)
+
 
 def layout(source: Source, search: str = "") -> Any:
     """Return the list as the URL says, or what to do when there is nothing to list."""
@@ -40,6 +45,7 @@ def layout(source: Source, search: str = "") -> Any:
                 ),
                 *_empty(every, rows),
                 _grid(cells, choice),
+                html.P(VOLUMES, className="about"),
             ],
             className="wide",
         ),

@@ -130,6 +130,7 @@ def test_the_list(store, make, pairs):
     assert record.id in shown
     assert "toy-random" not in shown
     assert experiments._count(Source(store.url).rows(baselines=True)) == "2 experiments"
+    assert experiments.VOLUMES in shown
 
 
 def test_an_empty_store_says_what_to_do(store):
