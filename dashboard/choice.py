@@ -159,6 +159,6 @@ _WAYS = ("asc", "desc")
 def _rules(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets by the thousand
         return {}
     return found if isinstance(found, dict) else {}

@@ -51,7 +51,7 @@ def test_from_the_list_to_a_comparison(page, site, make):  # noqa: F811
     page.wait_for_selector("#contest-volume .xtitle:has-text('time since the start')")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.full)])
 def test_a_url_reproduces_groups_of_seeds(page, site, make, theme):  # noqa: F811
     page.emulate_media(color_scheme=theme)
     seeds(make, "good", 1.0, "nsga2")

@@ -60,7 +60,7 @@ def test_from_the_front_to_what_matters(page, site, searched):  # noqa: F811
     page.wait_for_selector("#marginal-graph .g-xtitle:has-text('depth')")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.full)])
 def test_a_url_reproduces_the_decision_in_both_themes(page, site, searched, theme):  # noqa: F811
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": 390, "height": 844})

@@ -153,6 +153,10 @@ def test_a_url_of_many_fields_is_read_from_its_beginning(app, path):
     assert query(many + "&x=params") == {f"a{number}": "1" for number in range(20)}
 
 
+def test_a_filter_of_brackets_by_the_thousand_is_left_out():
+    assert Choice.parse(f"?x=params&filter={'[' * 1900}") == Choice(x="params")
+
+
 def test_an_address_of_a_file_that_is_no_text_is_answered(app):
     client = app.server.test_client()
     for path in ("/download/experiments.csv", "/download/toy/trials.csv"):
