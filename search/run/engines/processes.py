@@ -17,7 +17,7 @@ from ..evaluation import one_line
 from ..together import Failure, Home, Message, Task, WorkerContext, raise_first
 
 _LOOK_S = 0.2  # between two looks at whether the run is being stopped
-_GRACE_S = 10.0  # in which the others may end by themselves after one has failed
+_GRACE_S = 30.0  # in which the others may end by themselves after one has failed
 
 
 def run_processes(task: Task, workers: int, home: Home) -> Any:

@@ -113,7 +113,11 @@ class _Desk:
             ending: Rank -> how a worker failed, as Ray Train says it; -1: Train itself.
             workers: How many there were.
         """
-        silent = [f"number {r}, {text}" for r, text in ending.items() if r not in self._failures]
+        silent = [
+            text if rank < 0 else f"number {rank}, {text}"
+            for rank, text in ending.items()
+            if rank not in self._failures
+        ]
         raise_first(list(self._failures.values()), workers, silent[0] if silent else None)
         return self._found[0]
 
