@@ -416,7 +416,7 @@ def test_the_state_of_the_strategy_is_small(found):
 
 
 # ---------------------------------------------------------------- other spaces
-@pytest.mark.parametrize("base", ["darts_1st", "rsps"])
+@pytest.mark.parametrize("base", ["darts_1st", pytest.param("rsps", marks=pytest.mark.full)])
 def test_cells_that_keep_two_edges_of_a_node(base):
     """`none` is an option of the search network alone, and other nodes may leave the edge out."""
     edge = "normal.node3.from2"

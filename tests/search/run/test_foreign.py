@@ -265,7 +265,13 @@ def test_equal_text_under_canonical_is_no_copy(plan: Plans, store: Store) -> Non
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize("changes", [{}, trained(epochs=3)], ids=["actors", "tune"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="actors"),
+        pytest.param(trained(epochs=3), id="tune", marks=pytest.mark.full),
+    ],
+)
 def test_workers_give_the_same(plan: Plans, store: Store, changes: dict[str, Any]) -> None:
     made = {**changes, **FIXED, "budget": {"trials": 6}}
     Runner(plan(**{**made, "name": "here", "runner": {"engine": "inline"}}), store).run()

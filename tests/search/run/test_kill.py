@@ -150,7 +150,9 @@ def test_a_network_of_another_space_is_there_once(
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))]
+)
 def test_a_killed_ray_search_ends_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
     kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
 

@@ -143,6 +143,7 @@ def test_a_worker_that_dies_between_trials_costs_the_next_one_an_attempt(
     assert [r.attempts for r in records] == [1, 1, 2, 1]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("short_of_memory")
 def test_a_worker_killed_for_memory_is_a_lost_worker(plan: Plans, store: Store) -> None:
     """Ray answers for it with an error that Tune does not know, and would end at."""
@@ -191,6 +192,7 @@ def test_schedulers_prune_what_falls_behind(plan: Plans, store: Store, scheduler
     assert best.status == "done"
 
 
+@pytest.mark.full
 def test_a_store_that_refuses_ends_the_run_with_its_own_error(plan: Plans, store: Store) -> None:
     def refuse(event: Event) -> None:
         if (event.kind, event.number) == ("transaction", 2):

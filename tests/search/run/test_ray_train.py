@@ -42,6 +42,7 @@ def together(engine: Any, made: Plan, how: str, stop: bool = False) -> tuple[Any
         return engine.parallel(task(made, how), 2, home), sent
 
 
+@pytest.mark.full
 def test_a_search_with_two_workers_is_that_of_one(plan: Plans, store: Store) -> None:
     """Under the engine whose actors have to make room; curves and checkpoints reach the store."""
     Runner(plan(**DARTS, name="alone"), store).run()
