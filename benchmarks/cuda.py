@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine import RESULTS, machine, median_interval, sentence
+from machine import RESULTS, machine, ratio, sentence
 
 from netloom.estimators.data.shapes import Shapes
 from netloom.search import Objective
@@ -119,7 +119,7 @@ def table(found: dict[str, Any]) -> str:
         shape = " x ".join(map(str, row["input"]))
         lines.append(
             f"| {name} | {shape} | {statistics.median(own):.2f} ms "
-            f"| {statistics.median(member):.2f} ms | {_ratio(own, member)} |"
+            f"| {statistics.median(member):.2f} ms | {ratio(own, member)} |"
         )
     times, peaks = found["steps"]["ms"], found["steps"]["peak_bytes"]
     lines += [
@@ -129,7 +129,7 @@ def table(found: dict[str, Any]) -> str:
     ]
     for method, values in times.items():
         lines.append(
-            f"| {method} | {statistics.median(values):.1f} ms | {_ratio(values, times[BASE])} "
+            f"| {method} | {statistics.median(values):.1f} ms | {ratio(values, times[BASE])} "
             f"| {peaks[method] / 2**20:,.0f} MiB |"
         )
     return "\n".join(lines) + (
@@ -137,11 +137,6 @@ def table(found: dict[str, Any]) -> str:
         f"iterations of the DARTS search network, {CHANNELS} channels, {CELLS} cells, {IMAGES} "
         f"images of {SIDE}x{SIDE}. {found['device']}; {sentence(found['machine'])}.\n"
     )
-
-
-def _ratio(over: Any, under: Any) -> str:
-    median, low, high = median_interval([a / b for a, b in zip(over, under, strict=True)])
-    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:

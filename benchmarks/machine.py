@@ -63,3 +63,9 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> str:
+    """Return the median ratio of alternating runs with its interval, for a table."""
+    median, low, high = median_interval([a / b for a, b in zip(over, under, strict=True)])
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"

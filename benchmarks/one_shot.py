@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine import RESULTS, machine, median_interval, sentence
+from machine import RESULTS, machine, ratio, sentence
 
 from netloom.estimators.data.shapes import Shapes
 from netloom.search import Objective
@@ -200,7 +200,7 @@ def times_table(part: dict[str, Any]) -> list[str]:
     lines += ["", "| ratio | measured (95 %) | authors' code |", "|---|---|---|"]
     for (over, under), reference in RATIOS.items():
         shown = "-" if reference is None else f"{reference}"
-        lines.append(f"| {over} / {under} | {_ratio(found[over], found[under])} | {shown} |")
+        lines.append(f"| {over} / {under} | {ratio(found[over], found[under])} | {shown} |")
     return [
         *lines,
         _foot(part, f"Medians of {len(next(iter(found.values())))} alternating rounds, own time"),
@@ -214,7 +214,7 @@ def widths_table(part: dict[str, Any]) -> list[str]:
         whole, partial = (list(column) for column in zip(*rows, strict=True))
         lines.append(
             f"| {channels} | {statistics.median(whole):.2f} s | {statistics.median(partial):.2f} s "
-            f"| {_ratio(partial, whole)} |"
+            f"| {ratio(partial, whole)} |"
         )
     rounds = len(part["seconds"]["8"])
     return [*lines, _foot(part, f"Three cells; medians of {rounds} alternating rounds, own time")]
@@ -243,7 +243,7 @@ def nni_table(part: dict[str, Any]) -> list[str]:
         "| one first-order iteration | netloom | NNI 3.0 `DARTS` | NNI / netloom (95 %) | target |",
         "|---|---|---|---|---|",
         f"| {CHANNELS} channels, {CELLS} cells | {statistics.median(ours):.2f} s "
-        f"| {statistics.median(theirs):.2f} s | {_ratio(theirs, ours)} | {NNI} |",
+        f"| {statistics.median(theirs):.2f} s | {ratio(theirs, ours)} | {NNI} |",
         _foot(part, f"Medians of {len(ours)} alternating iterations, own time"),
     ]
 
@@ -254,11 +254,6 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[str]]]] = {
     "memory": ("Memory of a pass", memory_table),
     "nni": ("Beside NNI", nni_table),
 }
-
-
-def _ratio(over: list[float], under: list[float]) -> str:
-    median, low, high = median_interval([a / b for a, b in zip(over, under, strict=True)])
-    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _foot(part: dict[str, Any], text: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .explained import BOTTLENECKS, Bars, Timeline
-from .figures import BLUE, GREEN, GREY, ORANGE, PURPLE, style
+from .figures import BLUE, GREEN, GREY, ORANGE, PURPLE, short, style, wrapped
 from .words import value_text
 
 WAITS = {"compute": BLUE, "memory": ORANGE, "overhead": PURPLE, "none": GREY}
@@ -21,6 +20,7 @@ _WORDS = {
     "overhead": "overhead of each layer",
     "none": "costs nothing",
 }
+_BORDERLESS = {"width": 0, "color": GREY}
 _NAMED = 16  # layers whose names fit below the bars
 _KB = 1024
 
@@ -84,32 +84,24 @@ def _add_memory(figure: go.Figure, line: Timeline, row: int) -> None:
     edges = np.arange(count + 1) + 0.5
     beside, alive = line.beside_bytes / _KB, line.live_bytes / _KB
     ends = np.append(alive, alive[-1:])
-    figure.add_scatter(
-        x=edges,
-        y=np.full(count + 1, beside),
-        mode="lines",
-        line={"width": 0, "color": GREY},
-        fill="tozeroy",
-        name="the runtime's own",
-        legendgroup="beside",
-        showlegend=row == 1,
-        hoverinfo="skip",
-        row=row,
-        col=1,
-    )
-    figure.add_scatter(
-        x=edges,
-        y=beside + ends,
-        mode="lines",
-        line={"shape": "hv", "color": BLUE, "width": 1.5},
-        fill="tonexty",
-        name="tensors alive",
-        legendgroup="alive",
-        showlegend=row == 1,
-        hoverinfo="skip",
-        row=row,
-        col=1,
-    )
+    border = {"shape": "hv", "color": BLUE, "width": 1.5}
+    for name, group, top, drawn, fill in (
+        ("the runtime's own", "beside", np.full(count + 1, beside), _BORDERLESS, "tozeroy"),
+        ("tensors alive", "alive", beside + ends, border, "tonexty"),
+    ):
+        figure.add_scatter(
+            x=edges,
+            y=top,
+            mode="lines",
+            line=drawn,
+            fill=fill,
+            name=name,
+            legendgroup=group,
+            showlegend=row == 1,
+            hoverinfo="skip",
+            row=row,
+            col=1,
+        )
     texts = [
         f"<b>{_line(name)}</b><br>{value_text(float(size), 'bytes')} alive"
         for name, size in zip(line.operators, line.live_bytes, strict=True)
@@ -147,7 +139,7 @@ def _name_layers(figure: go.Figure, bars: Bars, row: int) -> None:
     figure.update_xaxes(
         tickmode="array",
         tickvals=list(range(1, len(bars.names) + 1)),
-        ticktext=[escape(_cut(name, 22)) for name in bars.names],
+        ticktext=[escape(short(name)) for name in bars.names],
         row=row,
         col=1,
     )
@@ -165,8 +157,4 @@ def _hover(bars: Bars) -> list[str]:
 
 
 def _line(text: str) -> str:
-    return "<br>".join(escape(part) for part in wrap(text, 70)[:3])
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"…{text[1 - length :]}"
+    return wrapped(text, 70, 3)

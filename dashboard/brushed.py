@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from .figures import GREEN
 from .table import Bools, TrialTable
+from .thinning import evenly
 from .views import HistoryView
 
 MOST = 500  # points per panel; of more, as many evenly over the trials
@@ -26,9 +27,8 @@ def mark_selected(
     own = table.searched
     for row, axis in enumerate(history.objectives, start=1):
         values = own.metric(axis.metric)
-        places = np.flatnonzero(selected[~table.fixed] & np.isfinite(values))
-        if len(places) > MOST:
-            places = places[np.linspace(0, len(places) - 1, MOST).round().astype(int)]
+        known = np.flatnonzero(selected[~table.fixed] & np.isfinite(values))
+        places = evenly(known, MOST)
         figure.add_scatter(
             x=history.evaluations[places],
             y=values[places],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -75,8 +75,7 @@ class Choice:
     @property
     def search(self) -> str:
         """The part of a URL from `?` on; empty when everything is default."""
-        pairs = {name: value for name, value in self.data.items() if value is not None}
-        return f"?{urlencode(pairs)}" if pairs else ""
+        return search_of({name: value for name, value in self.data.items() if value is not None})
 
     @property
     def logs(self) -> tuple[str, ...]:
@@ -117,6 +116,15 @@ def query(search: str | None, *, blank: bool = False) -> dict[str, str]:
     first = "&".join((search or "").removeprefix("?").split("&")[:MAX_FIELDS])
     found = parse_qs(first, keep_blank_values=blank)
     return {name: values[-1][:MAX_TEXT] for name, values in found.items()}
+
+
+def search_of(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> str:
+    """Return names and values as the part of a URL from `?` on; empty without any.
+
+    >>> search_of({"x": "params", "beside": 3}), search_of([])
+    ('?x=params&beside=3', '')
+    """
+    return f"?{urlencode(pairs)}" if pairs else ""
 
 
 def number_of(text: str) -> int | None:

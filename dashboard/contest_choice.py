@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 
 from ..errors import SpecError
+from .choice import search_of
 from .contest import MAX_RUNS
 from .growth import By
 
@@ -78,7 +79,7 @@ class ContestChoice:
         pairs += [(name, value) for name, value in (("x", self.x), ("y", self.y)) if value]
         pairs += [("by", self.by)] if self.by != "trials" else []
         pairs += [("seeds", "apart")] if self.apart else []
-        return f"?{urlencode(pairs)}" if pairs else ""
+        return search_of(pairs)
 
 
 def compare_link(refs: Sequence[str] = (), groups: Sequence[str] = ()) -> str:

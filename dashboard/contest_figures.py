@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .axes import Axis, better_corner, front_of
+from .axes import Axis, front_of
 from .contest import Contest, Run
-from .figures import GREEN, SERIES, WEBGL_FROM, style
+from .figures import (
+    SERIES,
+    WEBGL_FROM,
+    mark_better,
+    plain,
+    stack_height,
+    style,
+    title_panel,
+    wrapped,
+)
 from .growth import MIN_BAND, Growth, Line, Surface, surfaces
 from .table import Floats
+from .thinning import evenly
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")  # not colour alone
 DASHES = {25: "dot", 50: "solid", 75: "dash"}
 MOST_POINTS = 4000  # of one run's front; a text per point would be megabytes
-PANEL, REST = 155, 130  # heights, as the histories of one experiment have them
 
 
 def fronts_figure(contest: Contest, x: Axis, y: Axis) -> go.Figure:
@@ -86,7 +94,7 @@ def volumes_figure(contest: Contest, growth: Growth) -> go.Figure:
     figure = go.Figure()
     for line in growth.volume:
         _add_line(figure, contest, line, first=_first(growth.volume, line))
-    style(figure, REST + PANEL * len(contest.axes))
+    style(figure, stack_height(len(contest.axes)))
     figure.update_layout(showlegend=True, hovermode="closest", uirevision=growth.by)
     figure.update_xaxes(title_text=growth.label)
     figure.update_yaxes(title_text="hypervolume")
@@ -102,9 +110,8 @@ def bests_figure(contest: Contest, growth: Growth) -> go.Figure:
         for line in lines:
             first = row == 1 and _first(lines, line)
             _add_line(figure, contest, line, first=first, row=row, col=1)
-        title = "<br>".join(escape(part) for part in wrap(axis.label, 18))
-        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
-    style(figure, REST + PANEL * len(axes))
+        title_panel(figure, row, axis.label)
+    style(figure, stack_height(len(axes)))
     figure.update_layout(showlegend=True, hovermode="closest", uirevision=growth.by)
     figure.update_xaxes(title_text=growth.label, row=len(axes), col=1)
     return figure
@@ -150,12 +157,10 @@ def _points(
     first: bool,
     axes: tuple[Axis, Axis],
 ) -> Any:
-    rows = run.front
-    if len(rows) > MOST_POINTS:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(int)]
+    rows = evenly(run.front, MOST_POINTS)
     across, up = (axis.sign * run.losses[rows][:, c] for axis, c in zip(axes, columns, strict=True))
-    values = [f"{_plain(axis.label)}: %{{{v}:.5g}}" for axis, v in zip(axes, "xy", strict=True)]
-    head = f"<b>{_plain(run.record.name)}, trial %{{customdata[1]}}</b>"
+    values = [f"{plain(axis.label)}: %{{{v}:.5g}}" for axis, v in zip(axes, "xy", strict=True)]
+    head = f"<b>{plain(run.record.name)}, trial %{{customdata[1]}}</b>"
     return trace(
         x=across,
         y=up,
@@ -164,7 +169,7 @@ def _points(
         legendgroup=str(number),
         showlegend=first,
         customdata=[[run.record.id, int(run.number[row])] for row in rows.tolist()],
-        text=[_notation(run.notation[row]) for row in rows.tolist()],
+        text=[wrapped(run.notation[row], 56, 4) for row in rows.tolist()],
         hovertemplate="<br>".join([head, "%{text}", *values]) + "<extra></extra>",
         marker={
             "color": SERIES[number],
@@ -191,7 +196,7 @@ def _add_line(
         legendgroup=str(number),
         showlegend=first,
         line={"shape": "hv", "color": SERIES[number], "width": 2},
-        hovertemplate=f"%{{x:.5g}}: %{{y:.5g}}<extra>{_plain(said)}</extra>",
+        hovertemplate=f"%{{x:.5g}}: %{{y:.5g}}<extra>{plain(said)}</extra>",
         **place,
     )
 
@@ -228,7 +233,7 @@ def _add_surface(
             "dash": DASHES[percent],
             "width": 2.5 if percent == 50 else 1.3,
         },
-        hovertemplate=f"%{{x:.5g}}, %{{y:.5g}}<extra>{_plain(label)}, {percent} %</extra>",
+        hovertemplate=f"%{{x:.5g}}, %{{y:.5g}}<extra>{plain(label)}, {percent} %</extra>",
     )
 
 
@@ -267,30 +272,11 @@ def _plane(figure: go.Figure, x: Axis, y: Axis) -> None:
     figure.update_xaxes(title_text=escape(x.label))
     figure.update_yaxes(title_text=escape(y.label))
     figure.update_layout(showlegend=True)
-    figure.add_annotation(
-        text=f"better {better_corner(x, y)}",
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1.02,
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 15, "color": GREEN},
-    )
+    mark_better(figure, x, y)
 
 
 def _first(lines: Sequence[Line], line: Line) -> bool:
     return next(each for each in lines if each.label == line.label) is line
-
-
-def _notation(text: str) -> str:
-    return "<br>".join(escape(part) for part in wrap(text, 56)[:4])
-
-
-def _plain(text: str) -> str:
-    """Return a text that a hover template cannot read as one of its own fields."""
-    return escape(text).replace("%{", "% {")
 
 
 def _pale(colour: str) -> str:

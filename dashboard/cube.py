@@ -23,6 +23,7 @@ from .look import (
 )
 from .plane import NAMES, class_legend
 from .table import Bools, Floats
+from .thinning import evenly
 from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ParetoView
 
 MOST = 20_000  # points that a viewer can turn smoothly; front and published ones are all drawn
@@ -103,20 +104,13 @@ def attained(space: SpaceView) -> tuple[Floats, Floats, Floats] | None:
         return None
     signs = {letter: axis.sign for letter, axis in space.axes.items()}
     losses = {letter: signs[letter] * v for letter, v in space.columns(rows).items()}
-    xs, ys = (_corners(_places(losses[letter])) for letter in ("x", "y"))
+    xs, ys = (_corners(evenly(np.unique(losses[letter]), STEPS)) for letter in ("x", "y"))
     depth = np.full((len(ys), len(xs)), np.inf)
     for x, y, z in zip(losses["x"], losses["y"], losses["z"], strict=True):
         reached = (ys[:, 1] >= y)[:, None] & (xs[:, 1] >= x)[None, :]
         depth = np.where(reached, np.minimum(depth, z), depth)
     depth[np.isinf(depth)] = np.nan
     return signs["x"] * xs[:, 0], signs["y"] * ys[:, 0], signs["z"] * depth
-
-
-def _places(losses: Floats) -> Floats:
-    places = np.unique(losses)
-    if len(places) > STEPS:
-        places = places[np.unique(np.linspace(0, len(places) - 1, STEPS).round().astype(int))]
-    return places
 
 
 def _corners(places: Floats) -> Floats:
@@ -176,11 +170,8 @@ def space_figure(
 def thinned(drawn: Bools, view: ParetoView) -> Bools:
     """Return `drawn` with at most so many points as can be turned, evenly over the trials."""
     always = drawn & np.isin(view.kinds, ("front", PUBLISHED, PUBLISHED_OUT))
-    rest = np.flatnonzero(drawn & ~always)
-    if len(rest) > MOST:
-        rest = rest[np.linspace(0, len(rest) - 1, MOST).round().astype(int)]
     kept = always.copy()
-    kept[rest] = True
+    kept[evenly(np.flatnonzero(drawn & ~always), MOST)] = True
     return kept
 
 

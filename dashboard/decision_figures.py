@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from .columns import ABSENT, NOT_THERE, Column
 from .decision_view import DecisionView, Group, Marginal
 from .details import option_text
-from .figures import BLUE, GREY, ORANGE, PURPLE, style
+from .figures import BLUE, GREY, ORANGE, PURPLE, short, style
 from .importance import Importance, Study
 from .table import Floats
 from .words import value_text
@@ -21,7 +21,6 @@ AXES = 20  # of parallel coordinates, metrics and front among them
 METRICS = 4  # of those
 BARS = 20  # decisions in the figure of importances; the table has them all
 TICKS = 12  # options that are named along an axis
-LABEL = 22  # characters of a name beside or below an axis
 OPTION = 13  # characters of an option on one of many axes
 AXIS_PX = 72  # that an axis of parallel coordinates needs for the names of its options
 SPREAD = 0.15  # of the step between two options: lines through one option lie side by side
@@ -151,11 +150,6 @@ def marginal_figure(marginal: Marginal) -> go.Figure:
 def parallel_width(figure: go.Figure) -> int:
     """Return the pixels below which the axes of parallel coordinates crowd each other."""
     return 200 + AXIS_PX * len(figure.data[0].dimensions)
-
-
-def short(name: str, most: int = LABEL) -> str:
-    """Return a name that fits: of a long one the end, which tells it apart."""
-    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _decision_axis(column: Column, rng: np.random.Generator) -> dict[str, Any]:

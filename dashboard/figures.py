@@ -17,12 +17,14 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from .axes import Axis, better_corner
 from .details import Curve
 from .table import Floats
 from .views import HistoryView
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
+LABEL = 22  # characters of a name beside or below an axis
 WEBGL_FROM = 2000  # points; below, vector graphics are sharper
 CONFIG = {  # of every figure: nothing is offered that would send it anywhere
     "responsive": True,
@@ -50,7 +52,7 @@ def hypervolume_figure(
             line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
             hovertemplate="%{x} evaluated: %{y:.5g}",
         )
-    style(figure, _stack(len(history.objectives)))
+    style(figure, stack_height(len(history.objectives)))
     figure.update_layout(showlegend=len(named) > 1, hovermode="x unified")
     figure.update_xaxes(title_text="trials evaluated")
     figure.update_yaxes(title_text="hypervolume")
@@ -77,8 +79,8 @@ def best_figure(history: HistoryView, others: Mapping[str, HistoryView] | None =
                 row=row,
                 col=1,
             )
-        _title_panel(figure, row, axis.label)
-    style(figure, _stack(len(axes)))
+        title_panel(figure, row, axis.label)
+    style(figure, stack_height(len(axes)))
     figure.update_xaxes(title_text="trials evaluated", row=len(axes), col=1)
     whole_steps(figure, history.evaluations)
     return figure
@@ -99,7 +101,7 @@ def curves_figure(curves: Sequence[Curve]) -> go.Figure:
             row=row,
             col=1,
         )
-        _title_panel(figure, row, curve.label)
+        title_panel(figure, row, curve.label)
     style(figure, 100 + 130 * len(curves))
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="step", row=len(curves), col=1)
@@ -111,7 +113,7 @@ def empty_figure(text: str) -> go.Figure:
     """Draw nothing but a sentence that says why."""
     figure = go.Figure()
     figure.add_annotation(
-        text="<br>".join(escape(part) for part in wrap(text, 60)),
+        text=wrapped(text, 60),
         showarrow=False,
         xref="paper",
         yref="paper",
@@ -125,9 +127,42 @@ def empty_figure(text: str) -> go.Figure:
     return figure
 
 
-def _title_panel(figure: go.Figure, row: int, label: str) -> None:
-    title = "<br>".join(escape(part) for part in wrap(label, 18))
-    figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
+def wrapped(text: str, width: int, most: int | None = None) -> str:
+    """Return a text as lines of a figure, at most so many of them."""
+    return "<br>".join(escape(part) for part in wrap(text, width)[:most])
+
+
+def short(name: str, most: int = LABEL) -> str:
+    """Return a name that fits: of a long one the end, which tells it apart."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def plain(text: str) -> str:
+    """Return a text that a hover template cannot read as one of its own fields."""
+    return escape(text).replace("%{", "% {")
+
+
+def title_panel(figure: go.Figure, row: int, label: str) -> None:
+    """Name the vertical axis of one of several panels."""
+    title = {"text": wrapped(label, 18), "font": {"size": 12}}
+    figure.update_yaxes(title=title, row=row, col=1)
+
+
+def mark_better(figure: go.Figure, x: Axis, y: Axis) -> None:
+    """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
+    if not (corner := better_corner(x, y)):
+        return
+    figure.add_annotation(
+        text=f"better {corner}",
+        xref="paper",
+        yref="paper",
+        x=1,
+        y=1.02,
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 15, "color": GREEN},
+    )
 
 
 def whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
@@ -136,7 +171,7 @@ def whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
         figure.update_xaxes(dtick=1)
 
 
-def _stack(panels: int) -> int:
+def stack_height(panels: int) -> int:
     """Return the height of a figure with that many panels; histories side by side share it."""
     return 130 + 155 * max(panels, 1)
 

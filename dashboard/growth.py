@@ -13,6 +13,7 @@ from .axes import Axis
 from .contest import Competitor, Contest, Run
 from .progress import best_so_far, hypervolume_so_far
 from .table import Floats
+from .thinning import evenly
 
 By: TypeAlias = Literal["trials", "time"]
 MIN_BAND = 3  # runs: of fewer, each is a line of its own
@@ -217,9 +218,7 @@ def median_line(label: str, runs: Sequence[Steps], by: By = "trials") -> Line:
     reach = max if by == "time" else min
     end = reach(steps.end for steps in runs)
     places = np.unique(np.concatenate([*(steps.x for steps in runs), [end]]))
-    places = places[places <= end]
-    if len(places) > MAX_STEPS:
-        places = places[np.linspace(0, len(places) - 1, MAX_STEPS).round().astype(int)]
+    places = evenly(places[places <= end], MAX_STEPS)
     values = np.stack([steps.at(places) for steps in runs])
     known = ~np.isnan(values).any(axis=0)
     low, middle, high = np.quantile(values[:, known], [0.25, 0.5, 0.75], axis=0)

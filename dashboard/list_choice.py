@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from ..db.records import ARCHIVED
-from .choice import parted, query
+from .choice import parted, query, search_of
 from .rows import ExperimentRow
 
 
@@ -49,8 +48,7 @@ class ListChoice:
     @property
     def search(self) -> str:
         """The part of a URL from `?` on; empty when everything is default."""
-        pairs = {name: value for name, value in self.data.items() if value}
-        return f"?{urlencode(pairs)}" if pairs else ""
+        return search_of({name: value for name, value in self.data.items() if value})
 
     def fits(self, row: ExperimentRow) -> bool:
         """Return whether a line is shown."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from plotly.colors import sample_colorscale
 
 from .axes import Axis
 from .colours import REST, Colours
-from .figures import BLUE, GREEN, GREY, ORANGE, PURPLE
+from .figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, wrapped
 from .region import Region
 from .table import Bools, Floats
 from .views import PUBLISHED, PUBLISHED_OUT, ParetoView
@@ -114,7 +113,7 @@ def colour_axis(colours: Colours | None) -> dict[str, Any]:
 def hover_texts(view: ParetoView, mask: Bools) -> list[str]:
     """Return what stands over each point: its published name and its notation."""
     rows = [view.table.rows[index] for index in np.flatnonzero(mask).tolist()]
-    texts = ["<br>".join(escape(part) for part in wrap(row.notation, 56)[:4]) for row in rows]
+    texts = [wrapped(row.notation, 56, 4) for row in rows]
     return [
         f"<b>{escape(row.fixed)}</b><br>{text}" if row.fixed else text
         for row, text in zip(rows, texts, strict=True)
@@ -123,11 +122,6 @@ def hover_texts(view: ParetoView, mask: Bools) -> list[str]:
 
 def hover_template(axes: Mapping[str, Axis], *, rich: bool) -> str:
     """Return what stands over a point: trial, text where there is one, a value per axis."""
-    values = [f"{_plain(axis.label)}: %{{{name}:.5g}}" for name, axis in axes.items()]
+    values = [f"{plain(axis.label)}: %{{{name}:.5g}}" for name, axis in axes.items()]
     text = ["%{text}"] if rich else []
     return "<br>".join(["<b>trial %{customdata}</b>", *text, *values]) + "<extra></extra>"
-
-
-def _plain(label: str) -> str:
-    """Return a label that a hover template cannot read as one of its own fields."""
-    return escape(label).replace("%{", "% {")

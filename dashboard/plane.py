@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .axes import Axis, better_corner
-from .figures import GREEN, GREY, ORANGE, WEBGL_FROM, style
+from .axes import Axis
+from .figures import GREEN, GREY, ORANGE, WEBGL_FROM, mark_better, style
 from .look import (
     HOVER_TEXTS,
     Look,
@@ -53,7 +53,7 @@ def front_figure(
     _add_classes(figure, view, look)
     for constraint in view.lines:
         _add_constraint(figure, constraint, view, look)
-    _add_better(figure, view)
+    mark_better(figure, view.x, view.y)
     style(figure, 540)
     figure.update_xaxes(title_text=escape(view.x.label), type=look.scale("x"))
     figure.update_yaxes(title_text=escape(view.y.label), type=look.scale("y"))
@@ -221,23 +221,6 @@ def _add_constraint(figure: go.Figure, line: ConstraintLine, view: ParetoView, l
         yanchor="top" if along == "x" else "bottom",
         **{f"{other}ref": f"{other} domain"},
         **place,
-    )
-
-
-def _add_better(figure: go.Figure, view: ParetoView) -> None:
-    """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
-    if not (corner := better_corner(view.x, view.y)):
-        return
-    figure.add_annotation(
-        text=f"better {corner}",
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1.02,
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 15, "color": GREEN},
     )
 
 

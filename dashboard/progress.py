@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pareto import hypervolume
+from .thinning import evenly
 
 Floats = NDArray[np.float64]
 CHUNK = 1024  # rows that are compared with the front at a time
@@ -99,8 +100,7 @@ def _held(losses: Floats, reference: Floats, entered: list[int]) -> Floats:
     volume = np.zeros(len(losses))
     if not entered:
         return volume
-    picks = np.linspace(0, len(entered) - 1, min(len(entered), MAX_EVALUATIONS)).round()
-    for pick in np.unique(picks.astype(int)).tolist():
+    for pick in evenly(np.arange(len(entered)), MAX_EVALUATIONS).tolist():
         volume[entered[pick]] = hypervolume(losses[entered[: pick + 1]], reference)
     return np.maximum.accumulate(volume)
 

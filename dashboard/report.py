@@ -18,13 +18,14 @@ from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
 from .contest import Contest
 from .decision_parts import decision_parts
-from .details import MetricRow, metric_rows, option_text
+from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .explained import ArchitectureView
 from .figures import best_figure, hypervolume_figure
 from .markup import Html, el, join, notation, table
 from .plane import front_figure
 from .report_compare import anchor, comparison_header, comparison_sections
+from .report_front import front_table, front_title
 from .report_networks import networks_part, read_networks
 from .report_parts import figure_part as _figure
 from .report_parts import note_part as _note
@@ -39,7 +40,6 @@ from .words import MISSING, plural, value_text
 if TYPE_CHECKING:
     from ..db import Store
 
-MAX_ROWS = 500  # front networks listed; the figure shows them all
 MAX_ERRORS = 10  # reasons of failed trials
 MAX_NUMBERS = 12  # failed trials named per reason
 CSP = (  # nothing from or to anywhere; plotly.js compiles its WebGL drawing, hence unsafe-eval
@@ -181,7 +181,8 @@ def _sections(content: _Content) -> Iterable[Html]:
         if view.shown.any():
             yield _plane(view, number, content.prefix, several=len(content.planes) > 1)
     if content.front:
-        yield _section(_front_title(content), _front_table(content), wide=True)
+        rows = front_table(content.record, content.front, content.prefix)
+        yield _section(front_title(content.front), rows, wide=True)
     drawn = networks_part(content.networks, len(content.front), content.record.name)
     if drawn is not None:
         yield _section("Networks of the front", drawn, wide=True)
@@ -275,62 +276,6 @@ def _growth(content: _Content) -> Iterable[Html]:
         "Hypervolume over trials", _figure(volume, f"{content.prefix}hypervolume"), _about(content)
     )
     yield _section("Best so far", best)
-
-
-def _front_title(content: _Content) -> str:
-    count = len(content.front)
-    cut = f", the first {MAX_ROWS} of them" if count > MAX_ROWS else ""
-    return f"The front: {plural(count, 'network')}{cut}"
-
-
-def _front_table(content: _Content) -> Html:
-    metrics = metric_rows(content.record)
-    shown = [
-        metric for metric in metrics if any(metric.name in trial.metrics for trial in content.front)
-    ]
-    head = ["trial", "architecture", *(_column_head(metric) for metric in shown)]
-    rows = (
-        el(
-            "tr",
-            el("td", trial.number, class_="number"),
-            el("td", _architecture(trial)),
-            *(
-                el(
-                    "td",
-                    value_text(trial.metrics.get(metric.name), metric.unit),
-                    class_="number objective" if metric.objective else "number",
-                )
-                for metric in shown
-            ),
-            id=f"{content.prefix}trial-{trial.number}",
-        )
-        for trial in content.front[:MAX_ROWS]
-    )
-    header = el(
-        "tr", *(el("th", cell, class_="number" if i != 1 else None) for i, cell in enumerate(head))
-    )
-    whole = el("table", el("thead", header), el("tbody", *rows))
-    return el("div", whole, class_="scroll front", tabindex=0)
-
-
-def _column_head(metric: MetricRow) -> Html:
-    arrow = "↑" if metric.direction == "maximize" else "↓"
-    note = el("small", "held out") if metric.split == "test" else None
-    return join([f"{metric.name} {arrow} ", note])
-
-
-def _architecture(trial: TrialRecord) -> Html:
-    decisions = [(name, option_text(value)) for name, value in trial.architecture.items()]
-    return el(
-        "details",
-        el(
-            "summary",
-            el("strong", trial.fixed, " ") if trial.fixed else None,
-            notation(trial.notation or trial.key[:12]),
-        ),
-        table(("decision", "value"), decisions, numeric=frozenset()),
-        el("p", "key ", el("code", trial.key), class_="key"),
-    )
 
 
 def _about(content: _Content) -> Html:

@@ -10,6 +10,7 @@ import numpy as np
 from ..db.records import TrialRecord
 from .explained import ArchitectureView, DeviceView, Drawing
 from .markup import Html, el, join, notation, table
+from .thinning import evenly
 from .words import MISSING, value_text
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ def chosen(front: Sequence[TrialRecord], most: int = SHOWN) -> list[TrialRecord]
         front: Sorted along its cost.
         most: How many at most.
     """
-    places = np.linspace(0, len(front) - 1, min(most, len(front))).round().astype(int)
-    return [front[i] for i in dict.fromkeys(places.tolist())]
+    return [front[place] for place in evenly(np.arange(len(front)), most).tolist()]
 
 
 def read_networks(

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .details import Curve, option_text
-from .figures import BLUE, FONT, GREEN, GREY, SERIES, style, whole_steps
+from .figures import BLUE, FONT, GREEN, GREY, SERIES, plain, style, whole_steps
 
 COLUMNS = 2  # panels of curves side by side
 MAPS = 3  # heat maps side by side
@@ -51,7 +51,7 @@ def panels_figure(panels: Mapping[str, Sequence[Curve]], step: str) -> go.Figure
                 showlegend=first,
                 line=looks.setdefault(curve.name, look),
                 marker={"size": 4},
-                hovertemplate=f"{step} %{{x}}: %{{y:.5g}}<extra>{_plain(curve.name)}</extra>",
+                hovertemplate=f"{step} %{{x}}: %{{y:.5g}}<extra>{plain(curve.name)}</extra>",
                 row=row + 1,
                 col=column + 1,
             )
@@ -204,8 +204,3 @@ def _node_hover(node: Mapping[str, Any]) -> str:
 def _map_title(name: str, found: Mapping[str, Any], chosen: bool) -> str:
     text = f"{escape(name)}: {float(found['score']):.3g}"
     return f"<b>{text}, split here</b>" if chosen else text
-
-
-def _plain(text: str) -> str:
-    """Return a text that a hover template cannot read as one of its own fields."""
-    return escape(text).replace("%{", "% {")

@@ -152,10 +152,11 @@ def _now(connection: Connection) -> datetime:
 def _alive(row: Row[Any], now: datetime) -> bool:
     if now - row.heartbeat_at > timedelta(seconds=STALE_S):
         return False
-    return row.host != socket.gethostname() or _process_alive(row.pid)
+    return row.host != socket.gethostname() or process_alive(row.pid)
 
 
-def _process_alive(pid: int) -> bool:
+def process_alive(pid: int) -> bool:
+    """Return whether a process of this machine is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

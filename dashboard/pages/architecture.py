@@ -26,7 +26,7 @@ from .architecture_parts import (
     missing_parts,
     neighbours_part,
 )
-from .parts import chip, notation, trouble, views
+from .parts import SEARCHED_FROM, chip, dropdown, notation, trouble, views
 from .trial import facts
 
 _OFFERED = 300  # members of the front that can be chosen from a list
@@ -156,19 +156,14 @@ def _head(shot: Snapshot, view: ArchitectureView) -> list[Any]:
 def _choice(
     id: str, label: str, without: str, options: list[dict[str, Any]], value: Any
 ) -> html.Label:
-    return html.Label(
-        [
-            html.Span(label),
-            dcc.Dropdown(
-                id=id,
-                options=options,
-                value=value,
-                clearable=id == "arch-beside",
-                placeholder=without,
-                searchable=len(options) > 8,
-            ),
-        ],
-        className="axis",
+    return dropdown(
+        id,
+        label,
+        options,
+        value,
+        clearable=id == "arch-beside",
+        placeholder=without,
+        searchable=len(options) >= SEARCHED_FROM,
     )
 
 

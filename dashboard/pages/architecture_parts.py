@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlencode
 
 from dash import dcc, html
 
 from ..architecture_figures import layers_figure, memory_figure
-from ..choice import number_of, query
+from ..choice import number_of, query, search_of
 from ..explained import ArchitectureView, Bars, DeviceView
 from ..neighbours import Neighbour, Pair, change_text, decision_pairs, metric_pairs
 from ..summary import Note
@@ -40,8 +39,7 @@ class Shown:
     def search(self) -> str:
         """The part of a URL from `?` on; empty when everything is default."""
         pairs = {"beside": self.beside, "device": self.device}
-        given = {name: value for name, value in pairs.items() if value is not None}
-        return f"?{urlencode(given)}" if given else ""
+        return search_of({name: value for name, value in pairs.items() if value is not None})
 
 
 def missing_parts(view: ArchitectureView, other: ArchitectureView | None) -> list[Any]:

@@ -31,7 +31,7 @@ from ..standings import (
     standings,
 )
 from ..summary import Note
-from .parts import graph, note, rows_table
+from .parts import dropdown, graph, note, rows_table
 
 CONTROLS = ("who", "x", "y", "by", "apart")
 FIGURES = ("fronts", "volume", "best")
@@ -370,10 +370,4 @@ def _plane_options(source: Source, choice: ContestChoice) -> list[str]:
 
 def _axis(name: str, label: str, options: list[str], value: str | None) -> html.Label:
     known = value if value in options else None
-    return html.Label(
-        [
-            html.Span(label),
-            dcc.Dropdown(id=f"contest-{name}", options=options, value=known, clearable=False),
-        ],
-        className="axis",
-    )
+    return dropdown(f"contest-{name}", label, options, known, clearable=False)

@@ -13,6 +13,7 @@ from ..choice import AXES, Choice, joined
 from ..colours import colour_names
 from ..look import SHOWN
 from ..source import Source
+from .parts import SEARCHED_FROM, dropdown
 
 PLAIN = "none"  # a third axis, or a colour, that is not chosen
 IDS = ("x-axis", "y-axis", "z-axis", "colour", "logs", "shown")
@@ -84,19 +85,8 @@ def part_of(id: str, value: Any) -> dict[str, Any]:
 
 
 def _box(id: str, label: str, options: Sequence[Any], value: str) -> html.Label:
-    return html.Label(
-        [
-            html.Span(label),
-            dcc.Dropdown(
-                id=id,
-                options=list(options),
-                value=value,
-                clearable=False,
-                searchable=len(options) > 8,
-            ),
-        ],
-        className="axis",
-    )
+    many = len(options) >= SEARCHED_FROM
+    return dropdown(id, label, options, value, clearable=False, searchable=many)
 
 
 def _ticks(id: str, label: str, options: dict[str, str], value: list[str]) -> html.Fieldset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from urllib.parse import urlencode
 
 import sklearn.ensemble  # noqa: F401 - a second that the first page shall not wait for
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -12,7 +11,7 @@ from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError, UnknownName
 from ..axes import default_axes
-from ..choice import query
+from ..choice import query, search_of
 from ..decision_figures import importance_figure, marginal_figure, parallel_figure, parallel_width
 from ..decision_parts import HEAD, importance_rows
 from ..decision_view import DecisionView, metric_axes
@@ -21,7 +20,7 @@ from ..importance import Study
 from ..source import Snapshot, Source, epoch_of
 from ..summary import Note
 from ..words import plural
-from .parts import chip, graph, note, rows_table, trouble, views
+from .parts import SEARCHED_FROM, chip, dropdown, graph, note, rows_table, trouble, views
 
 PATH = "decisions"
 OBSERVED = (
@@ -53,8 +52,7 @@ class DecisionChoice:
     @property
     def search(self) -> str:
         """The part of a URL from `?` on; empty when everything is default."""
-        pairs = {name: value for name, value in asdict(self).items() if value is not None}
-        return f"?{urlencode(pairs)}" if pairs else ""
+        return search_of({name: value for name, value in asdict(self).items() if value is not None})
 
 
 def layout(source: Source, ref: str, search: str) -> Any:
@@ -264,12 +262,12 @@ def _metric(record: Any, choice: DecisionChoice) -> str:
 
 
 def _box(id: str, label: str, options: list[str], value: str | None, clear: bool) -> html.Label:
-    box = dcc.Dropdown(
-        id=id,
-        options=options,
-        value=value,
+    return dropdown(
+        id,
+        label,
+        options,
+        value,
         clearable=clear,
-        searchable=clear or len(options) > 8,
+        searchable=clear or len(options) >= SEARCHED_FROM,
         placeholder="the most important",
     )
-    return html.Label([html.Span(label), box], className="axis")

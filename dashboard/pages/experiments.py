@@ -16,7 +16,7 @@ from ..results import Result, best_text
 from ..rows import ExperimentRow, spent_text
 from ..source import Source
 from ..words import MISSING, plural
-from .parts import FILE, NUMBER, SECONDS, SHORT, THEME
+from .parts import FILE, NUMBER, SECONDS, SHORT, THEME, dropdown
 
 VOLUMES = (
     "Each hypervolume has its own reference point: compare experiments on the page that opens when "
@@ -102,8 +102,7 @@ def _boxes(choice: ListChoice, tags: list[str]) -> list[Any]:
 def _several(id: str, label: str, options: list[str], chosen: str | None) -> html.Label:
     values = list(parted(chosen))
     known = [*options, *(value for value in values if value not in options)]
-    box = dcc.Dropdown(id=id, options=known, value=values, multi=True, placeholder="any")
-    return html.Label([html.Span(label), box], className="axis")
+    return dropdown(id, label, known, values, multi=True, placeholder="any")
 
 
 def register(app: Dash, source: Source) -> None:

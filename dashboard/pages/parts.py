@@ -31,6 +31,7 @@ THEME = {
 }
 
 
+SEARCHED_FROM = 9  # options of a list; fewer are seen at once
 VIEWS = (
     ("Front", ""),
     ("Decisions", "decisions"),
@@ -97,6 +98,12 @@ def rows_table(
         ],
         className="saved",
     )
+
+
+def dropdown(id: str, label: str, options: Sequence[Any], value: Any, **more: Any) -> html.Label:
+    """Return a list to choose from, with its label; `more` is the list's own."""
+    box = dcc.Dropdown(id=id, options=list(options), value=value, **more)
+    return html.Label([html.Span(label), box], className="axis")
 
 
 def graph(id: str, figure: Any, label: str, *, config: Mapping[str, Any] | None = None) -> html.Div:

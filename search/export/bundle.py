@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ...errors import MissingDependency, OutputError, SpecError
+from ...errors import OutputError, SpecError
 from ...jsonio import digest
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _OWN = (  # what --force may replace
     "network.int8.onnx",
     "__pycache__",
 )
+_WORK = ".netloom-export-"  # and the process that writes there
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def checked_folder(folder: str | Path, *, force: bool) -> Path:
             f"an export needs a folder that is new or empty, got {str(folder)!r}, which holds "
             f"{names[0]}; name another one, or add --force to replace an export"
         )
-    if other := [name for name in names if name not in _OWN]:
+    if other := [name for name in names if name not in _OWN and not _left_over(name)]:
         raise SpecError(
             f"--force replaces what an export wrote, got {str(folder)!r}, which holds {other[0]}; "
             "name another folder"
@@ -183,12 +184,21 @@ def checked_folder(folder: str | Path, *, force: bool) -> Path:
     return path
 
 
+def _left_over(name: str) -> bool:
+    """Whether a name is that of the working folder of an export that was killed."""
+    from ...db.claims import process_alive
+
+    found = re.fullmatch(rf"{re.escape(_WORK)}(\d{{1,9}})", name)
+    # this process has made none yet: numbers come again, in containers soon
+    return found is not None and (int(found[1]) == os.getpid() or not process_alive(int(found[1])))
+
+
 def _require(bundle: Bundle) -> None:
     """Say what is missing before anything is computed."""
-    if "torch" in bundle.formats and find_spec("safetensors") is None:
-        raise MissingDependency(
-            "the format torch needs the package safetensors; pip install 'netloom[export]'"
-        )
+    if "torch" in bundle.formats:
+        from .torch_files import require_safetensors
+
+        require_safetensors()
     if "onnx" in bundle.formats:
         from .onnx_files import require_onnx
 
@@ -245,7 +255,6 @@ def _writers(
 def _write_json(bundle: Bundle, path: Path) -> None:
     source, program = bundle.source, bundle.program
     record, trial = source.record, source.trial
-    mean, std = source.scale or (None, None)
     values: dict[str, Any] = {
         "netloom_export": _JSON_FORMAT,
         "netloom": __version__,
@@ -262,6 +271,7 @@ def _write_json(bundle: Bundle, path: Path) -> None:
         "weights": {"kind": source.kind, "origin": source.origin},
     }
     if program is not None:
+        mean, std = source.scale or (None, None)
         values["input"] = {
             "shape": list(program.example.shape[1:]),
             "dtype": str(program.example.dtype).removeprefix("torch."),
@@ -287,8 +297,11 @@ def _appearing(target: Path) -> Iterator[Path]:
         OutputError: If they cannot be written.
     """
     there = target.is_dir()
-    work = (target if there else target.parent) / f".netloom-export-{os.getpid()}"
+    work = (target if there else target.parent) / f"{_WORK}{os.getpid()}"
     try:
+        if there:
+            for left in [path for path in target.iterdir() if _left_over(path.name)]:
+                shutil.rmtree(left)
         work.mkdir()
         try:
             yield work

@@ -127,9 +127,9 @@ def _devices(bundle: Bundle) -> Iterator[str]:
 
 
 def _loading(bundle: Bundle) -> Iterator[str]:
-    known = bundle.source.scale is not None
     for name in bundle.formats:
         if name in _SNIPPETS:
+            known = bundle.source.scale is not None
             words, code = _SNIPPETS[name]
             filled = code.format(
                 scaled=", scaled" if known else "", x="scaled(x)" if known else "x"

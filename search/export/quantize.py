@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import EvaluationError, SpecError
+from ...estimators.tasks.metrics import accuracy
 from .onnx_files import INPUT, ONNX_FILE, runner
 from .program import Program, one_line, quiet
 from .source import Source
@@ -160,5 +161,5 @@ def _not_measured(data: DataSet, program: Program) -> str:
 def _accuracy(
     run: Callable[[Tensor], list[Tensor]], data: Prepared, batches: Iterator[Tensor]
 ) -> float:
-    answers = torch.cat([run(x)[0].argmax(-1) for x in batches])
-    return 100.0 * float((answers == data.split("test").y).double().mean())
+    answers = torch.cat([run(x)[0] for x in batches])
+    return accuracy(answers, data.split("test").y)

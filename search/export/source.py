@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,8 +39,6 @@ class Source:
         weights: Its state dict, if the store keeps it.
         kind: Whether the weights were trained, inherited from a super-network, or initialised.
         origin: In words, where they come from.
-        scale: Mean and deviation of the training split per channel, where they are known.
-        unscaled: Why they are not.
         details: What the run stored of its devices: name -> verdict and costs.
         rescored: Costs that were added after the run.
     """
@@ -51,8 +50,6 @@ class Source:
     weights: Mapping[str, Any] | None
     kind: Kind
     origin: str
-    scale: Scale | None
-    unscaled: str
     details: Mapping[str, Any]
     rescored: Mapping[str, float]
 
@@ -60,6 +57,20 @@ class Source:
     def architecture(self) -> Architecture:
         """What its space builds."""
         return Architecture(self.trial.architecture)
+
+    @property
+    def scale(self) -> Scale | None:
+        """Mean and deviation of the training split per channel, where they are known."""
+        return self._scaling[0]
+
+    @property
+    def unscaled(self) -> str:
+        """Why they are not."""
+        return self._scaling[1]
+
+    @cached_property
+    def _scaling(self) -> tuple[Scale | None, str]:
+        return _scale(self.data)  # data are loaded for what needs them
 
     def network(self) -> nn.Module:
         """Return the network with its weights; initialised from the trial's seed without any.
@@ -104,7 +115,6 @@ def read_source(
         space, data = _parts(record)
     _require_network(space, record)
     weights, kind, origin = _weights(store, record, trial, space)
-    scale, unscaled = _scale(data)
     return Source(
         record,
         trial,
@@ -113,8 +123,6 @@ def read_source(
         weights,
         kind,
         origin,
-        scale,
-        unscaled,
         _details(store, record, number),
         store.rescored(record).get(trial.key, {}),
     )

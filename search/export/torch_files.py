@@ -129,18 +129,22 @@ if __name__ == "__main__":
 '''
 
 
-def save_tensors(path: Path, named: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors.
+def require_safetensors() -> None:
+    """Check that the package is there before anything is computed.
 
     Raises:
-        MissingDependency: If safetensors is not installed.
+        MissingDependency: If it is not.
     """
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
+    if importlib.util.find_spec("safetensors") is None:
         raise MissingDependency(
-            "writing weights needs the package safetensors; pip install 'netloom[export]'"
-        ) from error
+            "the format torch needs the package safetensors; pip install 'netloom[export]'"
+        )
+
+
+def save_tensors(path: Path, named: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors."""
+    from safetensors.torch import save
+
     # tied weights are written once for each name
     copies = {k: v.detach().cpu().clone().contiguous() for k, v in named.items()}
     path.write_bytes(save(copies))
@@ -161,7 +165,6 @@ def write_torch(
 
     Raises:
         EvaluationError: If the network cannot be written as code.
-        MissingDependency: If safetensors is not installed.
     """
     held = list(tensors(program))
     save_tensors(folder / WEIGHTS_FILE, {n: v for n, v, kind in held if kind != "constant"})

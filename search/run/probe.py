@@ -14,7 +14,7 @@ from ...estimators import Estimator
 from ...seeds import derive_rng, derive_seed
 from ...spaces import Architecture
 from ..objectives import Constraint
-from .evaluation import one_line
+from .evaluation import label, one_line
 from .plan import Plan
 
 _DRAWS = 64  # tries per architecture before a small space counts as used up
@@ -81,7 +81,7 @@ def run_probe(plan: Plan, count: int) -> Probe:
         seconds, failed = _evaluate(plan, estimator, architectures, metrics, blocked)
         cheap_s += seconds
         if failed:
-            name = estimator.name or type(estimator).__name__
+            name = label(estimator)
             first = one_line(failed[0])
             notes.append(f"{name} failed on {len(failed)} of {len(architectures)}: {first}")
     names = [m.name for e in plan.estimators if e.cheap for m in e.metrics if m.split == "valid"]
@@ -148,7 +148,7 @@ def _time_expensive(
     if check is not None and chosen is not None:
         check()  # loads the data once, before the clock runs; a broken data set says so here
     for estimator in (e for e in plan.estimators if not e.cheap):
-        name = estimator.name or type(estimator).__name__
+        name = label(estimator)
         if chosen is None:
             notes.append(f"{name} was not timed: no drawn architecture satisfies the constraints")
             continue

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -297,6 +300,38 @@ def test_folders_that_hold_something_are_kept(searched: Searched, folder: Path) 
     (folder / "thesis.tex").write_text("mine")
     assert "which holds thesis.tex" in run(searched, *words, "--force", code=2).stderr
     assert (folder / "thesis.tex").read_text() == "mine"
+
+
+def test_what_a_killed_export_left_is_replaced(searched: Searched, folder: Path) -> None:
+    words = ("digits", "--trial", str(searched.other), "-o", str(folder), "--format", "json")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (gone.pid, os.getpid()):
+        left = folder / f".netloom-export-{pid}"
+        left.mkdir(parents=True)
+        (left / "README.md").write_text("half of it")
+    assert "which holds .netloom-export-" in run(searched, *words, code=2).stderr
+    run(searched, *words, "--force")
+    assert {path.name for path in folder.iterdir()} == {"README.md", "architecture.json"}
+    living = folder / f".netloom-export-{os.getppid()}"
+    living.mkdir()
+    assert f"which holds {living.name}" in run(searched, *words, "--force", code=2).stderr
+    assert living.is_dir()
+
+
+def test_only_files_with_the_scale_load_the_data(searched: Searched, folder: Path) -> None:
+    plan = build_plan(parse(SPEC))
+
+    class Unread(type(plan.data)):  # type: ignore[misc]
+        def splits(self) -> Any:
+            raise AssertionError("the data were loaded")
+
+    place = {"space": plan.space, "data": Unread()}
+    export_trial(searched.store, searched.record, searched.other, folder, ["json"], **place)
+    with pytest.raises(AssertionError, match="the data were loaded"):
+        export_trial(
+            searched.store, searched.record, searched.other, folder / "more", ["torch"], **place
+        )
 
 
 def test_places_that_are_no_folders_are_refused(searched: Searched, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netloom.db import Store
+from netloom.search.run.portable import read_trials, trial_lines
 
 if TYPE_CHECKING:
     from netloom.search.run.plan import Plan
@@ -28,6 +29,20 @@ def plan(store: Store) -> Callable[..., Plan]:
     from toy_plans import make_plan
 
     return lambda **changes: make_plan(store.url, **changes)
+
+
+@pytest.fixture
+def copied(store: Store) -> Callable[[str, str], list[str]]:
+    """What writes the trials of an experiment, reads them again as another one, gives the lines."""
+
+    def copy(name: str, again: str) -> list[str]:
+        record = store.experiment(name)
+        lines = list(trial_lines(record, store.trial_records(record.id)))
+        new, trials = read_trials(lines, "trials.jsonl", again)
+        store.import_trials(store.create_experiment(new).id, trials)
+        return lines
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from netloom.options import SpecProblems
 from netloom.search.run.events import Event
 from netloom.search.run.fixed import fixed_points
 from netloom.search.run.plan import Plan
-from netloom.search.run.portable import read_trials, trial_lines
+from netloom.search.run.portable import read_trials
 from netloom.search.run.runner import Runner
 from netloom.spaces import SPACES
 from netloom.spaces.zoo.darts import Darts
@@ -30,6 +30,7 @@ from netloom.spaces.zoo.nb201 import NB201
 from netloom.spaces.zoo.ofa.mbv3 import OfaMbv3
 
 Plans = Callable[..., Plan]
+Copies = Callable[[str, str], list[str]]
 FIXED = {"fixed": ["grid/best", "least"]}
 NAMES = ["grid/best", "grid/least"]
 SEARCHES = [
@@ -242,15 +243,10 @@ def test_figure_and_report_name_them(plan: Plans, store: Store) -> None:
     assert "<strong>grid/best </strong>" in report
 
 
-def test_exported_trials_keep_them(plan: Plans, store: Store) -> None:
+def test_exported_trials_keep_them(plan: Plans, store: Store, copied: Copies) -> None:
     Runner(plan(**FIXED), store).run()
-    record = store.experiment("toy")
-    lines = list(trial_lines(record, store.trial_records(record.id)))
-    new, trials = read_trials(lines, "trials.jsonl", "again")
-    copied = store.create_experiment(new)
-    with store.transaction() as transaction:
-        transaction.add_trials(copied.id, trials)
-    again = store.experiment("again")
+    lines = copied("toy", "again")
+    record, again = store.experiment("toy"), store.experiment("again")
     assert (again.counts, again.fixed) == (record.counts, record.fixed)
     without = [line for line in lines if "grid/best" not in line or "netloom_trials" in line]
     new, trials = read_trials(without, "trials.jsonl")

@@ -27,7 +27,7 @@ from netloom.search.run.experiment import Experiment
 from netloom.search.run.fixed import fixed_points
 from netloom.search.run.members import Member
 from netloom.search.run.plan import Plan, build_plan
-from netloom.search.run.portable import read_trials, trial_lines
+from netloom.search.run.portable import read_trials
 from netloom.search.run.rescoring import rescore
 from netloom.search.run.runner import Runner
 from netloom.search.run.spec import parse
@@ -37,6 +37,7 @@ from netloom.spaces.zoo.nb201 import NB201
 from netloom.spaces.zoo.ofa.mbv3 import OfaMbv3
 
 Plans = Callable[..., Plan]
+Copies = Callable[[str, str], list[str]]
 FIXED = {"fixed": ["least", "toys:Ring/round", "toys:Twin/best", "best"]}
 NAMES = ["grid/least", "ring/Round", "twin/best", "grid/best"]
 BATCHED = {"strategy": {"name": "nsga2", "population": 4, "batch": 4}}
@@ -372,14 +373,9 @@ def test_views_show_them(plan: Plans, store: Store) -> None:
     assert decisions.total == 22
 
 
-def test_exported_trials_keep_them(plan: Plans, store: Store) -> None:
+def test_exported_trials_keep_them(plan: Plans, store: Store, copied: Copies) -> None:
     Runner(plan(**FIXED), store).run()
-    record = store.experiment("toy")
-    lines = list(trial_lines(record, store.trial_records(record.id)))
-    new, trials = read_trials(lines, "trials.jsonl", "again")
-    copied = store.create_experiment(new)
-    with store.transaction() as transaction:
-        transaction.add_trials(copied.id, trials)
+    lines = copied("toy", "again")
     both = [[(r.key, r.space, r.notation) for r in records(store, n)] for n in ("toy", "again")]
     assert both[0] == both[1]
     broken = json.loads(lines[2])
