@@ -26,7 +26,6 @@ from .table import Bools, Floats
 from .thinning import evenly
 from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ParetoView
 
-MOST = 20_000  # points that a viewer can turn smoothly; front and published ones are all drawn
 CAMERA = {"eye": {"x": 1.45, "y": 1.45, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.15}}
 STEPS = 60  # places along each side of the surface
 _SYMBOLS = {  # space has fewer shapes than the plane, and they are letters of the system's fonts
@@ -84,8 +83,13 @@ class SpaceView:
         return {"x": self.view.xs[rows], "y": self.view.ys[rows], "z": self.zs[rows]}
 
     def drawn(self, look: Look) -> Bools:
-        """Return which trials have a place and are not left out, (n,)."""
+        """Return which trials have a place and are not left out, (n,).
+
+        A selection in the plane of the first two axes leaves out what is outside.
+        """
         placed = np.isfinite(self.zs) & look.placed("z", self.zs)
+        if look.region is not None:
+            placed &= look.region.inside(self.view.xs, self.view.ys)
         return np.asarray(look.drawn(self.view) & placed)
 
 
@@ -121,7 +125,11 @@ def _corners(places: Floats) -> Floats:
 
 
 def space_figure(
-    space: SpaceView, *, selected: int | None = None, look: Look | None = None
+    space: SpaceView,
+    *,
+    selected: int | None = None,
+    look: Look | None = None,
+    kept: Bools | None = None,
 ) -> go.Figure:
     """Draw trials in the space of three metrics; each carries its number as `customdata`.
 
@@ -129,12 +137,13 @@ def space_figure(
         space: What to draw.
         selected: Number of the trial with a mark around it.
         look: What the viewer chose.
+        kept: Which of the trials to draw, (n,) (default: all); legends count all of them.
     """
     look, view, figure = look or Look(), space.view, go.Figure()
     drawn = space.drawn(look)
     _add_surface(figure, space, look)
     for kind in KINDS:
-        _add_points(figure, space, kind, look, thinned(drawn, view))
+        _add_points(figure, space, kind, look, drawn, kept)
     _add_names(figure, space, drawn)
     if selected is not None:
         chosen = np.flatnonzero((view.table.number == selected) & drawn)
@@ -167,26 +176,24 @@ def space_figure(
     return figure
 
 
-def thinned(drawn: Bools, view: ParetoView) -> Bools:
-    """Return `drawn` with at most so many points as can be turned, evenly over the trials."""
-    always = drawn & np.isin(view.kinds, ("front", PUBLISHED, PUBLISHED_OUT))
-    kept = always.copy()
-    kept[evenly(np.flatnonzero(drawn & ~always), MOST)] = True
-    return kept
-
-
 def _title(axis: Axis) -> str:
     way = {"maximize": ", more is better", "minimize": ", less is better"}
     return escape(axis.label) + way.get(axis.direction or "", "")
 
 
-def _add_points(figure: go.Figure, space: SpaceView, kind: str, look: Look, drawn: Bools) -> None:
+def _add_points(
+    figure: go.Figure,
+    space: SpaceView,
+    kind: str,
+    look: Look,
+    drawn: Bools,
+    kept: Bools | None,
+) -> None:
     view = space.view
     mask = drawn & (view.kinds == kind)
-    if look.region is not None:  # what a lasso chose of the plane
-        mask &= look.region.inside(view.xs, view.ys)
     count = int(mask.sum())
-    rich, title = count <= HOVER_TEXTS, f"{kind} ({count:,})"
+    mask = mask if kept is None else mask & kept
+    rich, title = int(mask.sum()) <= HOVER_TEXTS, f"{kind} ({count:,})"
     size = 6 if kind in ("front", PUBLISHED, PUBLISHED_OUT) else 3.5
     for part, marker in markers(look, kind, mask):
         if not part.any():

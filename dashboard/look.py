@@ -15,8 +15,11 @@ from .colours import REST, Colours
 from .figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, wrapped
 from .region import Region
 from .table import Bools, Floats
-from .views import PUBLISHED, PUBLISHED_OUT, ParetoView
+from .thinning import topmost
+from .views import KINDS, PUBLISHED, PUBLISHED_OUT, ParetoView
 
+MOST = 15_000  # points beside front, published and selected ones
+CELLS = {2: (1200, 450), 3: (300, 300, 300)}  # in the plane about a pixel each
 HOVER_TEXTS = 5000  # points that carry their notation; a text per point would be megabytes
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933")
 SCALE = "Cividis"
@@ -69,6 +72,35 @@ class Look:
     def scale(self, letter: str) -> str:
         """Return plotly's name of the kind of an axis."""
         return "log" if letter in self.log else "linear"
+
+
+def thinned(
+    drawn: Bools,
+    view: ParetoView,
+    look: Look,
+    columns: Mapping[str, Floats],
+    selected: int | None = None,
+) -> Bools:
+    """Return `drawn` without points that others of their kind lie on, where there are many, (n,).
+
+    The front, published networks and the selected trial stay.
+
+    Args:
+        drawn: Trials with a place on every axis, (n,).
+        view: Their plane.
+        look: What the viewer chose.
+        columns: Values along each axis, (n,), by letter.
+        selected: Number of the selected trial.
+    """
+    kept = drawn & (
+        np.isin(view.kinds, ("front", PUBLISHED, PUBLISHED_OUT)) | (view.table.number == selected)
+    )
+    rows = np.flatnonzero(drawn & ~kept)
+    values = {letter: column[rows] for letter, column in columns.items()}
+    scaled = [np.log10(v) if letter in look.log else v for letter, v in values.items()]
+    layers = np.searchsorted(np.sort(KINDS), view.kinds[rows])
+    kept[rows[topmost(np.stack(scaled, axis=1), layers, CELLS[len(scaled)], MOST)]] = True
+    return kept
 
 
 def markers(look: Look, kind: str, mask: Bools) -> list[tuple[Bools, dict[str, Any]]]:

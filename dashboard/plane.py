@@ -29,7 +29,11 @@ BARS = 200  # points beside the front that have bars too
 
 
 def front_figure(
-    view: ParetoView, *, selected: int | None = None, look: Look | None = None
+    view: ParetoView,
+    *,
+    selected: int | None = None,
+    look: Look | None = None,
+    kept: Bools | None = None,
 ) -> go.Figure:
     """Draw the trials of `view` in the plane, with its front, constraints and better corner.
 
@@ -39,15 +43,16 @@ def front_figure(
         view: What to draw.
         selected: Number of the trial with a ring around it.
         look: What the viewer chose.
+        kept: Which of the trials to draw, (n,) (default: all); legends count all of them.
     """
     figure, look = go.Figure(), look or Look()
     drawn, above = look.drawn(view), (PUBLISHED, KINDS[-1])  # the line
     for kind in KINDS:
         if kind not in above:
-            _add_points(figure, view, kind, look, drawn)
+            _add_points(figure, view, kind, look, drawn, kept)
     _add_line(figure, view)
     for kind in above:
-        _add_points(figure, view, kind, look, drawn)
+        _add_points(figure, view, kind, look, drawn, kept)
     _add_names(figure, view, drawn)
     _add_selection(figure, view, selected)
     _add_classes(figure, view, look)
@@ -74,10 +79,18 @@ def spread_of(view: ParetoView, axis: Axis) -> Floats | None:
     return view.table.metric(name) if name in {each.metric for each in view.axes} else None
 
 
-def _add_points(figure: go.Figure, view: ParetoView, kind: str, look: Look, drawn: Bools) -> None:
+def _add_points(
+    figure: go.Figure,
+    view: ParetoView,
+    kind: str,
+    look: Look,
+    drawn: Bools,
+    kept: Bools | None,
+) -> None:
     mask = drawn & (view.kinds == kind)
     count, many = int(mask.sum()), _trace(view) is go.Scattergl
-    rich = count <= HOVER_TEXTS
+    mask = mask if kept is None else mask & kept
+    rich = int(mask.sum()) <= HOVER_TEXTS
     axes = {"x": view.x, "y": view.y}
     precision = np.float32 if many else np.float64  # half the bytes at each refresh
     title = f"{kind} ({count:,})"

@@ -13,7 +13,7 @@ from ..captions import front_words
 from ..choice import Choice, filter_text, order_text
 from ..cube import SpaceView, space_figure
 from ..figures import CONFIG, empty_figure
-from ..look import Look
+from ..look import Look, thinned
 from ..plane import front_figure
 from ..region import Region
 from ..selection import within
@@ -156,12 +156,17 @@ def figure(source: Source, shot: Snapshot, choice: Choice) -> tuple[Any, str]:
     except UnknownName as error:
         return empty_figure(f"{error}. Choose another one above."), ""
     look = Look(choice.logs, choice.hidden, colours, choice.region)
-    words = f"Click a point to take that network apart. {front_words(view, look, space)}".rstrip()
+    drawn, columns = look.drawn(view), {"x": view.xs, "y": view.ys}
+    if space is not None:
+        drawn, columns = space.drawn(look), space.columns(slice(None))
+    kept = thinned(drawn, view, look, columns, choice.trial)
+    told = front_words(view, look, space, kept)
+    words = f"Click a point to take that network apart. {told}".rstrip()
     if not view.shown.any():
         text = "No trial has both of these values yet."
         if shot.record.status == "running":
             text += " The figure fills while the search runs."
         return empty_figure(text), words
     if space is not None:
-        return space_figure(space, selected=choice.trial, look=look), words
-    return front_figure(view, selected=choice.trial, look=look), words
+        return space_figure(space, selected=choice.trial, look=look, kept=kept), words
+    return front_figure(view, selected=choice.trial, look=look, kept=kept), words
