@@ -1,103 +1,96 @@
-"""A network drawn from its parts: boxes in the order of the data, as SVG; needs no torch.
+"""A network drawn from its parts, as SVG: boxes in the order of the data, cells as graphs.
 
-Parts are placed by their distance from the input, parallel ones below each other; long networks
-run over several lines. A box says what the part is and the shape that it makes; its height grows
-with the number of channels, its colour stands for the kind of layer.
+Parts are placed by their distance from the output, parallel ones below each other; long networks
+run over several lines. A box says what the part is, how it was made and the size of what it makes;
+its height grows with the number of channels, its colour stands for the kind. What joins tensors
+and has nothing to say is a round node. Parts whose labels begin alike (`stage1.`) share a frame.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import log2
 from typing import NamedTuple, TypeAlias
 
+from .box_words import Words, size, words
+from .layout import COLUMN, GAP, HEAD, MARGIN, Box, Layout, layout
 from .part import NETWORK_INPUT, Input, Part
 
-_COLUMN, _GAP, _LANE, _MARGIN, _HEAD = 100, 28, 76, 24, 48  # pixels
+_RADIUS, _FRAME, _LINE = 21, 9, 11  # pixels
+_BOLD = ' font-weight="bold"'
+_LETTERS, _LINES = 25, 2  # that fit into a box, the lines of facts
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
 
 
 class Drawn(NamedTuple):
-    """What is drawn of a part, where there is no part but a layer; its fields are those of `Part`.
+    """What is drawn where there is no part but a layer.
 
     Args:
-        key: `package.module:Class(arguments) @ shapes`, as much of it as there is.
+        kind: Of the layer.
+        facts: What tells it from others of its kind, each a word or two.
         label: What is written into the box.
         inputs: Where the inputs come from.
+        shape: Of what it makes.
     """
 
-    key: str
+    kind: str
+    facts: tuple[str, ...]
     label: str
     inputs: tuple[Input, ...]
+    shape: tuple[int, ...]
 
 
 _Part: TypeAlias = Part | Drawn
 
 
-@dataclass(frozen=True)
-class _Box:
-    """Where a part stands."""
-
-    x: float
-    y: float
-    height: float
-    line: int
-    top: float  # of the line
-
-
-def draw(parts: Sequence[Part | Drawn], *, title: str = "", per_line: int = 10) -> str:
+def draw(parts: Sequence[Part | Drawn], *, title: str = "", per_line: int = 8) -> str:
     """Return the drawing of a network as an SVG document.
 
     Args:
         parts: As `Space.parts` gives them, or the layers of a network without parts.
         title: Written above.
-        per_line: Boxes next to each other after which a new line begins, where one tensor goes on.
+        per_line: Boxes next to each other after which a new line begins, where one tensor goes on
+            or a frame ends.
     """
-    ranks = _ranks(parts)
-    shapes = _shapes(parts)
-    lines = _lines(parts, ranks, per_line)
-    boxes = _place(ranks, shapes, lines)
-    kinds = list(dict.fromkeys(_kind(part) for part in parts))
+    texts = [_words(part, shape) for part, shape in zip(parts, _shapes(parts), strict=True)]
+    nodes = [said.bare and len(p.inputs) > 1 for p, said in zip(parts, texts, strict=True)]
+    sizes = [_size(said, node) for said, node in zip(texts, nodes, strict=True)]
+    groups = _groups(parts)
+    placed = layout([_sources(part) for part in parts], sizes, groups, per_line)
+    kinds = dict.fromkeys(said.kind for said in texts)
     colours = {kind: _COLOURS[i % len(_COLOURS)] for i, kind in enumerate(kinds)}
-    columns = max(column for _, column in lines) + 1
-    width = 2 * _MARGIN + columns * _COLUMN + (columns - 1) * _GAP
-    bottom = max(box.y + box.height for box in boxes)
-    body = [
-        *_edges(parts, boxes),
-        *(
-            line
-            for part, box, shape in zip(parts, boxes, shapes, strict=True)
-            for line in _box(part, box, shape, colours[_kind(part)])
-        ),
-        *_legend(colours, bottom + _HEAD),
-    ]
-    height = bottom + _HEAD + 18 * (1 + (len(kinds) - 1) // 4) + _MARGIN
-    head = f'<text x="{_MARGIN}" y="20" font-size="12">{escape(_short(title, width // 7))}</text>'
+    width = MARGIN + max(*(box.x + box.width for box in placed.boxes), 5.0 * COLUMN)
+    bottom = placed.spans[-1][1]
+    body = [*_frames(groups, placed), *_edges(parts, nodes, placed)]
+    for part, said, box, group in zip(parts, texts, placed.boxes, groups, strict=True):
+        body += _drawn(part.label, _name(part.label, group), said, box, colours[said.kind])
+    body += _legend(texts, colours, bottom + HEAD, int(width))
+    height = bottom + HEAD + 16 * (len(kinds) - 1) + MARGIN
+    head = _short(title, int(width) // 7)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
             f'viewBox="0 0 {width:g} {height:g}" font-family="sans-serif" font-size="9">',
             f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>',
-            head,
+            f'<text x="{MARGIN}" y="20" font-size="12"><title>{escape(title)}</title>'
+            f"{escape(head)}</text>",
             *body,
             "</svg>\n",
         ]
     )
 
 
-def _ranks(parts: Sequence[Part | Drawn]) -> list[int]:
-    """Return the distance of each part from the input of the network."""
-    ranks: list[int] = []
-    for part in parts:
-        before = [ranks[i.source] for i in part.inputs if i.source != NETWORK_INPUT]
-        ranks.append(max(before, default=-1) + 1)
-    return ranks
+# ---------------------------------------------------------------- what is said
+def _words(part: _Part, shape: tuple[int, ...]) -> Words:
+    if isinstance(part, Part):
+        return words(part, shape)
+    whole = ", ".join([part.kind, *part.facts])
+    return Words(part.kind, part.facts, *size(part.shape), "", whole, not part.facts)
 
 
-def _shapes(parts: Sequence[Part | Drawn]) -> list[tuple[int, ...]]:
+def _shapes(parts: Sequence[_Part]) -> list[tuple[int, ...]]:
     """Return the shape that each part makes, as its readers see it; () for the output."""
     shapes: list[tuple[int, ...]] = [()] * len(parts)
     for part in parts:
@@ -107,115 +100,136 @@ def _shapes(parts: Sequence[Part | Drawn]) -> list[tuple[int, ...]]:
     return shapes
 
 
-def _lines(
-    parts: Sequence[Part | Drawn], ranks: Sequence[int], per_line: int
-) -> list[tuple[int, int]]:
-    """Return line and column of each rank; lines end where a single tensor goes on."""
-    last = list(ranks)  # the furthest reader of each part
-    for part, rank in zip(parts, ranks, strict=True):
-        for source in part.inputs:
-            if source.source != NETWORK_INPUT:
-                last[source.source] = max(last[source.source], rank)
-    places: list[tuple[int, int]] = []
-    line = column = 0
-    for rank in range(max(ranks) + 1):
-        places.append((line, column))
-        column += 1
-        going_on = sum(r <= rank < end for r, end in zip(ranks, last, strict=True))
-        if going_on == 1 and column >= 0.6 * per_line and rank + 2 < max(ranks):
-            line, column = line + 1, 0
-    return places
+def _groups(parts: Sequence[_Part]) -> list[str]:
+    """Return what the label of each part begins with, where others begin so; else nothing."""
+    firsts = [part.label.partition(".")[0] for part in parts]
+    dotted = Counter(first for p, first in zip(parts, firsts, strict=True) if p.label != first)
+    return [first if dotted[first] else "" for first in firsts]
 
 
-def _place(
-    ranks: Sequence[int], shapes: Sequence[tuple[int, ...]], lines: Sequence[tuple[int, int]]
-) -> list[_Box]:
-    lanes: dict[int, int] = {}  # per rank, how many parts are placed
-    depth: dict[int, int] = {}  # per line, how many lanes it needs
-    places = []
-    for rank in ranks:
-        lane = lanes[rank] = lanes.get(rank, -1) + 1
-        line, column = lines[rank]
-        depth[line] = max(depth.get(line, 0), lane + 1)
-        places.append((column, line, lane))
-    tops, y = {}, float(_HEAD)
-    for line in sorted(depth):
-        tops[line] = y
-        y += depth[line] * _LANE + _GAP
-    boxes = []
-    for (column, line, lane), shape in zip(places, shapes, strict=True):
-        height = 38 + 3 * min(8.0, log2(max(1, shape[1] if len(shape) > 1 else 1)))
-        x = _MARGIN + column * (_COLUMN + _GAP)
-        boxes.append(
-            _Box(x, tops[line] + lane * _LANE + (_LANE - height) / 2, height, line, tops[line])
+def _name(label: str, group: str) -> str:
+    return label[len(group) + 1 :] if group and label != group else label
+
+
+# ---------------------------------------------------------------- frames and lines
+def _frames(groups: Sequence[str], placed: Layout) -> list[str]:
+    """Draw a frame around neighbours of one group, in each line that they reach."""
+    members: dict[tuple[int, str], set[int]] = {}
+    for group, box in zip(groups, placed.boxes, strict=True):
+        members.setdefault((box.line, group), set()).add(box.column)
+    drawn = []
+    for (line, group), own in members.items():
+        others = {c for (n, g), some in members.items() if n == line and g != group for c in some}
+        first, last = min(own), max(own)
+        if not group or others & set(range(first, last + 1)):
+            continue
+        top, bottom = placed.spans[line]
+        x, y = MARGIN + first * (COLUMN + GAP) - _FRAME, top - _FRAME
+        width = (last - first) * (COLUMN + GAP) + COLUMN + 2 * _FRAME
+        drawn.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{bottom - y:g}" rx="6" '
+            f'fill="#f4f4f4" stroke="#cccccc"/><text x="{x + 6:g}" y="{y + 10:g}" '
+            f'fill="#333333"{_BOLD}>{escape(_short(group, 22))}</text>'
         )
-    return boxes
+    return drawn
 
 
-def _edges(parts: Sequence[Part | Drawn], boxes: Sequence[_Box]) -> list[str]:
-    lines = []
-    for part, box in zip(parts, boxes, strict=True):
-        for source in part.inputs:
-            if source.source != NETWORK_INPUT:
-                path = _path(boxes[source.source], box)
-                lines.append(f'<path d="{path}" fill="none" stroke="#888888" stroke-width="1.2"/>')
-    return lines
+def _edges(parts: Sequence[_Part], nodes: Sequence[bool], placed: Layout) -> list[str]:
+    """Draw every tensor that is read; what a node reads of no layer of its own is a skip."""
+    lines, names = [], []
+    for reader, (part, node) in enumerate(zip(parts, nodes, strict=True)):
+        own = [s for s in _sources(part) if parts[s].label.startswith(f"{part.label}.")]
+        for source in _sources(part):
+            path = placed.paths[source, reader]
+            lines.append(f'<path d="{path}" fill="none" stroke="#888888" stroke-width="1.2"/>')
+            if node and own and source not in own:
+                x, y = placed.middles[source, reader]
+                names.append(
+                    f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="#333333" '
+                    'stroke="#f4f4f4" stroke-width="3" paint-order="stroke">skip</text>'
+                )
+    return lines + names
 
 
-def _path(start: _Box, end: _Box) -> str:
-    """Return the way between two boxes: straight, over those between, or into another line."""
-    x1, y1 = start.x + _COLUMN, start.y + start.height / 2
-    x2, y2 = end.x, end.y + end.height / 2
-    if start.line != end.line:
-        out, back, between = x1 + _GAP / 2, x2 - _GAP / 2, end.top - _GAP / 2
-        return f"M{x1:g} {y1:g} H{out:g} V{between:g} H{back:g} V{y2:g} H{x2:g}"
-    bend, lift = max(_GAP, (x2 - x1) / 2), 0.75 * _LANE if x2 - x1 > _COLUMN else 0.0
-    return f"M{x1:g} {y1:g} C{x1 + bend:g} {y1 - lift:g} {x2 - bend:g} {y2 - lift:g} {x2:g} {y2:g}"
+def _sources(part: _Part) -> list[int]:
+    found = [i.source for i in part.inputs if i.source != NETWORK_INPUT]
+    return list(dict.fromkeys(found))
 
 
-def _box(part: _Part, box: _Box, shape: tuple[int, ...], colour: str) -> list[str]:
-    middle, centre = box.x + _COLUMN / 2, box.y + box.height / 2
-    place = f'x="{box.x:g}" y="{box.y:g}" width="{_COLUMN}" height="{box.height:g}" rx="4"'
-    size = " x ".join(map(str, shape[1:])) or "output"
+# ---------------------------------------------------------------- boxes
+def _drawn(label: str, name: str, said: Words, box: Box, colour: str) -> list[str]:
+    """Draw a part: name, kind, facts and size in a box; of a node name and size stand outside."""
+    middle, centre = box.x + box.width / 2, box.y + box.height / 2
+    rows = [(said.kind, "#000000")]
+    if name.lower() != said.kind.lower():  # a stem is a Stem
+        rows.insert(0, (name, "#555555"))
+    rows += [(text, "#000000") for text in _fitted(said.facts)]
+    rows.append((said.size, "#555555"))
+    first = centre - _LINE * (len(rows) / 2 - 0.75)
+    heights = [first + _LINE * i for i in range(len(rows))]
+    if _is_round(box):
+        heights = [box.y - 3, centre + 3, box.y + box.height + 9][-len(rows) :]
     return [
-        f"<g><title>{escape(f'{part.label}: {part.key}')}</title>",
-        f'<rect {place} fill="#ffffff"/>',
-        f'<rect {place} fill="{colour}" fill-opacity="0.22" stroke="{colour}"/>',
+        f"<g><title>{escape(f'{label}: {said.whole} makes {said.size}')}</title>",
+        f'<rect {_outline(box)} fill="#ffffff"/>',
+        f'<rect {_outline(box)} fill="{colour}" fill-opacity="0.22" stroke="{colour}"/>',
         *(
-            f'<text x="{middle:g}" y="{centre + offset:g}" text-anchor="middle" fill="{grey}">'
-            f"{escape(_short(text, 21))}</text>"
-            for text, offset, grey in (
-                (part.label, -8, "#000000"),
-                (_arguments(part), 3, "#555555"),
-                (size, 14, "#555555"),
-            )
+            f'<text x="{middle:g}" y="{y:g}" text-anchor="middle" fill="{grey}"'
+            f"{_BOLD if text == said.kind else ''}>{escape(_short(text, _LETTERS))}</text>"
+            for (text, grey), y in zip(rows, heights, strict=True)
         ),
         "</g>",
     ]
 
 
-def _legend(colours: dict[str, str], top: float) -> list[str]:
-    lines = []
-    for i, (kind, colour) in enumerate(colours.items()):
-        x, y = _MARGIN + i % 4 * 220, top + i // 4 * 18
-        lines.append(
-            f'<rect x="{x}" y="{y - 9:g}" width="10" height="10" rx="2" fill="{colour}" '
-            f'fill-opacity="0.35" stroke="{colour}"/><text x="{x + 15}" y="{y:g}">'
-            f"{escape(_short(kind, 38))}</text>"
-        )
+def _size(said: Words, node: bool) -> tuple[float, float]:
+    """Return width and height of a box, or of a node."""
+    if node:
+        return 2 * _RADIUS, 2 * _RADIUS
+    rows = 3 + len(_fitted(said.facts))
+    return COLUMN, max(48 + 2.5 * min(8.0, log2(said.channels)), _LINE * rows + 8)
+
+
+def _is_round(box: Box) -> bool:
+    return box.width < COLUMN
+
+
+def _outline(box: Box) -> str:
+    corner = box.height / 2 if _is_round(box) else 4
+    return (
+        f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="{corner:g}"'
+    )
+
+
+def _fitted(facts: Sequence[str]) -> list[str]:
+    """Return facts in at most two lines; those that have no room are left to the pointer."""
+    lines: list[str] = []
+    for fact in facts:
+        if lines and len(lines[-1]) + len(fact) + 2 <= _LETTERS:
+            lines[-1] += f", {fact}"
+        elif len(lines) == _LINES:
+            lines[-1] += ", …"
+            break
+        else:
+            lines.append(fact)
     return lines
 
 
-def _kind(part: _Part) -> str:
-    """Return the class of a part, from its key `package.module:Class(arguments) @ shapes`."""
-    found = re.match(r"[\w.]+:(\w+)", part.key)
-    return found[1] if found else "layer"
-
-
-def _arguments(part: _Part) -> str:
-    """Return what the class of a part was made with."""
-    found = re.match(r"[\w.]+:\w+\((.*)\) @", part.key)
-    return re.sub(r"['()]", "", found[1]) if found else ""
+def _legend(
+    texts: Sequence[Words], colours: Mapping[str, str], top: float, width: int
+) -> list[str]:
+    """Return a line for each kind: its colour, its name, what it says of itself."""
+    about = {said.kind: said.about for said in texts}
+    lines = []
+    for i, (kind, colour) in enumerate(colours.items()):
+        y = top + i * 16
+        text = escape(_short(about[kind], width // 5 - len(kind) - 10))
+        lines.append(
+            f'<rect x="{MARGIN}" y="{y - 9:g}" width="10" height="10" rx="2" fill="{colour}" '
+            f'fill-opacity="0.35" stroke="{colour}"/><text x="{MARGIN + 15}" y="{y:g}">'
+            f"<tspan{_BOLD}>{escape(kind)}</tspan> {text}</text>"
+        )
+    return lines
 
 
 def _short(text: str, length: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -28,8 +28,12 @@ class Module:
 
     def __call__(self) -> nn.Module:
         """Return the module, freshly initialised."""
+        return self.load()(*self.args)
+
+    def load(self) -> Callable[..., nn.Module]:
+        """Return the class, or the function that makes the module."""
         name, _, attribute = self.path.partition(":")
-        return cast("nn.Module", getattr(import_module(name), attribute)(*self.args))
+        return cast("Callable[..., nn.Module]", getattr(import_module(name), attribute))
 
     def key(self, shapes: tuple[tuple[int, ...], ...]) -> str:
         """Return a text that identifies the module on inputs of `shapes`."""

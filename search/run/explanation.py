@@ -34,7 +34,7 @@ from .traced_drawing import MOST, drawn_layers
 if TYPE_CHECKING:
     from ...db import Store
 
-FORMAT = 2  # raise it when a document of the same network reads otherwise than before
+FORMAT = 3  # raise it when a document of the same network reads otherwise than before
 MAX_BYTES = 100_000  # of a document as it is stored, compressed
 MAX_ROWS = 1000  # layers, and steps of a timeline; beyond, neighbours are added up
 _LEAST_ROWS = 50

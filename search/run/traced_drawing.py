@@ -25,19 +25,18 @@ def drawn_layers(workload: Workload) -> list[Drawn]:
         shapes = zip(sources, layer.input_shapes, strict=True)
         inputs = tuple(dict.fromkeys(Input(source, tuple(shape)) for source, shape in shapes))
         box_of |= dict.fromkeys(layer.outputs, len(boxes))
-        boxes.append(Drawn(f"traced:{layer.op}({_arguments(layer)}) @", layer.name, inputs))
+        shape = tuple(layer.output_shapes[0])
+        boxes.append(Drawn(layer.op, _facts(layer), layer.name, inputs, shape))
     return boxes
 
 
-def _arguments(layer: Layer) -> str:
-    """Return what tells a layer from others of its kind: channels, window, stride, groups."""
+def _facts(layer: Layer) -> tuple[str, ...]:
+    """Return what tells a layer from others of its kind: window, stride, groups."""
     words = []
-    if layer.kind == "linear" or layer.kind.endswith("conv"):
-        words.append(str(layer.output_shapes[0][-1 if layer.kind == "linear" else 1]))
     if layer.kernel:
         words.append("x".join(map(str, layer.kernel)))
     if layer.stride and any(step != 1 for step in layer.stride):
-        words.append(f"/{max(layer.stride)}")
+        words.append(f"stride {max(layer.stride)}")
     if layer.groups > 1:
         words.append(f"groups {layer.groups}")
-    return ", ".join(words)
+    return tuple(words)

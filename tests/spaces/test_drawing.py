@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from netloom.spaces import SPACES, Input, Part
 from netloom.spaces.drawing import draw
+from netloom.spaces.layout import layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -18,6 +19,10 @@ def drawn(parts: list[Part], **options):
     return ElementTree.fromstring(draw(parts, **options))
 
 
+def texts(root) -> list[str]:
+    return [t.text for t in root.iter(f"{SVG}text")]
+
+
 def test_every_part_and_every_tensor_is_drawn() -> None:
     space = SPACES.get("nb201")(preset="tiny")
     a = space.parse("ResNet")
@@ -25,13 +30,29 @@ def test_every_part_and_every_tensor_is_drawn() -> None:
     root = drawn(parts, title="<ResNet>")
     groups = root.findall(f"{SVG}g")
     titles = [g.find(f"{SVG}title").text for g in groups]
-    assert titles == [f"{p.label}: {p.key}" for p in parts]
+    assert [title.partition(":")[0] for title in titles] == [p.label for p in parts]
+    assert (
+        "layer0.node1.from0: ReluConvBN(in_channels=4, out_channels=4, kernel=3) "
+        "makes 4 ch, 16 x 16"
+    ) in titles
     edges = sum(i.source >= 0 for p in parts for i in p.inputs)
     assert len(root.findall(f"{SVG}path")) == edges
-    texts = [t.text for t in root.iter(f"{SVG}text")]
-    assert texts[0] == "<ResNet>"
-    assert {"Stem", "ReluConvBN", "Zero", "Sum", "Reduction", "Head"} <= set(texts)
-    assert "4 x 16 x 16" in texts
+    assert "".join(root.find(f"{SVG}text").itertext()) == "<ResNet><ResNet>"  # and its tooltip
+    said = texts(root)
+    assert {"Stem", "ReluConvBN", "Zero", "Sum", "Reduction", "Head"} <= set(said)
+    assert {"4 ch, 16 x 16", "3x3", "classes 10"} <= set(said)
+
+
+def test_a_cell_is_a_graph_of_round_nodes_and_named_edges() -> None:
+    space = SPACES.get("nb201")(preset="tiny", cells=1)
+    root = drawn(space.parts(space.parse("ResNet")))
+    names = [g.find(f"{SVG}title").text.partition(":")[0] for g in root.findall(f"{SVG}g")]
+    outlines = [g.find(f"{SVG}rect").attrib for g in root.findall(f"{SVG}g")]
+    round_ = {n for n, o in zip(names, outlines, strict=True) if o["width"] == o["height"]}
+    assert round_ == {f"layer{cell}.node{node}" for cell in (0, 2, 4) for node in (2, 3)}
+    # node 3 adds the input and node 2 as they are, and the edge from node 1: zeros
+    assert texts(root).count("skip") == 2 * 3
+    assert {"layer0", "layer2", "layer4", "node1.from0", "node3"} <= set(texts(root))
 
 
 def test_parallel_parts_stand_below_each_other_and_in_order() -> None:
@@ -55,15 +76,52 @@ def test_parallel_parts_stand_below_each_other_and_in_order() -> None:
 
 def test_long_networks_go_on_in_another_line() -> None:
     chain = [part(f"p{i}", (i - 1, (1, 2, 4, 4))) for i in range(25)]
-    root = drawn(chain, per_line=10)
-    assert len(lines_of(root)) == 4
-    assert float(root.attrib["width"]) < 1300
-    # a skip over everything leaves no place to break
+    assert lines_of(drawn(chain, per_line=10)) == [10, 10, 5]
+    # a skip over everything goes along, outside the boxes
     chain[-1] = part("last", (23, (1, 2, 4, 4)), (0, (1, 2, 4, 4)))
-    assert len(lines_of(drawn(chain, per_line=10))) == 1
+    assert lines_of(drawn(chain, per_line=10)) == [10, 10, 5]
 
 
-def lines_of(root) -> set[float]:
-    """Return the middles of the boxes, from the top."""
+def test_lines_end_where_a_stage_does() -> None:
+    stages = [f"stage{s}.block{b}" for s in range(3) for b in range(4)]
+    chain = [part(label, (i - 1, (1, 2, 4, 4))) for i, label in enumerate(stages)]
+    root = drawn(chain, per_line=6)
+    assert lines_of(root) == [4, 4, 4]
+    assert [t for t in texts(root) if t and t.startswith("stage")] == ["stage0", "stage1", "stage2"]
+
+
+def test_what_five_tensors_cross_is_one_line() -> None:
+    """One part, chains of twelve from there side by side, and their sum."""
+
+    def chains(count: int) -> int:
+        reads = [(), *((max(0, i - count),) for i in range(1, 12 * count + 1))]
+        reads.append(tuple(range(11 * count + 1, 12 * count + 1)))
+        placed = layout(reads, [(20.0, 20.0)] * len(reads), [""] * len(reads), 8)
+        return len(placed.spans)
+
+    assert (chains(1), chains(4), chains(5)) == (2, 2, 1)
+
+
+def test_no_tensor_runs_behind_a_box() -> None:
+    """0 -> 1 -> 2, and 0 -> 2 on its way around 1."""
+    placed = layout([(), (0,), (0, 1)], [(128.0, 60.0)] * 3, [""] * 3, 8)
+    middle = placed.boxes[1]
+    [(_, height)] = [(x, y) for x, y in points(placed.paths[0, 2]) if x == middle.x]
+    assert not middle.y <= height <= middle.y + middle.height
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    """Return where the curves of a path end."""
+    ends = []
+    for piece in path.split("C")[1:]:
+        numbers = [float(word) for word in piece.partition("H")[0].split()]
+        ends.append((numbers[-2], numbers[-1]))
+    return ends
+
+
+def lines_of(root) -> list[int]:
+    """Return how many boxes stand in each line, from the top; in chains alone."""
     boxes = [g.find(f"{SVG}rect").attrib for g in root.findall(f"{SVG}g")]
-    return {float(box["y"]) + float(box["height"]) / 2 for box in boxes}
+    middles = [float(box["y"]) + float(box["height"]) / 2 for box in boxes]
+    tops = sorted({round(middle / 60) for middle in middles})
+    return [sum(round(middle / 60) == top for middle in middles) for top in tops]
