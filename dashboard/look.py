@@ -92,9 +92,8 @@ def thinned(
         columns: Values along each axis, (n,), by letter.
         selected: Number of the selected trial.
     """
-    kept = drawn & (
-        np.isin(view.kinds, ("front", PUBLISHED, PUBLISHED_OUT)) | (view.table.number == selected)
-    )
+    named = np.isin(view.kinds, ("front", PUBLISHED, PUBLISHED_OUT))
+    kept: Bools = drawn & (named | (view.table.number == selected))
     rows = np.flatnonzero(drawn & ~kept)
     values = {letter: column[rows] for letter, column in columns.items()}
     scaled = [np.log10(v) if letter in look.log else v for letter, v in values.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -179,3 +180,19 @@ def test_the_front_fits_a_phone(page, site, search):  # noqa: F811
     shown(page)
     page.locator("#region-words", has_text="selected").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_refusal_and_a_server_that_is_gone_are_said(browser, site, search):  # noqa: F811
+    tab = browser.new_page()  # whose console may say it, too
+    tab.goto(site)
+    tab.get_by_role("link", name="search").wait_for()
+    tab.route("**/_dash-update-component*", lambda route: route.abort())
+    tab.get_by_role("alert").get_by_text("does not answer").wait_for()
+    tab.unroute("**/_dash-update-component*")
+    tab.get_by_role("alert").wait_for(state="detached")
+    body = json.dumps({"output": "<b>x</b>"})
+    tab.evaluate("(body) => fetch('/_dash-update-component', {method: 'POST', body})", body)
+    tab.get_by_role("alert").get_by_text("got '<b>x</b>'; reload the page").wait_for()
+    tab.get_by_role("button", name="Reload").click()
+    tab.get_by_role("alert").wait_for(state="detached")
+    tab.close()
