@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def make_server(app: dash.Dash, host: str, port: int) -> Any:
     """Return a threaded WSGI server that listens already and logs no requests.
 
     Raises:
-        SpecError: If the port is taken (names a free one).
+        SpecError: If the port is taken (names a free one), or this machine has no such address.
     """
     from werkzeug.serving import WSGIRequestHandler
     from werkzeug.serving import make_server as make
@@ -119,10 +120,7 @@ def make_server(app: dash.Dash, host: str, port: int) -> Any:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise SpecError(
-                f"the port must be free, got {port} ({error.strerror}); "
-                f"give another one, for example --port {_free_port(host, family, port)}"
-            ) from error
+            raise _refused(error, host, family, port) from error
         listener.listen()
         return make(
             host,
@@ -132,6 +130,21 @@ def make_server(app: dash.Dash, host: str, port: int) -> Any:
             request_handler=Quiet,
             fd=listener.fileno(),
         )
+
+
+def _refused(error: OSError, host: str, family: int, port: int) -> SpecError:
+    """Return why a server cannot listen: of the port, or of the address."""
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        free = _free_port(host, family, max(port, 1023))
+        rule = "free" if error.errno == errno.EADDRINUSE else "one that you may use"
+        return SpecError(
+            f"the port must be {rule}, got {port} ({error.strerror}); give another one, for "
+            f"example --port {free}"
+        )
+    return SpecError(
+        f"the host must be an address of this machine, got {host!r} ({error.strerror}); give "
+        "127.0.0.1, or 0.0.0.0 for all of them"
+    )
 
 
 def _announce(url: str) -> None:

@@ -12,7 +12,6 @@ from .posted import PATH, check_posted
 if TYPE_CHECKING:
     import dash
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAX_REQUEST_BYTES = 2**20
 USER = "netloom"
 MIN_PASSWORD = 8
@@ -52,8 +51,12 @@ def checked_password(password: str, source: str) -> str:
         source: Where it is from, for messages: the text itself is never shown.
 
     Raises:
-        SpecError: If it is too short.
+        SpecError: If it is too short, or no text.
     """
+    try:
+        password.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(f"a password must be UTF-8 text, got other bytes in {source}") from error
     if len(password) < MIN_PASSWORD:
         raise SpecError(
             f"a password must have at least {MIN_PASSWORD} characters, got {len(password)} in "
@@ -64,6 +67,7 @@ def checked_password(password: str, source: str) -> str:
 
 def guard(app: dash.Dash, password: str | None) -> None:
     """Answer only those who may ask, and tell browsers to load nothing from elsewhere."""
+    from dash.exceptions import DependencyException
     from flask import Response, abort, request
 
     server = app.server
@@ -75,7 +79,7 @@ def guard(app: dash.Dash, password: str | None) -> None:
         # A page elsewhere can point its own name at 127.0.0.1 and read us through it. It has no
         # password: browsers keep those by name.
         name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-        if password is None and name not in LOCAL_NAMES:
+        if password is None and not is_loopback(name.strip("[]")):
             abort(403, "open the dashboard as http://127.0.0.1 or http://localhost")
 
     @server.before_request  # type: ignore[untyped-decorator]
@@ -96,6 +100,10 @@ def guard(app: dash.Dash, password: str | None) -> None:
         except SpecError as error:
             return Response(f"{error}\n", 400, mimetype="text/plain")
         return None
+
+    @server.errorhandler(DependencyException)  # type: ignore[untyped-decorator]
+    def no_such_file(_: DependencyException) -> Response:
+        return Response("There is no such file.\n", 404, mimetype="text/plain")
 
     @server.after_request  # type: ignore[untyped-decorator]
     def headers(response: Response) -> Response:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import plotly.io as pio
 
 from ..errors import MissingDependency, NetloomError
+from ..files import write_bytes
 from .figures import CONFIG
 from .markup import Html, el
 from .plane import front_figure
@@ -50,6 +51,7 @@ def write_front_image(
     Raises:
         MissingDependency: If there is no Chromium on the path.
         NetloomError: If it gives no picture.
+        OutputError: If the path cannot be written.
     """
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
@@ -57,7 +59,7 @@ def write_front_image(
             "a picture needs the program chromium on the path, which is not there; install it "
             "(apt-get install chromium), or save one from the report with its camera button"
         )
-    view, target = ParetoView.of(store, ref, x, y, objectives=objectives), Path(path).resolve()
+    view, target = ParetoView.of(store, ref, x, y, objectives=objectives), Path(path)
     figure = front_figure(view)
     figure.update_layout(width=size[0], height=size[1], font={"color": "#1b2330", "size": 15})
     figure.update_layout(margin={"l": 84})
@@ -70,10 +72,14 @@ def write_front_image(
         source = Path(folder, "front.html")
         source.write_text(page, encoding="utf-8")
         command = [browser, *FLAGS, f"--user-data-dir={folder}/profile"]
-        command += [f"--screenshot={target}", f"--window-size={size[0]},{size[1]}"]
-        done = subprocess.run(
-            [*command, source.as_uri()], capture_output=True, text=True, timeout=TIMEOUT_S
-        )
-    if done.returncode or not target.is_file():
-        raise NetloomError(f"chromium gave no picture: {done.stderr.strip()[-400:]}")
-    return target
+        picture = Path(folder, "front.png")
+        command += [f"--screenshot={picture}", f"--window-size={size[0]},{size[1]}"]
+        try:
+            done = subprocess.run(
+                [*command, source.as_uri()], capture_output=True, text=True, timeout=TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NetloomError(f"chromium gave no picture in {TIMEOUT_S} s; try again") from error
+        if done.returncode or not picture.is_file():
+            raise NetloomError(f"chromium gave no picture: {done.stderr.strip()[-400:]}")
+        return write_bytes(target, picture.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from .words import MISSING
@@ -20,9 +21,17 @@ def cell(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a cell of code; a bar needs its backslash there too."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return span(text).replace("|", "\\|")
+
+
+def span(text: str) -> str:
+    """Return text as code within a line."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def plain(text: str) -> str:
-    """Return one line without tags: Markdown passes HTML on."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    """Return one line that is read as it stands: without tags, links, pictures and emphasis."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+
+
+_MARKUP = re.compile(r"[\\`*\[\]~]|(?<!\w)_|_(?!\w)")  # a_b is no emphasis

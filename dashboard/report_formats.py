@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -18,6 +19,7 @@ from .contest import Contest
 from .contest_text import comparison_json, comparison_markdown
 from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, failures
+from .downloads import guarded
 from .markdown import cell, code, pipes, plain
 from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, cards, facts, progress_note
@@ -103,7 +105,16 @@ def report_text(
         "comparison": comparison_json(_contest(contents)) if len(contents) > 1 else None,
         "experiments": [_json(store, content, all=all) for content in contents],
     }
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values with null for numbers that JSON has not: a volume may be too large."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _contest(contents: Sequence[_Content]) -> Contest:
@@ -206,14 +217,14 @@ def _csv(contents: Sequence[_Content], *, all: bool) -> str:
     every = ["status", "violation", "duration_s"] if all else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    labels = [axis.label for axis in axes.values()]
+    labels = [guarded(axis.label) for axis in axes.values()]
     writer.writerow([*several, "trial", *every, *labels, "notation", "fixed", "key"])
     for content, rows in made:
         for row in rows:
             state = [row.status, row.violation, _known(row.duration_s)] if all else []
             values = [row.metrics.get(name, "") for name in axes]
-            name = [content.record.name] if several else []
-            end = [row.notation, row.fixed or "", row.key]
+            name = [guarded(content.record.name)] if several else []
+            end = [guarded(row.notation), guarded(row.fixed or ""), row.key]
             writer.writerow([*name, row.number, *state, *values, *end])
     return text.getvalue().rstrip("\n")
 

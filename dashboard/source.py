@@ -50,6 +50,10 @@ class Source:
         self._lock = threading.Lock()
         self._opened: Store | None = None
         self._file: tuple[int, int] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with nothing read: another file may hold other trials under the same ids."""
         self._tables = TableCache()
         self.contests = ContestCache(
             lambda record: self._tables.table(self.store, record), state_of
@@ -59,11 +63,13 @@ class Source:
 
     @property
     def store(self) -> Store:
-        """The store.
+        """The store; a file that was deleted would still be read, another one is opened instead.
 
         Raises:
             StoreError: If it cannot be opened.
         """
+        if self._opened is not None and _file_of(self.url) != self._file:
+            self.close()
         with self._lock:
             if self._opened is None:
                 self._file = _file_of(self.url)
@@ -76,17 +82,14 @@ class Source:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+                self._forget()
 
     def revision(self) -> str:
         """Return a text that changes with the store, and with the processes that write to it.
 
-        A file that was deleted would still be read: another one of its name is opened instead.
-
         Raises:
             StoreError: If there is no store.
         """
-        if self._opened is not None and _file_of(self.url) != self._file:
-            self.close()
         store = self.store
         return " ".join([str(self._file), str(store.revision()), *sorted(store.running())])
 
@@ -196,8 +199,8 @@ def _file_of(url: str) -> tuple[int, int] | None:
         return None
     try:
         found = Path(str(path.database)).stat()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # who opens it says why
     return found.st_dev, found.st_ino
 
 

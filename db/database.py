@@ -78,8 +78,17 @@ class Database:
 
     def _check_path(self, create: bool) -> None:
         path = file_of(self.url)
-        if path is None or path.exists():
+        if path is None:
             return
+        try:
+            if path.is_dir():
+                raise StoreError(f"a store is a file, got the folder {path}; name a file in it")
+            if path.exists():
+                return
+        except OSError as error:
+            raise StoreError(
+                f"{self.name} cannot be looked up; check its path and your permissions ({error})"
+            ) from error
         if not create:
             raise StoreError(
                 f"there is no store at {path}; give --store or NETLOOM_STORE, or run a search first"

@@ -57,7 +57,8 @@ class TrialReader:
         Raises:
             StoreError: If the experiment has no such number.
         """
-        if found := self.trial_records(experiment_id, numbers=[number]):
+        known = 0 <= number < 2**31  # more than a database holds
+        if found := self.trial_records(experiment_id, numbers=[number] if known else []):
             return found[0]
         with self._read() as connection:
             id = self._catalog.entry(connection, experiment_id).id

@@ -51,4 +51,8 @@ def parse_url(text: str) -> URL:
         )
     if url.query:
         raise WrongStore(f"{rule}; SQLite options are set by netloom, got {shown!r}")
-    return url.set(drivername="sqlite", database=str(Path(url.database).expanduser().absolute()))
+    try:
+        path = Path(url.database).expanduser().absolute()
+    except RuntimeError as error:  # ~somebody
+        raise WrongStore(f"{rule}; the file must have a home, got {shown!r}: {error}") from error
+    return url.set(drivername="sqlite", database=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -90,6 +91,9 @@ def main() -> None:
     end = words.index("--") if "--" in words else len(words)
     if "--debug" in words[1:end]:
         words = ["--debug", *(w for i, w in enumerate(words) if w != "--debug" or i >= end)]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that a terminal lacks is no error
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=words)
     except (KeyboardInterrupt, BrokenPipeError) as error:  # around a command: it has its own

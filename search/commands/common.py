@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 
 import typer
@@ -80,7 +84,7 @@ def command(
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                with _results_alone_on_stdout():
+                with _ended_by_sigterm(), _results_alone_on_stdout():
                     function(*args, **kwargs)
                     flush()
             except (NetloomError, KeyboardInterrupt, BrokenPipeError) as error:
@@ -101,6 +105,24 @@ def command(
         return guarded
 
     return register
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what it was writing is taken away again."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -152,20 +174,47 @@ def _is_typers(error: Exception) -> bool:
     return type(error).__module__.split(".")[0] in {"typer", "click"}
 
 
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    r"""Return text that a terminal only shows: names of the store may come from anybody.
+
+    >>> printable("\x1b[2J gone")
+    '\\u001b[2J gone'
+
+    Args:
+        text: What is printed.
+        keep: Control characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        f"\\u{ord(sign):04x}"
+        if sign not in keep and unicodedata.category(sign) in _CONTROLS
+        else sign
+        for sign in text
+    )
+
+
+_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # also marks that turn the direction of writing
+
+
 def note(text: str) -> None:
     """Write a line for people to stderr; results alone go to stdout."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
-def emit(text: str) -> None:
-    """Write a result to stdout.
+def emit(text: str, *, drawn: bool = False) -> None:
+    """Write a result to stdout; a terminal gets no control characters that `text` may hold.
+
+    Args:
+        text: The result.
+        drawn: Whether its control characters are our own: colours.
 
     Raises:
         OutputError: If stdout cannot be written: it is a file on a full disk.
     """
     with _writing():
         if (stream := results()) is not None:
-            typer.echo(text, file=stream)
+            typer.echo(printable(text) if stream.isatty() and not drawn else text, file=stream)
 
 
 def flush() -> None:
@@ -224,7 +273,7 @@ def _plain(value: Any) -> Any:
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Write a table to stdout: drawn on a terminal, plain aligned columns elsewhere."""
-    stream = results()
+    stream, rows = results(), [[printable(cell, keep="") for cell in row] for row in rows]
     if stream is not None and stream.isatty():
         from rich import box
         from rich.console import Console
@@ -248,7 +297,7 @@ def emit_facts(facts: Mapping[str, str]) -> None:
     """Write `label  value` lines to stdout."""
     width = max(map(len, facts), default=0)
     for label, value in facts.items():
-        emit(f"{label.ljust(width)}  {value}".rstrip())
+        emit(f"{label.ljust(width)}  {printable(value, keep='')}".rstrip())
 
 
 def open_store(url: str | None, *, write: bool = False, create: bool = False) -> Store:
@@ -277,7 +326,7 @@ def writable_file(path: str, *, force: bool = True) -> Path:
     Raises:
         SpecError: If it is a folder, its folder does not exist, or it exists and `force` is off.
     """
-    file = Path(path).expanduser()
+    file = _usable(path)
     if file.is_dir():
         raise SpecError(f"an output must be a file, got the folder {path!r}; name a file in it")
     if not file.parent.is_dir():
@@ -293,10 +342,27 @@ def readable_file(path: str) -> Path:
     Raises:
         SpecError: If there is none.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    file = _usable(path)
+    if file.is_dir() or not file.exists():
         kind = "is a folder" if file.is_dir() else "does not exist"
         raise SpecError(f"{path!r} {kind}; name a file")
+    return file
+
+
+def _usable(path: str) -> Path:
+    """Return a path that the system can look up.
+
+    Raises:
+        SpecError: If it cannot: too long a name, a folder without permission, no such user.
+    """
+    try:
+        file = Path(path).expanduser()
+        file.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"{path!r} cannot be used: {why}; name another file") from error
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -82,7 +83,7 @@ def report(
         records = {r.id: r for r in (open_record(opened, each) for each in experiment)}
         record, *others = records.values()
         objectives = objectives_of(record, objective or ())
-        target = writable_file(output or ("comparison.html" if others else f"{record.name}.html"))
+        target = writable_file(output or _file_name("comparison" if others else record.name))
         if target.suffix.lower() == ".png":
             if others:
                 raise SpecError(
@@ -95,6 +96,12 @@ def report(
         else:
             path = write_report(opened, list(records), target, objectives=objectives)
     emit(str(path))
+
+
+def _file_name(name: str) -> str:
+    """Return a file in this folder, whatever an experiment is called."""
+    words = re.sub(r"[^\w.\- ]", "_", name).lstrip(".-")
+    return f"{words.encode()[:100].decode(errors='ignore') or 'report'}.html"
 
 
 def _report_text(

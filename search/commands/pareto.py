@@ -113,7 +113,7 @@ def emit_drawing(view: ParetoView) -> None:
     stream, place = results(), shutil.get_terminal_size()
     colour = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
     height = min(max(place.lines - 4, 12), 30)
-    emit(front_text(view, width=place.columns, height=height, colour=colour) + "\n")
+    emit(front_text(view, width=place.columns, height=height, colour=colour) + "\n", drawn=True)
 
 
 def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -134,13 +134,16 @@ def front_json(trials: Sequence[TrialRecord]) -> dict[str, Any]:
 
 def front_csv(record: ExperimentRecord, trials: Sequence[TrialRecord]) -> str:
     """Return the front as CSV text: trial, key, metrics, notation, names of fixed points if any."""
+    from ...dashboard.downloads import guarded
+
     names = metric_names(record, trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "key", *names, "notation", *(["fixed"] if record.fixed else [])])
     for trial in trials:
         values = [trial.metrics.get(name, "") for name in names]
-        writer.writerow([trial.number, trial.key, *values, trial.notation, *_name(trial, record)])
+        texts = [guarded(text) for text in (trial.notation, *_name(trial, record))]
+        writer.writerow([trial.number, trial.key, *values, *texts])
     return text.getvalue().rstrip("\n")
 
 

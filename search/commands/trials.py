@@ -43,24 +43,29 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write every trial of an experiment; csv has the costs that rescore added, too."""
+    from ...dashboard.downloads import guarded
     from ...dashboard.words import plural
     from ...db.rescored import rescored_metrics
     from ..run.portable import trial_lines
 
+    target = None if output is None else writable_file(output)
     with open_store(store) as opened:
         record = opened.experiment(experiment)
         if shape == "csv":
             frame, costs = opened.trials(record.id), opened.rescored(record)
             for metric in rescored_metrics(record):
                 frame[metric.name] = [costs.get(key, {}).get(metric.name) for key in frame["key"]]
+            frame.columns = frame.columns.map(guarded)
+            texts = frame.select_dtypes(exclude="number").columns
+            frame[texts] = frame[texts].map(guarded)
             text, count = frame.to_csv(index=False), len(frame)
         else:
             lines = list(trial_lines(record, opened.trial_records(record.id)))
             text, count = "".join(f"{line}\n" for line in lines), len(lines) - 1
-    if output is None:
+    if target is None:
         emit(text.rstrip("\n"))
         return
-    write_text(writable_file(output), text)
+    write_text(target, text)
     note(f"{plural(count, 'trial')} of {record.name} written to {output}")
 
 

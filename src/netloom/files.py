@@ -1,4 +1,4 @@
-"""Text files that are written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from .errors import OutputError
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write `text` to `path` as UTF-8 and return the path.
+    """Write `text` to `path` as UTF-8 and return the path; see `write_bytes`."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write `data` to `path` and return the path.
 
     A file appears only when it is complete: what stood there before stays where the disk is full.
     Devices and pipes (`/dev/stdout`) are written to, never replaced.
@@ -21,9 +26,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     target = Path(path)
     try:
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(data)
         else:
-            _put(target.resolve(), text)
+            _put(target.resolve(), data)
     except OSError as error:
         raise OutputError(
             f"{target} cannot be written: {error.strerror or error}; name another file"
@@ -31,12 +36,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return target
 
 
-def _put(target: Path, text: str) -> None:
+def _put(target: Path, data: bytes) -> None:
     if target.exists() and not os.access(target, os.W_OK):  # renaming would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    start = os.fsdecode(os.fsencode(target.name)[:200])  # names are limited in bytes
+    partial = target.with_name(f".{start}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)
         if target.exists():
             partial.chmod(target.stat().st_mode & 0o7777)
         partial.replace(target)

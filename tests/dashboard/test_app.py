@@ -52,7 +52,11 @@ def test_everything_comes_from_this_machine(client):
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:8050", 200), ("127.0.0.1", 200), ("[::1]:8050", 200), ("evil.example:8050", 403)],
+    [
+        *(("localhost:8050", 200), ("127.0.0.1", 200), ("127.0.0.2:8050", 200)),
+        *(("[::1]:8050", 200), ("evil.example:8050", 403), ("0.0.0.0:8050", 403)),
+        *(("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403)),
+    ],
 )
 def test_only_local_names_are_answered(client, host, status):
     assert client.get("/", headers={"Host": host}).status_code == status
@@ -68,6 +72,12 @@ def test_a_long_request_is_refused(client):
 def test_other_addresses_are_refused(store, host):
     with pytest.raises(SpecError, match="ssh -L"):
         serve(store.url, host)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nobody.invalid", "::2"])
+def test_an_address_elsewhere_is_no_matter_of_the_port(store, host):
+    with pytest.raises(SpecError, match=f"an address of this machine, got '{host}'"):
+        make_server(create_app(store.url), host, 0)
 
 
 def test_a_taken_port_names_a_free_one(store):

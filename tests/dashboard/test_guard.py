@@ -76,6 +76,8 @@ def test_a_password_is_long_enough_and_never_shown():
     with pytest.raises(SpecError, match="got 7 in FILE") as error:
         checked_password("secret7", "FILE")
     assert "secret7" not in str(error.value)
+    with pytest.raises(SpecError, match="must be UTF-8 text, got other bytes in FILE"):
+        checked_password("12345678\udcff", "FILE")
 
 
 def test_an_open_address_says_that_it_is_plain_http(store, monkeypatch, caplog):
@@ -86,3 +88,11 @@ def test_an_open_address_says_that_it_is_plain_http(store, monkeypatch, caplog):
         serve(store.url, "0.0.0.0", 0, password=PASSWORD, on_ready=lambda _: None)
     assert "plain HTTP" in caplog.text
     assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["zz/a.js", "dash/a.js", "netloom/pyproject.toml"])
+def test_a_file_that_is_not_there_is_no_error_of_the_program(store, name, caplog):
+    client = create_app(store.url).server.test_client()
+    answer = client.get(f"/_dash-component-suites/{name}")
+    assert (answer.status_code, answer.get_data(as_text=True)) == (404, "There is no such file.\n")
+    assert caplog.records == []

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from netloom.dashboard.report_formats import report_text
+from netloom.dashboard.report_formats import _finite, report_text
 from netloom.errors import StoreError
 
-HOSTILE = "<script>alert(1)</script> `code` | bar\nline"
+HOSTILE = "<script>alert(1)</script> `code` ![x](y) | bar\nline"
 FRONT = [(90, 5), (95, 9), (80, 7)]  # the last is beaten by the first
 
 
@@ -119,12 +119,28 @@ def test_what_the_store_holds_cannot_leave_its_cell(store, make, trial):
     versions = {"netloom": HOSTILE}
     make([trial(0, numbers, notation=HOSTILE)], versions=versions, strategy=HOSTILE)
     text = report_text(store, ["toy"], "md")
-    assert "strategy &lt;script>alert(1)&lt;/script> `code` | bar line" in text
+    assert r"strategy &lt;script>alert(1)&lt;/script> \`code\` !\[x\](y) | bar line" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| 0 |")]
-    assert row == r"| 0 | 90 | 5 | `<script>alert(1)</script> 'code' \| bar line` |"
+    assert row == r"| 0 | 90 | 5 | `<script>alert(1)</script> 'code' ![x](y) \| bar line` |"
 
 
 def test_an_unknown_experiment(store, make):
     make()
     with pytest.raises(StoreError, match="toy"):
         report_text(store, ["tyo"], "md")
+
+
+def test_csv_is_no_program_of_a_spreadsheet(store, make, trial):
+    numbers = {"valid_accuracy": 90.0, "latency_ms@pixel3": 5.0}
+    for name in ("=1+1", "toy"):
+        make([trial(0, numbers, notation="@SUM(1)")], name)
+    head, *rows = csv.reader(io.StringIO(report_text(store, ["=1+1", "toy"], "csv")))
+    assert [row[0] for row in rows] == ["'=1+1", "toy"]
+    assert {row[head.index("notation")] for row in rows} == {"'@SUM(1)"}
+
+
+def test_a_number_that_json_has_not_is_null():
+    assert _finite({"a": [1, 2.5, (float("inf"), "x")], "b": None}) == {
+        "a": [1, 2.5, [None, "x"]],
+        "b": None,
+    }

@@ -76,6 +76,22 @@ def test_a_file_that_is_no_store(ask, tmp_path):
     assert (tmp_path / "netloom.db").read_bytes() == b"not a database" * 100
 
 
+def test_another_store_in_its_place(ask, store, make, pairs, tmp_path):
+    make(pairs([(90, 5)]))
+    assert "max valid_accuracy" in ask("/exp/toy")  # no watch has looked in between
+    store.close()
+    for part in tmp_path.glob("netloom.db*"):
+        part.unlink()
+    Store(f"sqlite:///{tmp_path}/netloom.db").close()
+    assert "holds no experiment yet" in ask("/exp/toy")
+
+
+def test_a_folder_in_its_place(ask, tmp_path):
+    (tmp_path / "netloom.db").mkdir()
+    assert "a store is a file, got the folder" in ask("/")
+    assert "a store is a file, got the folder" in ask()
+
+
 def test_a_store_that_vanishes_and_comes_back(ask, store, make, pairs, tmp_path):
     make(pairs([(90, 5)]))
     assert "live on" in ask()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from netloom.errors import OutputError
 from netloom.files import write_text
-from netloom.search.commands.common import emit_table
+from netloom.search.commands.common import emit, emit_facts, emit_table, note, printable
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
@@ -31,6 +32,15 @@ def worth(architecture):
     print("evaluating")
     return {"score": architecture["width"], "cost": 1}
 """
+
+
+HOSTILE = "\x1b]0;title\x07 \u202ered\x9b31m\x7f"
+SHOWN = r"\u001b]0;title\u0007 \u202ered\u009b31m\u007f"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def netloom(cli: Any, command: str) -> subprocess.CompletedProcess[str]:
@@ -87,13 +97,13 @@ def test_a_file_is_written_whole_or_not_at_all(
     target.write_text("before")
     target.chmod(0o640)
 
-    def full(self: Path, text: str, **_: Any) -> None:
-        with self.open("w") as file:
-            file.write(text[:3])
+    def full(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[:3])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match=r"front\.html cannot be written: No space left"):
             write_text(target, "after")
     assert target.read_text() == "before"
@@ -104,10 +114,6 @@ def test_a_file_is_written_whole_or_not_at_all(
 
 
 def test_a_narrow_terminal_cuts_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "30")
@@ -117,6 +123,51 @@ def test_a_narrow_terminal_cuts_no_name(monkeypatch: pytest.MonkeyPatch) -> None
     letters = "".join(text.split())
     assert letters.count("|") == 10
     assert letters.count("@") == 2
+
+
+def test_a_terminal_gets_no_control_characters_of_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    emit(f"{HOSTILE}\n\tof two lines")
+    emit_facts({"error": f"{HOSTILE}\nand more"})
+    emit("\x1b[31mred\x1b[0m", drawn=True)
+    note(HOSTILE)
+    first, second, fact, drawn = terminal.getvalue().splitlines()
+    assert (first, second) == (SHOWN, "\tof two lines")
+    assert fact == rf"error  {SHOWN}\u000aand more"
+    assert drawn == "\x1b[31mred\x1b[0m"
+    assert capsys.readouterr().err == f"{SHOWN}\n"
+    assert printable("日本語 é 👍 plain") == "日本語 é 👍 plain"
+
+
+def test_a_row_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_table(["trial", "architecture"], [["1", "a\nb\x1b[2J"]])
+    assert capsys.readouterr().out.splitlines()[1:] == [r"1      a\u000ab\u001b[2J"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".html", "~nobody-here/x.html", "toy.yaml/x.html"])
+def test_a_path_that_cannot_be_is_one_line(cli: Any, name: str) -> None:
+    cli.stored("search", "toy.yaml", "--quiet")
+    refused = cli.stored("report", "toy", "-o", name, code=2)
+    [line] = refused.stderr.splitlines()
+    assert "name another file" in line or "there is no folder" in line
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.stored("search", "toy.yaml", "--quiet")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def killed(self: Path, data: bytes) -> None:
+        self.touch()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    ended = cli.stored("report", "toy", "-f", "md", "-o", "toy.md", code=130)
+    assert ended.stderr == "interrupted\n"
+    assert not [name for name in os.listdir(cli.folder) if "toy.md" in name]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:

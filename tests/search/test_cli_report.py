@@ -66,3 +66,20 @@ def test_several_experiments_are_compared_first(searched: Any) -> None:
     assert [each["name"] for each in found["experiments"]] == ["toy", "toy-3"]
     refused = searched.stored("report", "toy", "toy-2", "-o", "front.png", code=2).stderr
     assert "a picture shows the front of one experiment, got 2" in refused
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("../../gone", "_.._gone.html"), ("/tmp/x", "_tmp_x.html"), ("..", "report.html")],
+)
+def test_the_name_of_an_experiment_is_no_path(searched: Any, name: str, file: str) -> None:
+    searched.stored("rename", "toy", name)
+    folder = sorted(searched.folder.parent.iterdir())
+    assert searched.stored("report", name).stdout == f"{file}\n"
+    assert (searched.folder / file).is_file()
+    assert sorted(searched.folder.parent.iterdir()) == folder
+
+
+def test_a_name_longer_than_a_file_may_be_called(searched: Any) -> None:
+    searched.stored("rename", "toy", "\U0001d518" * 200)
+    assert searched.stored("report", "\U0001d518").stdout == f"{chr(0x1D518) * 25}.html\n"

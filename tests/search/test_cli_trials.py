@@ -82,3 +82,25 @@ def test_a_name_is_checked_too(cli: Any) -> None:
     cli.search("--quiet")
     for name in ("", "a b", "x/y"):
         assert "must match pattern" in taken_in(cli, exported(cli), "--name", name, code=2).stderr
+
+
+def test_csv_is_no_program_of_a_spreadsheet(cli: Any) -> None:
+    cli.search("--quiet")
+    lines = exported(cli)
+    for line in lines[1:]:
+        line["notation"] = "=2+2"
+    cli.stored("delete", "toy", "--yes")
+    cli.stored("gc")  # a store holds the notation of an architecture once
+    taken_in(cli, lines, "--name", "formula")
+    for words in (["pareto"], ["trials", "export"]):
+        table = cli.stored(*words, "formula", "-f", "csv").stdout
+        assert ",'=2+2" in table
+        assert ",=2+2" not in table
+    assert exported(cli, "formula")[1]["notation"] == "=2+2"  # for programs it stays
+
+
+def test_a_number_that_no_trial_has(cli: Any) -> None:
+    cli.search("--quiet")
+    for number in ("99", str(2**70)):
+        refused = cli.stored("show", "toy", "--trial", number, code=1)
+        assert f"got {number}; those of this experiment are 0 to" in refused.stderr
