@@ -58,6 +58,11 @@ class _Source(NamedTuple):
 class _Cifar(DataSet):
     """Images 3x32x32 (uint8); the published test set stays the test split."""
 
+    # https://www.cs.toronto.edu/~kriz/cifar.html names none
+    licence: ClassVar[str] = (
+        "not stated by the authors, who ask to cite A. Krizhevsky, Learning Multiple Layers of "
+        "Features from Tiny Images, 2009"
+    )
     in_channels = 3
     resolution = 32
 

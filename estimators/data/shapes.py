@@ -53,6 +53,7 @@ class Shapes(DataSet):
     """
 
     name: ClassVar[str] = "shapes"
+    licence: ClassVar[str] = "none needed: the images are drawn by netloom"
     classes: int
 
     def __init__(

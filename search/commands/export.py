@@ -72,15 +72,18 @@ def export(
 
 def _say(bundle: Bundle) -> None:
     from ..export.card import difference_text
+    from ..export.quantize import INT8_FILE
 
     for name, found in bundle.checks.items():
         note(f"{name}: outputs as the network's to within {difference_text(found)}")
-    if (q := bundle.quantized) is None:
-        return
-    if q.tested:
-        note(
-            f"int8: {q.int8_accuracy:.2f} % on the test split, {q.float_accuracy:.2f} % in float32 "
-            f"({q.tested} examples)"
-        )
-    else:
-        note(f"int8: accuracy not measured: {q.reason}")
+    for network in bundle.networks:
+        if (q := network.quantized) is None:
+            continue
+        name = network.path(INT8_FILE)
+        if q.tested:
+            note(
+                f"{name}: {q.int8_accuracy:.2f} % on the test split, {q.float_accuracy:.2f} % in "
+                f"float32 ({q.tested} examples)"
+            )
+        else:
+            note(f"{name}: accuracy not measured: {q.reason}")

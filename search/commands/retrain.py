@@ -79,6 +79,7 @@ def retrain(
             name=name,
             overrides=set_ or (),
             store_url=store,
+            note=note,
         )
     if dry_run:
         emit_json(dict(plan.spec))

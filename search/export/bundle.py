@@ -1,21 +1,19 @@
-"""The folder that is delivered: made beside its place, checked, and moved there whole."""
+"""What is delivered: the files of a trial's networks, checked, with what is known of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ...errors import OutputError, SpecError
+from ...errors import SpecError
 from ...jsonio import digest
+from .place import CARD_FILE, JSON_FILE, appearing, checked_folder
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -24,35 +22,47 @@ if TYPE_CHECKING:
     from ...spaces import DecisionSpace
     from .program import Difference, Program
     from .quantize import Quantized
-    from .source import Source
+    from .source import Part, Source
 
 FORMATS = ("torch", "pt2", "onnx", "onnx-int8", "json")
 DEFAULT = ("torch", "json")
-JSON_FILE = "architecture.json"
-CARD_FILE = "README.md"
 _JSON_FORMAT = 1  # raise it when an older reader would misread the file
-_OWN = (  # what --force may replace
-    CARD_FILE,
-    JSON_FILE,
-    "load.py",
-    "weights.safetensors",
-    "constants.safetensors",
-    "network.pt2",
-    "network.onnx",
-    "network.onnx.data",
-    "network.int8.onnx",
-    "__pycache__",
-)
-_WORK = ".netloom-export-"  # and the process that writes there
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a bundle."""
+    """A file of a bundle.
+
+    Args:
+        name: Its path within the folder.
+    """
 
     name: str
     size_bytes: int
     sha256: str
+
+
+@dataclass
+class Delivered:
+    """A network among the files.
+
+    Args:
+        part: It.
+        folder: Its own folder within the bundle, where there are several; else empty.
+        program: It as a program, where a format needs it.
+        checks: File -> how far its outputs are from the network's, by batch size.
+        quantized: What int8 costs, where it was asked for.
+    """
+
+    part: Part
+    folder: str
+    program: Program | None = None
+    checks: dict[str, list[Difference]] = field(default_factory=dict)
+    quantized: Quantized | None = None
+
+    def path(self, name: str) -> str:
+        """Return where a file of it is within the bundle."""
+        return f"{self.folder}/{name}" if self.folder else name
 
 
 @dataclass
@@ -63,39 +73,37 @@ class Bundle:
         folder: Where.
         source: Which trial.
         formats: Which formats.
-        program: The network as a program, where a format needs it.
-        checks: File -> how far its outputs are from the network's, by batch size.
-        quantized: What int8 costs, where it was asked for.
+        networks: Its networks; one, but for products of spaces.
         files: All but the card.
     """
 
     folder: Path
     source: Source
     formats: tuple[str, ...]
-    program: Program | None = None
-    checks: dict[str, list[Difference]] = field(default_factory=dict)
-    quantized: Quantized | None = None
+    networks: tuple[Delivered, ...]
     files: list[File] = field(default_factory=list)
+
+    @property
+    def quantized(self) -> Quantized | None:
+        """What int8 costs the network, the first one where there are several."""
+        return self.networks[0].quantized
+
+    @property
+    def checks(self) -> dict[str, list[Difference]]:
+        """Path of a file -> how far its outputs are from its network's, by batch size."""
+        return {n.path(name): found for n in self.networks for name, found in n.checks.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values of it."""
-        found: dict[str, Any] = {
+        return {
             "folder": str(self.folder),
             "experiment": self.source.record.name,
             "trial": self.source.trial.number,
             "formats": list(self.formats),
-            "weights": {"kind": self.source.kind, "origin": self.source.origin},
+            **_by_factor(self, _summary),
             "files": [vars(file) for file in self.files],
             "checks": {name: [vars(d) for d in each] for name, each in self.checks.items()},
         }
-        if (q := self.quantized) is not None:
-            measured = {"float_accuracy": q.float_accuracy, "int8_accuracy": q.int8_accuracy}
-            found["int8"] = {
-                "calibrated_on": q.examples,
-                "tested_on": q.tested,
-                **(measured if q.tested else {"not_measured": q.reason}),
-            }
-        return found
 
 
 def export_trial(
@@ -113,7 +121,8 @@ def export_trial(
     """Write the network of a trial as files that run without netloom.
 
     Every file is loaded again and compared with the network before the folder appears; a failure
-    leaves nothing behind.
+    leaves nothing behind. Of a product of spaces each network is written, several ones into
+    folders of their own, and what else was decided (an accelerator) into `architecture.json`.
 
     Args:
         store: Where the trial is.
@@ -137,10 +146,11 @@ def export_trial(
     target, chosen = checked_folder(folder, force=force), checked_formats(formats)
     source = read_source(store, record, number, space=space, data=data)
     say = note or (lambda text: None)
-    say(f"weights: {source.origin}")
-    bundle = Bundle(target, source, chosen)
+    bundle = Bundle(target, source, chosen, tuple(_delivered(source)))
     _require(bundle)
-    with _appearing(target) as work:
+    for network in bundle.networks:
+        say(_named(network, f"weights: {network.part.origin}"))
+    with appearing(target, say) as work:
         _fill(bundle, work, say)
     return bundle
 
@@ -157,53 +167,40 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in wanted)
 
 
-def checked_folder(folder: str | Path, *, force: bool) -> Path:
-    """Return the path of a folder that may be written.
-
-    Raises:
-        SpecError: If it is a file, holds something, or its parent does not exist.
-    """
-    path = Path(folder).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise SpecError(f"an export is written into a folder, got the file {str(folder)!r}")
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise SpecError(f"there is no folder {str(path.parent)!r} to make {path.name!r} in")
-        return path
-    names = sorted(entry.name for entry in path.iterdir())
-    if names and not force:
+def _delivered(source: Source) -> list[Delivered]:
+    """Return the networks, each with a folder of its own where there are several."""
+    parts = source.networks
+    if len(parts) == 1:
+        return [Delivered(parts[0], "")]
+    if odd := [part.factor for part in parts if not re.fullmatch(r"\w[\w.-]*", part.factor)]:
         raise SpecError(
-            f"an export needs a folder that is new or empty, got {str(folder)!r}, which holds "
-            f"{names[0]}; name another one, or add --force to replace an export"
+            f"each of several networks is written into a folder named after its factor, got the "
+            f"factor {odd[0]!r}; its name must be letters, digits, _ and -"
         )
-    if other := [name for name in names if name not in _OWN and not _left_over(name)]:
-        raise SpecError(
-            f"--force replaces what an export wrote, got {str(folder)!r}, which holds {other[0]}; "
-            "name another folder"
-        )
-    return path
+    return [Delivered(part, part.factor) for part in parts]
 
 
-def _left_over(name: str) -> bool:
-    """Whether a name is that of the working folder of an export that was killed."""
-    from ...db.claims import process_alive
-
-    found = re.fullmatch(rf"{re.escape(_WORK)}(\d{{1,9}})", name)
-    # this process has made none yet: numbers come again, in containers soon
-    return found is not None and (int(found[1]) == os.getpid() or not process_alive(int(found[1])))
+def _named(network: Delivered, text: str) -> str:
+    return f"{network.part.factor}: {text}" if network.part.factor else text
 
 
 def _require(bundle: Bundle) -> None:
     """Say what is missing before anything is computed."""
-    if "torch" in bundle.formats:
+    files = [name for name in bundle.formats if name != "json"]
+    if files and not bundle.networks:
+        raise SpecError(
+            f"a trial to export as {files[0]} must have a network, got one of the space "
+            f"{bundle.source.space.name}, which builds none; --format json writes what was decided"
+        )
+    if "torch" in files:
         from .torch_files import require_safetensors
 
         require_safetensors()
-    if "onnx" in bundle.formats:
+    if "onnx" in files:
         from .onnx_files import require_onnx
 
         require_onnx()
-    if "onnx-int8" in bundle.formats:
+    if "onnx-int8" in files:
         from .quantize import require_data
 
         require_data(bundle.source)
@@ -214,46 +211,78 @@ def _fill(bundle: Bundle, work: Path, say: Callable[[str], None]) -> None:
     from .card import card
 
     if set(bundle.formats) != {"json"}:
-        _write_network(bundle, work, say)
+        for network in bundle.networks:
+            place = work / network.folder
+            place.mkdir(exist_ok=True)
+            _write_network(bundle, network, place, say)
     _write_json(bundle, work / JSON_FILE)
-    bundle.files = [_file(path) for path in sorted(work.iterdir())]
+    bundle.files = [_file(path, work) for path in sorted(work.rglob("*")) if path.is_file()]
     (work / CARD_FILE).write_text(card(bundle), encoding="utf-8")
 
 
-def _write_network(bundle: Bundle, work: Path, say: Callable[[str], None]) -> None:
+def _write_network(
+    bundle: Bundle, network: Delivered, place: Path, say: Callable[[str], None]
+) -> None:
     from .program import exported
 
-    source, space = bundle.source, bundle.source.space
-    example = space.example_input(source.architecture)  # type: ignore[attr-defined]
-    program = bundle.program = exported(source.network(), example)
+    part = network.part
+    example = part.space.example_input(part.architecture)  # type: ignore[attr-defined]
+    program = network.program = exported(part.network(), example)
     if program.fixed:
-        say(f"the batch size is fixed to 1: {program.fixed}")
-    for name, write in _writers(bundle, program).items():
+        say(_named(network, f"the batch size is fixed to 1: {program.fixed}"))
+    for name, write in _writers(bundle.source, program).items():
         if name in bundle.formats:
-            bundle.checks |= write(work)
+            network.checks |= write(place)
     if "onnx-int8" in bundle.formats:
         from .quantize import write_int8
 
-        bundle.quantized = write_int8(work, program, source)
+        network.quantized = write_int8(place, program, bundle.source)
 
 
 def _writers(
-    bundle: Bundle, program: Program
+    source: Source, program: Program
 ) -> Mapping[str, Callable[[Path], dict[str, list[Difference]]]]:
     """Return what writes each format: a file name and how far its outputs are off."""
     from .onnx_files import ONNX_FILE, write_onnx
     from .torch_files import LOADER_FILE, PROGRAM_FILE, write_program, write_torch
 
-    scale = bundle.source.scale
     return {
-        "torch": lambda work: {LOADER_FILE: write_torch(work, program, scale)},
-        "pt2": lambda work: {PROGRAM_FILE: write_program(work, program)},
-        "onnx": lambda work: {ONNX_FILE: write_onnx(work, program)},
+        "torch": lambda place: {LOADER_FILE: write_torch(place, program, source.scale)},
+        "pt2": lambda place: {PROGRAM_FILE: write_program(place, program)},
+        "onnx": lambda place: {ONNX_FILE: write_onnx(place, program)},
     }
 
 
+# ---------------------------------------------------------------- what is said of it
+def _by_factor(bundle: Bundle, values: Callable[[Bundle, Delivered], Any]) -> dict[str, Any]:
+    """Return values of the network; of a product those of each factor, by its name."""
+    made = {network.part.factor: values(bundle, network) for network in bundle.networks}
+    if "" in made:
+        return dict(made[""])
+    factors = {part.factor: made.get(part.factor, {}) for part in bundle.source.parts}
+    return {"factors": factors} if "" not in factors else {}
+
+
+def _summary(bundle: Bundle, network: Delivered) -> dict[str, Any]:
+    found: dict[str, Any] = {"weights": _weights(network)}
+    if network.folder:
+        found["folder"] = network.folder
+    if (q := network.quantized) is not None:
+        measured = {"float_accuracy": q.float_accuracy, "int8_accuracy": q.int8_accuracy}
+        found["int8"] = {
+            "calibrated_on": q.examples,
+            "tested_on": q.tested,
+            **(measured if q.tested else {"not_measured": q.reason}),
+        }
+    return found
+
+
+def _weights(network: Delivered) -> dict[str, str]:
+    return {"kind": network.part.kind, "origin": network.part.origin}
+
+
 def _write_json(bundle: Bundle, path: Path) -> None:
-    source, program = bundle.source, bundle.program
+    source = bundle.source
     record, trial = source.record, source.trial
     values: dict[str, Any] = {
         "netloom_export": _JSON_FORMAT,
@@ -265,13 +294,31 @@ def _write_json(bundle: Bundle, path: Path) -> None:
             "spec_sha256": digest(dict(record.spec)),
         },
         "trial": {"number": trial.number, "seed": trial.seed, "metrics": dict(trial.metrics)},
-        "space": {**record.spec["space"], "fingerprint": record.space_fingerprint},
+        "space": {**source.stored, "fingerprint": source.space.fingerprint},
         "architecture": dict(trial.architecture),
         "notation": trial.notation,
-        "weights": {"kind": source.kind, "origin": source.origin},
+        **_by_factor(bundle, _ports),
     }
-    if program is not None:
-        mean, std = source.scale or (None, None)
+    if trial.fixed:
+        values["trial"]["published"] = trial.fixed
+    for part in source.parts:
+        own = values["factors"][part.factor] if part.factor else values
+        if part.factor:
+            own["space"] = part.space.name
+            own |= {"architecture": dict(part.architecture), "notation": part.notation}
+        if part.choice is not None:
+            own["accelerator"] = part.choice
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _ports(bundle: Bundle, network: Delivered) -> dict[str, Any]:
+    """Return what one needs to know to run a network."""
+    values: dict[str, Any] = {"weights": _weights(network)}
+    if (program := network.program) is not None:
+        if network.folder:
+            values["folder"] = network.folder
+        mean, std = bundle.source.scale or (None, None)
         values["input"] = {
             "shape": list(program.example.shape[1:]),
             "dtype": str(program.example.dtype).removeprefix("torch."),
@@ -280,51 +327,10 @@ def _write_json(bundle: Bundle, path: Path) -> None:
             "std": std,
         }
         values["outputs"] = list(program.outputs)
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    return values
 
 
-def _file(path: Path) -> File:
+def _file(path: Path, within: Path) -> File:
     with path.open("rb") as file:
-        return File(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """Give a folder to write into; its files are moved to their place when the block ends well.
-
-    Raises:
-        OutputError: If they cannot be written.
-    """
-    there = target.is_dir()
-    work = (target if there else target.parent) / f"{_WORK}{os.getpid()}"
-    try:
-        if there:
-            for left in [path for path in target.iterdir() if _left_over(path.name)]:
-                shutil.rmtree(left)
-        work.mkdir()
-        try:
-            yield work
-            if there:
-                _replace(target, work)
-            else:
-                work.rename(target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"{target} cannot be written: {error.strerror or error}; name another folder"
-        ) from error
-
-
-def _replace(target: Path, work: Path) -> None:
-    """Move files into a folder, and remove what an earlier export wrote and this one did not."""
-    written = {path.name for path in work.iterdir()}
-    for name in sorted(written):
-        os.replace(work / name, target / name)
-    for name in set(_OWN) - written:
-        path = target / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return File(path.relative_to(within).as_posix(), path.stat().st_size, sha256)

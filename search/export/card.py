@@ -9,8 +9,9 @@ from ... import __version__
 from ...jsonio import digest
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
+    from .bundle import Bundle, Delivered
     from .program import Difference
+    from .source import Part
 
 _SNIPPETS = {
     "torch": (
@@ -40,10 +41,9 @@ def card(bundle: Bundle) -> str:
     source = bundle.source
     sections = [
         f"# Trial {source.trial.number} of {source.record.name}",
-        f"A network of the space `{source.record.space}`, written by netloom {__version__}. "
-        f"{_weights(bundle)}",
+        f"{_what(bundle)}, written by netloom {__version__}. {_weights(bundle)}",
         "## Architecture",
-        _fence(source.trial.notation),
+        *_architecture(bundle),
         *_metrics(bundle),
         *_devices(bundle),
         "## How to load it",
@@ -64,18 +64,67 @@ def card(bundle: Bundle) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _what(bundle: Bundle) -> str:
+    """Return what was found, in words."""
+    source = bundle.source
+    if source.trial.fixed:
+        return (
+            f"`{source.trial.fixed}`, a published network of the space `{source.space.name}` that "
+            "was evaluated beside the search"
+        )
+    if source.parts[0].factor:
+        return f"What was found together: {_listed([part.factor for part in source.parts])}"
+    kind = "A network of" if source.networks else "What was decided in"
+    return f"{kind} the space `{source.space.name}`"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def _weights(bundle: Bundle) -> str:
     """Return where the weights come from, and what else there is to know about them."""
     source = bundle.source
-    if bundle.program is None:
-        return f"No weights are in this folder; another format has those: {_plain(source.origin)}."
-    words = f"Weights: {_plain(source.origin)}."
-    if source.kind == "trained" and (repeats := source.record.spec.get("repeats", 1)) > 1:
+    if not bundle.networks:
+        return "It is no network: there are no weights."
+    texts = [f"{_whose(n)}{_plain(n.part.origin)}" for n in bundle.networks]
+    if bundle.networks[0].program is None:
+        return f"No weights are in this folder; another format has those: {'; '.join(texts)}."
+    words = f"Weights: {'; '.join(texts)}."
+    trained = any(n.part.kind == "trained" for n in bundle.networks)
+    if trained and (repeats := source.record.spec.get("repeats", 1)) > 1:
         words += (
-            f" Its metrics on the valid split are means over {repeats} trainings; the weights, and "
+            f" Metrics on the valid split are means over {repeats} trainings; the weights, and "
             "the test metrics, are those of the first."
         )
     return words
+
+
+def _whose(network: Delivered) -> str:
+    """Return the start of a text about one of several networks."""
+    return f"`{network.part.factor}`: " if network.part.factor else ""
+
+
+def _architecture(bundle: Bundle) -> Iterator[str]:
+    folders = {network.part.factor: network.folder for network in bundle.networks}
+    for part in bundle.source.parts:
+        if part.factor:
+            where = f", in the folder `{folders[part.factor]}`" if folders.get(part.factor) else ""
+            kind = "a network of" if part.builds else "of"
+            yield f"`{part.factor}`, {kind} the space `{part.space.name}`{where}:"
+        yield _fence(part.notation)
+        yield from _accelerator(part)
+
+
+def _accelerator(part: Part) -> Iterator[str]:
+    """Yield the configuration of an accelerator."""
+    if (choice := part.choice) is None:
+        return
+    keys = list(dict.fromkeys(key for each in choice["accelerators"] for key in each))
+    rows = [[str(each.get(key, "")) for key in keys] for each in choice["accelerators"]]
+    yield _table(keys, rows)
+    rest = ", ".join(f"{k} {v}" for k, v in choice.items() if k != "accelerators")
+    yield f"Of the chip: {rest}. `architecture.json` has the same as JSON."
 
 
 def _metrics(bundle: Bundle) -> Iterator[str]:
@@ -127,6 +176,8 @@ def _devices(bundle: Bundle) -> Iterator[str]:
 
 
 def _loading(bundle: Bundle) -> Iterator[str]:
+    if (folders := [n.folder for n in bundle.networks if n.folder and n.program]) != []:
+        yield f"Each network has a folder of its own ({_listed(folders)}); run this in one of them."
     for name in bundle.formats:
         if name in _SNIPPETS:
             known = bundle.source.scale is not None
@@ -143,20 +194,26 @@ def _loading(bundle: Bundle) -> Iterator[str]:
 
 
 def _ports(bundle: Bundle) -> Iterator[str]:
-    source, program = bundle.source, bundle.program
-    if program is None:
+    source = bundle.source
+    if not any(network.program for network in bundle.networks):
         return
     yield "## Inputs and outputs"
-    shape = ", ".join(str(size) for size in program.example.shape[1:])
-    batch = "any batch size" if not program.fixed else f"batch size 1 only ({program.fixed})"
-    kind = str(program.example.dtype).removeprefix("torch.")
-    yield f"Input `input`: {kind}, shape (batch, {shape}), {_plain(batch)}."
+    for network in bundle.networks:
+        if (program := network.program) is None:
+            continue
+        shape = ", ".join(str(size) for size in program.example.shape[1:])
+        batch = "any batch size" if not program.fixed else f"batch size 1 only ({program.fixed})"
+        kind = str(program.example.dtype).removeprefix("torch.")
+        outputs = _listed(program.outputs)
+        yield (
+            f"{_whose(network)}Input `input`: {kind}, shape (batch, {shape}), {_plain(batch)}. "
+            f"Outputs: {outputs}."
+        )
     if source.scale is None:
         yield f"How inputs are to be scaled is not known: {_plain(source.unscaled)}."
     else:
         mean, std = (", ".join(f"{v:.6g}" for v in values) for values in source.scale)
         yield f"Scale inputs before: (x - mean) / std, per channel; mean [{mean}], std [{std}]."
-    yield f"Outputs: {', '.join(f'`{name}`' for name in program.outputs)}."
 
 
 def _checks(bundle: Bundle) -> Iterator[str]:
@@ -176,26 +233,31 @@ def _checks(bundle: Bundle) -> Iterator[str]:
 
 
 def _int8(bundle: Bundle) -> Iterator[str]:
-    if (found := bundle.quantized) is None:
-        return
-    yield "## int8"
-    how = f"Calibrated on {found.examples} examples of the training split."
-    if not found.tested:
-        yield f"{how} What int8 costs in accuracy was not measured: {_plain(found.reason)}."
-        return
-    yield (
-        f"{how} Accuracy on the {found.tested:,} examples of the test split: "
-        f"{found.float_accuracy:.2f} % in float32, {found.int8_accuracy:.2f} % in int8, "
-        f"a {'drop' if found.drop >= 0 else 'gain'} of {abs(found.drop):.2f} points."
-    )
-    if bundle.source.kind == "initialised":
-        yield "The weights are not trained: neither accuracy says anything about the architecture."
+    found = [(network, q) for network in bundle.networks if (q := network.quantized) is not None]
+    if found:
+        yield "## int8"
+    for network, q in found:
+        how = f"{_whose(network)}Calibrated on {q.examples} examples of the training split."
+        if not q.tested:
+            yield f"{how} What int8 costs in accuracy was not measured: {_plain(q.reason)}."
+            continue
+        words = (
+            f"{how} Accuracy on the {q.tested:,} examples of the test split: "
+            f"{q.float_accuracy:.2f} % in float32, {q.int8_accuracy:.2f} % in int8, "
+            f"a {'drop' if q.drop >= 0 else 'gain'} of {abs(q.drop):.2f} points."
+        )
+        if network.part.kind == "initialised":
+            words += (
+                " The weights are not trained: neither accuracy says anything about the "
+                "architecture."
+            )
+        yield words
 
 
 def _data(bundle: Bundle) -> str:
     data = bundle.source.data
     if data is None:
-        return "The experiment has no data set: nothing was trained in it. Licence: not stated."
+        return "The experiment has no data set: nothing was trained in it."
     named = bundle.source.record.spec.get("data") or {}
     options = ", ".join(f"{k}={v!r}" for k, v in named.items() if k != "name" and _portable(v))
     label = getattr(data, "label", "") or type(data).__name__
@@ -211,7 +273,7 @@ def _portable(value: Any) -> bool:
 def _provenance(bundle: Bundle) -> str:
     from ...dashboard.summary import retrained_text
 
-    record, trial = bundle.source.record, bundle.source.trial
+    record, trial, space = bundle.source.record, bundle.source.trial, bundle.source.space
     versions = {k: v for k, v in record.versions.items() if k not in ("command", "platform")}
     formats = " ".join(f"--format {name}" for name in bundle.formats)
     rows = [
@@ -222,7 +284,7 @@ def _provenance(bundle: Bundle) -> str:
         ["training", "; ".join(_recipes(record.spec))],
         ["budget of the trial", "" if trial.budget is None else f"{trial.budget:g}"],
         ["architecture key", f"`{trial.key}`"],
-        ["space", f"`{record.space}`, fingerprint `{record.space_fingerprint}`"],
+        ["space", f"`{space.name}`, fingerprint `{space.fingerprint}`"],
         ["spec", f"sha256 `{digest(dict(record.spec))}`"],
         ["versions", ", ".join(f"{k} {v}" for k, v in versions.items())],
         ["command", f"`netloom export {record.name} --trial {trial.number} {formats} -o DIR`"],

@@ -1,20 +1,21 @@
-"""What is exported: a stored trial, its network, and where its weights come from."""
+"""What is exported: a stored trial, its networks, and where their weights come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...db.records import ExperimentRecord, TrialRecord
 from ...errors import EvaluationError, MissingDependency, SpecError
-from ...spaces import Architecture, DecisionSpace
+from ...spaces import AcceleratorSpace, Architecture, DecisionSpace, ProductSpace
 from ..run.evaluation import one_line
+from ..run.fixed import stored_space
 from ..run.inherited import supernet_part, trained_weights
 from ..run.parts import make_data, make_importable, make_space, wanted_options
-from ..run.spec import parse
+from ..run.spec import Named, parse
 from ..run.tensors import unpack_tensors
 
 if TYPE_CHECKING:
@@ -28,17 +29,69 @@ Kind = Literal["trained", "inherited", "initialised"]
 
 
 @dataclass(frozen=True)
+class Part:
+    """What was decided: all of a trial, or one factor where several spaces were searched together.
+
+    Args:
+        factor: Name of the factor; empty: the whole trial.
+        space: What it is of.
+        architecture: It.
+        notation: It, as its space writes it.
+        seed: Of the trial.
+        weights: State dict of its network, if the store keeps it.
+        kind: Whether the weights were trained, inherited from a super-network, or initialised.
+        origin: In words, where they come from; empty: there is no network.
+    """
+
+    factor: str
+    space: DecisionSpace
+    architecture: Architecture
+    notation: str
+    seed: int
+    weights: Mapping[str, Any] | None = None
+    kind: Kind = "initialised"
+    origin: str = ""
+
+    @property
+    def builds(self) -> bool:
+        """Whether it is a network."""
+        return callable(getattr(self.space, "build", None))
+
+    @property
+    def choice(self) -> dict[str, Any] | None:
+        """The configuration of an accelerator."""
+        return (
+            self.space.choice(self.architecture)
+            if isinstance(self.space, AcceleratorSpace)
+            else None
+        )
+
+    def network(self) -> nn.Module:
+        """Return the network with its weights; initialised from the trial's seed without any.
+
+        Raises:
+            EvaluationError: If it cannot be built, or the weights are another network's.
+        """
+        from ...estimators.network import built
+
+        network = built(self.space, self.architecture, seed=self.seed)
+        if self.weights is not None:
+            check_weights(network, self.weights, self.notation)
+            network.load_state_dict(dict(self.weights))
+        return network
+
+
+@dataclass(frozen=True)
 class Source:
     """A trial that can be exported.
 
     Args:
         record: Its experiment.
         trial: The trial.
-        space: What builds its network.
+        space: What it is of; that of the search but for published networks of other spaces.
+        stored: What makes that space again: its name and options.
         data: The data set of the experiment, if it has one.
-        weights: Its state dict, if the store keeps it.
-        kind: Whether the weights were trained, inherited from a super-network, or initialised.
-        origin: In words, where they come from.
+        parts: What was decided; several of a product of spaces.
         details: What the run stored of its devices: name -> verdict and costs.
         rescored: Costs that were added after the run.
     """
@@ -46,17 +99,35 @@ class Source:
     record: ExperimentRecord
     trial: TrialRecord
     space: DecisionSpace
+    stored: Mapping[str, Any]
     data: DataSet | None
-    weights: Mapping[str, Any] | None
-    kind: Kind
-    origin: str
+    parts: tuple[Part, ...]
     details: Mapping[str, Any]
     rescored: Mapping[str, float]
 
     @property
-    def architecture(self) -> Architecture:
-        """What its space builds."""
-        return Architecture(self.trial.architecture)
+    def networks(self) -> list[Part]:
+        """The parts that are networks."""
+        return [part for part in self.parts if part.builds]
+
+    @property
+    def weights(self) -> Mapping[str, Any] | None:
+        """The state dict of the network, of the first one where there are several."""
+        return self.networks[0].weights
+
+    @property
+    def kind(self) -> Kind:
+        """Where its weights are from."""
+        return self.networks[0].kind
+
+    @property
+    def origin(self) -> str:
+        """The same in words."""
+        return self.networks[0].origin
+
+    def network(self) -> nn.Module:
+        """Return it; see `Part.network`."""
+        return self.networks[0].network()
 
     @property
     def scale(self) -> Scale | None:
@@ -71,20 +142,6 @@ class Source:
     @cached_property
     def _scaling(self) -> tuple[Scale | None, str]:
         return _scale(self.data)  # data are loaded for what needs them
-
-    def network(self) -> nn.Module:
-        """Return the network with its weights; initialised from the trial's seed without any.
-
-        Raises:
-            EvaluationError: If it cannot be built, or the weights are another network's.
-        """
-        from ...estimators.network import built
-
-        network = built(self.space, self.architecture, seed=self.trial.seed)
-        if self.weights is not None:
-            check_weights(network, self.weights, self.trial.notation)
-            network.load_state_dict(dict(self.weights))
-        return network
 
 
 def read_source(
@@ -106,23 +163,24 @@ def read_source(
 
     Raises:
         StoreError: If there is no such trial, or the file of its weights is gone.
-        SpecError: If it has not been evaluated, or its space builds no network.
+        SpecError: If it has not been evaluated, or its space has changed.
         EvaluationError: If the weights cannot be read.
     """
     trial = store.trial(record.id, number)
     _require_evaluated(trial, record)
     if space is None:
-        space, data = _parts(record)
-    _require_network(space, record)
-    weights, kind, origin = _weights(store, record, trial, space)
+        space, data = _searched(record)
+    stored = stored_space(record, trial)
+    if trial.space is not None:
+        space = make_space(Named(**stored), data)[0]
+    _require_same(space, trial, record)
     return Source(
         record,
         trial,
         space,
+        stored,
         data,
-        weights,
-        kind,
-        origin,
+        tuple(_parts(store, record, trial, space)),
         _details(store, record, number),
         store.rescored(record).get(trial.key, {}),
     )
@@ -152,6 +210,7 @@ def check_weights(network: nn.Module, weights: Mapping[str, Any], notation: str)
         )
 
 
+# ---------------------------------------------------------------- trial and space
 def _require_evaluated(trial: TrialRecord, record: ExperimentRecord) -> None:
     if trial.status == "failed":
         raise SpecError(
@@ -164,15 +223,9 @@ def _require_evaluated(trial: TrialRecord, record: ExperimentRecord) -> None:
             f"a trial to export must have been evaluated, got trial {trial.number} of "
             f"{record.name}, which is {trial.status}; `netloom resume {record.name}` goes on"
         )
-    if trial.space is not None:
-        raise SpecError(
-            f"a trial to export must be of the space that was searched, {record.space}; got trial "
-            f"{trial.number} of {record.name}, {trial.fixed}, a published network of the space "
-            f"{trial.space.name}; export it from a search on that space"
-        )
 
 
-def _parts(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
+def _searched(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
     """Return space and data of a stored experiment; the data are not loaded."""
     if objects := record.spec.get("objects"):
         raise SpecError(
@@ -188,42 +241,69 @@ def _parts(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
     return make_space(spec.space, data, wanted=wanted)[0], data
 
 
-def _require_network(space: DecisionSpace, record: ExperimentRecord) -> None:
-    if not callable(getattr(space, "build", None)):
+def _require_same(space: DecisionSpace, trial: TrialRecord, record: ExperimentRecord) -> None:
+    fingerprint = trial.space.fingerprint if trial.space else record.space_fingerprint
+    if space.fingerprint != fingerprint:
+        whose = f"of {trial.fixed}" if trial.space else f"that {record.name} searched"
         raise SpecError(
-            f"a trial to export must be one network, got one of the space {space.name!r}, which "
-            "builds none; search a space that does (a product's networks are trials of their own "
-            "spaces)"
-        )
-    if space.fingerprint != record.space_fingerprint:
-        raise SpecError(
-            f"the space must be the one that {record.name} searched, got {space.name!r} with "
-            "other decisions or options; its code was changed since, or other options were given"
+            f"the space must be the one {whose}, got {space.name!r} with other decisions or "
+            "options; its code was changed since, or other options were given"
         )
 
 
-def _weights(
+# ---------------------------------------------------------------- parts and weights
+def _parts(
     store: Store, record: ExperimentRecord, trial: TrialRecord, space: DecisionSpace
-) -> tuple[Mapping[str, Any] | None, Kind, str]:
-    """Return the best weights that the store keeps: trained ones, else a super-network's."""
-    if found := trained_weights(store, record, trial):
-        own = found.source == f"trial {trial.number} of {record.name}"
-        reused = "" if own else f", whose result trial {trial.number} reused"
-        return _read(found.data, found.source), "trained", f"trained by {found.source}{reused}"
-    why = f"the store keeps no weights of trial {trial.number} of {record.name}"
-    architecture = Architecture(trial.architecture)
-    if part := supernet_part(store, record, space, architecture):
+) -> Iterator[Part]:
+    trained = trained_weights(store, record, trial)
+    held = _read(trained.data, trained.source) if trained else {}
+    for factor, own, architecture in _factors(space, Architecture(trial.architecture)):
+        part = Part(factor, own, architecture, own.format(architecture), trial.seed)
+        start = f"{factor}." if factor else ""
+        mine = {k.removeprefix(start): v for k, v in held.items() if k.startswith(start)}
+        if not part.builds:
+            yield part
+        elif trained and mine:
+            same = trained.source == f"trial {trial.number} of {record.name}"
+            reused = "" if same else f", whose result trial {trial.number} reused"
+            origin = f"trained by {trained.source}{reused}"
+            yield replace(part, weights=mine, kind="trained", origin=origin)
+        else:
+            yield _untrained(store, record, trial, part)
+
+
+def _factors(
+    space: DecisionSpace, architecture: Architecture, name: str = ""
+) -> Iterator[tuple[str, DecisionSpace, Architecture]]:
+    """Yield what a product decides, one factor after the other; of another space itself."""
+    if not isinstance(space, ProductSpace):
+        yield name, space, architecture
+        return
+    for factor, own in space.factors.items():
+        longer = f"{name}.{factor}" if name else factor
+        yield from _factors(own, space.project(architecture, factor), longer)
+
+
+def _untrained(store: Store, record: ExperimentRecord, trial: TrialRecord, part: Part) -> Part:
+    """Return the network with a super-network's weights, if the search trained one; else none."""
+    whose = f"{part.factor} of trial {trial.number}" if part.factor else f"trial {trial.number}"
+    why = f"the store keeps no weights of {whose} of {record.name}"
+    searched = not part.factor and trial.space is None  # what a super-network is of
+    found = supernet_part(store, record, part.space, part.architecture) if searched else None
+    if found is not None:
         from ...estimators.network import built
 
-        weights = _read(part.data, part.source)
+        weights = _read(found.data, found.source)
+        network = built(part.space, part.architecture, seed=trial.seed)
         try:
-            check_weights(built(space, architecture, seed=trial.seed), weights, trial.notation)
+            check_weights(network, weights, part.notation)
         except EvaluationError as error:
-            why += f", and {part.source} has other layers ({one_line(error)})"
+            why += f", and {found.source} has other layers ({one_line(error)})"
         else:
             calibrated = "the statistics of its norms are those of the super-network"
-            return weights, "inherited", f"inherited from {part.source}; {calibrated}"
-    return None, "initialised", f"initialised from the seed {trial.seed}, not trained: {why}"
+            origin = f"inherited from {found.source}; {calibrated}"
+            return replace(part, weights=weights, kind="inherited", origin=origin)
+    return replace(part, origin=f"initialised from the seed {trial.seed}, not trained: {why}")
 
 
 def _read(data: bytes, whose: str) -> Mapping[str, Any]:
@@ -236,6 +316,7 @@ def _read(data: bytes, whose: str) -> Mapping[str, Any]:
         ) from error
 
 
+# ---------------------------------------------------------------- data and devices
 def _scale(data: Any) -> tuple[Scale | None, str]:
     """Return what training scales inputs by."""
     from ...estimators import DataSet

@@ -16,7 +16,7 @@ from .members import Member
 from .published import full_name
 
 if TYPE_CHECKING:
-    from ...db.records import ExperimentRecord, NewExperiment
+    from ...db.records import ExperimentRecord, NewExperiment, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -170,3 +170,22 @@ def stored_ref(kept: Mapping[str, Any]) -> SpaceRef | None:
     """Return the space of a stored fixed point where it is not the experiment's."""
     space = kept.get("space")
     return None if space is None else SpaceRef(space["name"], space["fingerprint"])
+
+
+def stored_space(record: ExperimentRecord, trial: TrialRecord) -> Mapping[str, Any]:
+    """Return what makes the space of a trial again: its name and all its options.
+
+    Raises:
+        SpecError: If it is a fixed point of another space, and the experiment does not say.
+    """
+    if trial.space is None:
+        searched: Mapping[str, Any] = record.spec["space"]
+        return searched
+    for kept in record.info.get(FIXED, ()):
+        if kept["name"] == trial.fixed and stored_ref(kept) == trial.space:
+            beside: Mapping[str, Any] = kept["space"]["spec"]
+            return beside
+    raise SpecError(
+        f"trial {trial.number} of {record.name} is {trial.fixed}, and the experiment does not say "
+        "with which options its space was made; take it from the store that ran the search"
+    )

@@ -42,7 +42,7 @@ def inherited_weights(
     for trial in chosen:
         if trained := trained_weights(store, record, trial):
             found[trial.number] = trained
-        elif part := networks.part_of(Architecture(trial.architecture)):
+        elif trial.space is None and (part := networks.part_of(Architecture(trial.architecture))):
             found[trial.number] = part
     missing = [trial.number for trial in chosen if trial.number not in found]
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ...spaces import Architecture, ProductSpace
 from ..objectives import Objective
 from ..strategies.given import PATH
 from .finishing import front_records
+from .fixed import stored_space
 from .inherited import inherited_weights
 from .origin import Inherited, Origin, give_initial
 from .parts import FACTOR
@@ -38,6 +39,7 @@ def retrain_plan(
     name: str | None = None,
     overrides: Sequence[str] = (),
     store_url: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[Plan, Origin]:
     """Return the plan that trains chosen networks again, and where they come from.
 
@@ -53,13 +55,14 @@ def retrain_plan(
         name: Name of the new experiment; `NAME-retrained` when left out.
         overrides: `a.b=c` texts, applied to the new spec.
         store_url: Store of the new spec; `NETLOOM_STORE`, then the default when left out.
+        note: Called with what the user is to know.
 
     Raises:
         SpecError: If the trials, the weights or the recipe are not there; says what to do.
         StoreError: If there is no such experiment or trial.
     """
     record = store.experiment(ref)
-    chosen = _chosen(store, record, trials)
+    chosen = _chosen(store, record, trials, note)
     values = _values(record, chosen) | {"store": store_url}
     if name is not None:
         values["name"] = name
@@ -78,40 +81,63 @@ def retrain_plan(
 
 
 def _chosen(
-    store: Store, record: ExperimentRecord, numbers: Sequence[int] | None
+    store: Store,
+    record: ExperimentRecord,
+    numbers: Sequence[int] | None,
+    note: Callable[[str], None],
 ) -> list[TrialRecord]:
-    """Return the trials to train again; of equal architectures the first.
-
-    Published networks of other spaces stay out of a front: the recipe is that of this one.
+    """Return the trials to train again, all of one space; of equal architectures the first.
 
     Raises:
         SpecError: If one was not evaluated, or there is no front.
     """
     if numbers is None:
-        objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]
-        done = store.trial_records(record.id, statuses=["done"])
-        found = [t for t in front_records(objectives, done) if t.space is None]
-        if not found:
-            raise SpecError(
-                f"--front needs an experiment with a front, and {record.name} has no feasible "
-                f"trial (it is {record.status}); name trials with --trial, or search on"
-            )
+        found = _front(store, record, note)
     else:
         found = [store.trial(record.id, number) for number in numbers]
     for trial in found:
-        if trial.status not in ("done", "pruned") or trial.space is not None:
+        if trial.status not in ("done", "pruned"):
             raise SpecError(_unfit(record, trial))
+        if trial.space != found[0].space:
+            raise SpecError(
+                f"retrain trains networks of one space at a time, and trials {found[0].number} and "
+                f"{trial.number} of {record.name} are of two; train them one after the other"
+            )
     return list({trial.key: trial for trial in reversed(found)}.values())[::-1]
+
+
+def _front(
+    store: Store, record: ExperimentRecord, note: Callable[[str], None]
+) -> list[TrialRecord]:
+    """Return the front without published networks of other spaces: one experiment has one space.
+
+    Raises:
+        SpecError: If there is none.
+    """
+    objectives = [Objective(o["metric"], o["direction"]) for o in record.objectives]
+    front = front_records(objectives, store.trial_records(record.id, statuses=["done"]))
+    found = [trial for trial in front if trial.space is None]
+    others = ", ".join(f"{t.number} ({t.fixed})" for t in front if t.space is not None)
+    if not front:
+        raise SpecError(
+            f"--front needs an experiment with a front, and {record.name} has no feasible "
+            f"trial (it is {record.status}); name trials with --trial, or search on"
+        )
+    if not found:
+        raise SpecError(
+            f"--front trains networks of the space that was searched, and the front of "
+            f"{record.name} has published networks of others alone: {others}; name trials with "
+            "--trial"
+        )
+    if others:
+        note(f"left out, being of other spaces: {others}; --trial trains them")
+    return found
 
 
 def _unfit(record: ExperimentRecord, trial: TrialRecord) -> str:
     """Return why a trial cannot be trained again."""
-    said = (
-        f"retrain needs evaluated trials of the search, and trial {trial.number} of {record.name} "
-    )
-    if trial.space is not None:
-        said += f"is a published network of another space, {trial.space.name}"
-    elif trial.status == "infeasible":
+    said = f"retrain needs evaluated trials, and trial {trial.number} of {record.name} "
+    if trial.status == "infeasible":
         said += "breaks a constraint, so that it would not be trained"
     elif trial.status == "failed":
         said += f"failed ({trial.error})"
@@ -135,6 +161,7 @@ def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str
     architectures = [dict(trial.architecture) for trial in chosen]
     return {
         **record.spec,
+        "space": dict(stored_space(record, chosen[0])),
         "name": f"{record.name}-retrained"[:100],
         # seeds of its own: a network chosen for a lucky draw is not to have the same one again
         "seed": derive_seed(record.seed, "retrain"),
@@ -167,7 +194,7 @@ def _parsed(
                 "start a search for it"
             )
     spec = parse(values, overrides=overrides)
-    if _position(spec) is None:
+    if not _trainings(spec):
         names = ", ".join(e.name for e in spec.estimators)
         raise SpecError(
             f"retrain needs the estimator training, and {record.name} has {names}; add it with its "
@@ -176,13 +203,14 @@ def _parsed(
             "'objectives=[{maximize: valid_accuracy}, {minimize: macs}]'"
         )
     if epochs is not None:
-        spec = parse(values, overrides=[*overrides, f"estimators.{_TRAINING}.epochs={epochs}"])
+        longer = [f"estimators.{i}.epochs={epochs}" for i in _trainings(spec)]
+        spec = parse(values, overrides=[*overrides, *longer])
     return spec
 
 
-def _position(spec: Spec) -> int | None:
-    """Return which estimator of a spec trains."""
-    return next((i for i, e in enumerate(spec.estimators) if e.name == _TRAINING), None)
+def _trainings(spec: Spec) -> list[int]:
+    """Return which estimators of a spec train; several where a product has several networks."""
+    return [i for i, e in enumerate(spec.estimators) if e.name == _TRAINING]
 
 
 def _inheriting(
@@ -190,14 +218,15 @@ def _inheriting(
 ) -> Spec:
     """Return the spec whose training starts from the weights."""
     values = spec.to_json()
-    training = values["estimators"][_position(spec)]
-    initial: dict[str, str] = {}
-    for trial, inherited in zip(chosen, weights, strict=True):
-        architecture = Architecture(trial.architecture)
-        if isinstance(plan.space, ProductSpace):
-            architecture = plan.space.project(architecture, training[FACTOR])
-        initial.setdefault(architecture.key, inherited.sha256)  # one network, several accelerators
-    training["initial"] = initial
+    for position in _trainings(spec):
+        training = values["estimators"][position]
+        initial: dict[str, str] = {}
+        for trial, inherited in zip(chosen, weights, strict=True):
+            architecture = Architecture(trial.architecture)
+            if isinstance(plan.space, ProductSpace):
+                architecture = plan.space.project(architecture, training[FACTOR])
+            initial.setdefault(architecture.key, inherited.sha256)  # several accelerators
+        training["initial"] = initial
     return parse(values)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from netloom.dashboard.pages import shell
 from netloom.dashboard.source import Source
+from netloom.spaces.zoo.nats_sss import NatsSSS
 
 SPEC = """\
 version: 1
@@ -99,9 +100,16 @@ def test_trials_go_to_another_store(mixed: Any) -> None:
     assert (added["added"], added["failed"]) == (6, {})
 
 
-def test_what_needs_the_searched_space_says_so(mixed: Any) -> None:
-    said = mixed.stored("export", "mixed", "--trial", "0", "-o", "out", code=2).stderr
-    assert f"{NAME}, a published network of the space nats_sss" in said
+def test_it_is_exported_from_its_own_space(mixed: Any) -> None:
+    mixed.stored("export", "mixed", "--trial", "0", "-o", "out", "--format", "json")
+    values = json.loads((mixed.folder / "out" / "architecture.json").read_text("utf-8"))
+    assert values["trial"]["published"] == NAME
+    space = NatsSSS()
+    assert values["space"]["fingerprint"] == space.fingerprint
+    assert space.options.items() <= values["space"].items()
+    assert values["notation"] == space.format(space.published()["BossNAS"])
+    text = (mixed.folder / "out" / "README.md").read_text("utf-8")
+    assert f"`{NAME}`, a published network of the space `nats_sss`" in text
 
 
 def test_a_spec_is_validated_with_it(mixed: Any) -> None:

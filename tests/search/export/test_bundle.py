@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,7 @@ from netloom.db.records import NewTrial
 from netloom.errors import EvaluationError, OutputError, SpecError, StoreError
 from netloom.estimators.network import built
 from netloom.search.cli import app
-from netloom.search.export import bundle, export_trial, onnx_files
+from netloom.search.export import export_trial, onnx_files, place, torch_files
 from netloom.search.export.card import card
 from netloom.search.export.source import check_weights, read_source
 from netloom.search.run.describe import new_experiment
@@ -34,8 +35,6 @@ from .conftest import SPEC, Searched
 
 SHARED = {
     **SPEC,
-    "name": "shared",
-    "strategy": {"name": "darts", "epochs": 1, "supernet": {"affine": True}},
     "estimators": ["complexity"],
     "objectives": [{"minimize": "macs"}],
     "budget": {"trials": 1},
@@ -104,7 +103,7 @@ def test_int8_is_measured_on_the_test_split(searched: Searched, folder: Path) ->
     text = (folder / "README.md").read_text()
     assert f"{found.int8_accuracy:.2f} % in int8, a {'drop' if found.drop >= 0 else 'gain'}" in text
     better = replace(found, float_accuracy=50.0, int8_accuracy=52.0)
-    made.quantized = better
+    made.networks[0].quantized = better
     assert "52.00 % in int8, a gain of 2.00 points" in card(made)
     import onnx
 
@@ -182,19 +181,32 @@ def test_the_card_says_what_was_trained_again(searched: Searched, folder: Path) 
     assert words in (folder / "README.md").read_text()
 
 
-def test_a_part_of_a_super_network_is_inherited(searched: Searched, folder: Path) -> None:
-    store, plan = searched.store, build_plan(parse(SHARED))
+@pytest.mark.parametrize("affine", [True])
+def test_a_part_of_a_super_network_is_inherited(
+    searched: Searched, folder: Path, affine: bool
+) -> None:
+    """Without scale and shift of its norms, as search methods train it, it is the same function."""
+    strategy = {"name": "darts", "epochs": 1, "supernet": {"affine": affine}}
+    store, name = searched.store, f"shared-{affine}"
+    plan = build_plan(parse({**SHARED, "name": name, "strategy": strategy}))
     [trial] = Runner(plan, store).run().front
-    record = store.experiment("shared")
+    record = store.experiment(name)
     made = export_trial(store, record, trial.number, folder)
     assert made.source.kind == "inherited"
-    assert "inherited from the super-network search of shared" in (folder / "README.md").read_text()
+    words = f"inherited from the super-network search of {name}"
+    assert words in (folder / "README.md").read_text()
     [published] = store.artifacts(record.id, kind="supernet")
-    supernet = plan.space.supernet(affine=True)
+    supernet = plan.space.supernet(affine=affine)
     supernet.load_state_dict(torch.load(store.artifact_path(published), weights_only=True))
-    expected = supernet.extract(plan.space.architecture(trial.architecture)).state_dict()
-    for name, value in load_file(folder / "weights.safetensors").items():
-        assert torch.equal(value, expected[name])
+    expected = supernet.extract(plan.space.architecture(trial.architecture)).eval()
+    state = expected.state_dict()
+    found = load_file(folder / "weights.safetensors")
+    assert all(torch.equal(value, state[n]) for n, value in found.items() if n in state)
+    assert (found.keys() == state.keys()) == affine
+    x = torch.randn(3, 1, 8, 8)
+    with torch.no_grad():
+        delivered = torch_files._module(folder / "load.py").load()(x)
+        torch.testing.assert_close(delivered, expected(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -302,21 +314,46 @@ def test_folders_that_hold_something_are_kept(searched: Searched, folder: Path) 
     assert (folder / "thesis.tex").read_text() == "mine"
 
 
-def test_what_a_killed_export_left_is_replaced(searched: Searched, folder: Path) -> None:
+def test_what_a_killed_export_left_is_removed(searched: Searched, folder: Path) -> None:
     words = ("digits", "--trial", str(searched.other), "-o", str(folder), "--format", "json")
+    here = socket.gethostname()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    for pid in (gone.pid, os.getpid()):
-        left = folder / f".netloom-export-{pid}"
+    old, others = [folder.parent / f".netloom-export-elsewhere-{pid}" for pid in (1, 2)]
+    dead = [place / f".netloom-export-{here}-{gone.pid}" for place in (folder, folder.parent)]
+    living = folder.parent / f".netloom-export-{here}-{os.getppid()}"
+    for left in (*dead, folder / f".netloom-export-{here}-{os.getpid()}", old, others, living):
         left.mkdir(parents=True)
         (left / "README.md").write_text("half of it")
-    assert "which holds .netloom-export-" in run(searched, *words, code=2).stderr
+    os.utime(old, (0, 0))
+    said = run(searched, *words).stderr  # what is left counts as nothing
+    for left in (*dead, old):
+        assert f"removed {left}, left by an export that was killed" in said
+    assert {path.name for path in folder.iterdir()} == {"README.md", "architecture.json"}
+    assert set(folder.parent.iterdir()) == {folder, others, living}
+    living.rename(folder / living.name)
+    assert f"which holds {living.name}" in run(searched, *words, "--force", code=2).stderr
+
+
+def test_an_export_that_is_killed_while_it_replaces_leaves_no_card(
+    searched: Searched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card beside files of another export would lie about them."""
+    words = ("digits", "--trial", str(searched.other), "-o", str(folder), "--format", "json")
+    run(searched, *words)
+    moved: list[str] = []
+
+    def die(source: Path, target: Path) -> None:
+        moved.append(Path(target).name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.os, "replace", die)
+        run(searched, *words, "--force", code=130)
+    assert moved == ["architecture.json"]
+    assert {path.name for path in folder.iterdir()} == {"architecture.json"}
     run(searched, *words, "--force")
     assert {path.name for path in folder.iterdir()} == {"README.md", "architecture.json"}
-    living = folder / f".netloom-export-{os.getppid()}"
-    living.mkdir()
-    assert f"which holds {living.name}" in run(searched, *words, "--force", code=2).stderr
-    assert living.is_dir()
 
 
 def test_only_files_with_the_scale_load_the_data(searched: Searched, folder: Path) -> None:
@@ -326,20 +363,20 @@ def test_only_files_with_the_scale_load_the_data(searched: Searched, folder: Pat
         def splits(self) -> Any:
             raise AssertionError("the data were loaded")
 
-    place = {"space": plan.space, "data": Unread()}
-    export_trial(searched.store, searched.record, searched.other, folder, ["json"], **place)
+    objects = {"space": plan.space, "data": Unread()}
+    export_trial(searched.store, searched.record, searched.other, folder, ["json"], **objects)
     with pytest.raises(AssertionError, match="the data were loaded"):
         export_trial(
-            searched.store, searched.record, searched.other, folder / "more", ["torch"], **place
+            searched.store, searched.record, searched.other, folder / "more", ["torch"], **objects
         )
 
 
 def test_places_that_are_no_folders_are_refused(searched: Searched, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match="got the file"):
-        bundle.checked_folder(tmp_path / "file", force=True)
+        place.checked_folder(tmp_path / "file", force=True)
     with pytest.raises(SpecError, match="there is no folder"):
-        bundle.checked_folder(tmp_path / "no" / "where", force=False)
+        place.checked_folder(tmp_path / "no" / "where", force=False)
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -162,6 +162,29 @@ def test_a_part_of_a_super_network_is_where_training_starts(tmp_path: Path) -> N
             assert torch.allclose(value, trained[name], atol=1e-6)
 
 
+def test_a_published_network_of_another_space_is_trained_again(tmp_path: Path) -> None:
+    """It stays out of --front, because one experiment has one space; --trial takes it."""
+    sizes = [{"maximize": "params"}, {"minimize": "macs"}]  # no network is behind another
+    changes = {**SPEC, "fixed": ["nets:Deep/Eight"], "constraints": [], "budget": {"trials": 1}}
+    with Store(f"sqlite:///{tmp_path}/store.db") as store:
+        Runner(build_plan(parse({**changes, "objectives": sizes}), source_dir=PROJECT), store).run()
+        before = store.trial(store.experiment("nets").id, 0)
+        plan, origin = retrain_plan(store, "nets", trials=[0], epochs=2, inherit=True)
+        [again] = Runner(plan, store).run(origin=origin).front
+        assert before.space is not None
+        assert (plan.space.name, plan.space.fingerprint) == ("deep", before.space.fingerprint)
+        assert dict(again.architecture) == dict(before.architecture) == {"width": 8}
+        with pytest.raises(SpecError, match="and trials 0 and 1 of nets are of two"):
+            retrain_plan(store, "nets", trials=[0, 1])
+        said: list[str] = []
+        assert retrain_plan(store, "nets", note=said.append)[1].trials == (1,)
+        assert said == ["left out, being of other spaces: 0 (deep/Eight); --trial trains them"]
+        alone = {"name": "alone", "objectives": sizes[1:], "constraints": ["params >= 650"]}
+        Runner(build_plan(parse({**changes, **alone}), source_dir=PROJECT), store).run()
+        with pytest.raises(SpecError, match=r"published networks of others alone: 0 \(deep/Eight"):
+            retrain_plan(store, "alone")
+
+
 def test_it_outlives_the_search_and_repeats_from_its_own_files(store: Store) -> None:
     number = store.experiment("nets").summary["front"][0]
     netloom("retrain", "nets", "--trial", str(number), "--inherit", "--name", "on", "--quiet")

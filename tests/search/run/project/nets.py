@@ -24,6 +24,25 @@ class Perceptron(Space):
         return nn.Sequential(nn.Flatten(), *layers)
 
 
+class Deep(Space):
+    """Two hidden layers of equal width."""
+
+    name = "deep"
+    decisions = (Decision("width", (4, 8), ordered=True),)
+
+    def __init__(self, *, in_channels: int = 1, resolution: int = 8, classes: int = 10) -> None:
+        super().__init__()
+
+    def published(self) -> dict[str, Architecture]:
+        return {"Eight": self.architecture({"width": 8})}
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        inputs = self.options["in_channels"] * self.options["resolution"] ** 2
+        width = int(architecture["width"])
+        layers = nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, self.options["classes"]))
+
+
 class Choices(nn.Module):
     """A layer of chosen function between two that every network has."""
 
