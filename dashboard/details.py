@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..db.records import ExperimentRecord, TrialRecord
+from ..db.rescored import RESCORED
 from .axes import Axis
 from .rows import open_record
 from .table import Floats, status_of
@@ -88,10 +89,23 @@ class TrialView:
             trial=trial,
             status=status_of(trial, record),
             decisions=tuple((str(k), option_text(v)) for k, v in trial.architecture.items()),
-            metrics=metric_rows(record, trial.metrics),
+            metrics=metric_rows(record, {**_added(store, record, trial), **trial.metrics}),
             violated=tuple(_violated(record, trial.metrics)),
             curves=read_curves(store, record, number),
         )
+
+
+def _added(store: Store, record: ExperimentRecord, trial: TrialRecord) -> dict[str, float]:
+    """Return the costs of a trial that rescoring added."""
+    space = record.space_fingerprint if trial.space is None else trial.space.fingerprint
+    found: dict[str, float] = {}
+    for target, entry in record.info.get(RESCORED, {}).items():
+        costs = store.costs(space, keys=[trial.key], device=target)
+        now = costs[costs["model_version"] == entry["model_version"]]
+        values = {f"{m}@{target}": v for m, v in zip(now["metric"], now["value"], strict=True)}
+        names = [metric["name"] for metric in entry["metrics"]]
+        found |= {name: float(values[name]) for name in names if name in values}
+    return found
 
 
 def metric_rows(

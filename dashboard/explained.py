@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +46,13 @@ class Drawing:
         """The picture as the source of an `<img>`: nothing in it can run there."""
         text = b64encode((self.svg or "").encode()).decode()
         return f"data:image/svg+xml;base64,{text}"
+
+    @property
+    def boxes(self) -> list[tuple[str, str]]:
+        """The label of each box and all that is known of it; a picture shows no tooltips."""
+        titles = re.findall(r"<g><title>([^<]*)</title>", self.svg or "")
+        split = [unescape(title).partition(": ") for title in titles]
+        return [(label, text) for label, _, text in split]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def rescored_info(
     *,
     model_version: str,
     metrics: Sequence[MetricRecord],
+    hardware: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return `info` that knows the costs of one more target, or newer ones of a known target.
 
@@ -29,8 +30,9 @@ def rescored_info(
         target: What metrics call the device.
         model_version: Under which its costs are stored.
         metrics: What they are; their names end with `@target`.
+        hardware: Options of the estimator that gave them, JSON values; None: they are not known.
     """
-    entry = {
+    entry: dict[str, Any] = {
         "model_version": model_version,
         "metrics": [
             {
@@ -43,6 +45,8 @@ def rescored_info(
             for m in metrics
         ],
     }
+    if hardware is not None:
+        entry["hardware"] = dict(hardware)
     return {**info, RESCORED: {**info.get(RESCORED, {}), target: entry}}
 
 

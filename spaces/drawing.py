@@ -20,7 +20,7 @@ from .part import NETWORK_INPUT, Input, Part
 
 _RADIUS, _FRAME, _LINE = 21, 9, 11  # pixels
 _BOLD = ' font-weight="bold"'
-_LETTERS, _LINES = 25, 2  # that fit into a box, the lines of facts
+_LETTERS, _LINES = 24, 3  # that fit into a box, the lines of facts
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
 
 
@@ -202,7 +202,7 @@ def _outline(box: Box) -> str:
 
 
 def _fitted(facts: Sequence[str]) -> list[str]:
-    """Return facts in at most two lines; those that have no room are left to the pointer."""
+    """Return facts in a few lines; those that have no room are left to the pointer."""
     lines: list[str] = []
     for fact in facts:
         if lines and len(lines[-1]) + len(fact) + 2 <= _LETTERS:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-COLUMN, GAP, LANE, MARGIN, HEAD = 128, 28, 86, 24, 52  # pixels
+COLUMN, GAP, LANE, MARGIN, HEAD = 118, 26, 86, 16, 52  # pixels
 _PASSING = 18  # of a tensor that passes a column
 _CROSSING = 4  # tensors that may go on into another line
 _Point: TypeAlias = tuple[float, float]

@@ -10,7 +10,7 @@ from dash import dcc, html
 
 from ..architecture_figures import layers_figure, memory_figure
 from ..choice import number_of, query, search_of
-from ..explained import ArchitectureView, Bars, DeviceView
+from ..explained import ArchitectureView, Bars, DeviceView, Drawing
 from ..neighbours import Neighbour, Pair, change_text, decision_pairs, metric_pairs
 from ..summary import Note
 from ..table import Row
@@ -77,7 +77,19 @@ def drawings_part(view: ArchitectureView, other: ArchitectureView | None) -> Any
                 shown.append(html.Div(picture, className="scroll picture", tabIndex=0))
             if totals:
                 shown.append(html.P(totals, className="about"))
+            if drawing.boxes:
+                shown.append(_boxes(drawing))
     return html.Section([html.H2("Network"), *shown]) if shown else None
+
+
+def _boxes(drawing: Drawing) -> html.Details:
+    """Return what the boxes are in full: not all of it has room there."""
+    rows = [(html.Code(label), text) for label, text in drawing.boxes]
+    table = html.Div(rows_table(("box", "made as"), rows), className="long")
+    return html.Details(
+        [html.Summary(f"The {plural(len(rows), 'box', 'boxes')} in full"), table],
+        className="sources",
+    )
 
 
 def costs_parts(
@@ -219,14 +231,15 @@ def decisions_part(view: ArchitectureView, other: ArchitectureView | None) -> ht
 
 def _pairs(head: Sequence[str], pairs: Sequence[Pair]) -> html.Div:
     """Return two networks side by side; rows that differ are marked."""
+    kept = "step" if len(head) > 3 else ""  # a metric is not broken before its unit
     header = html.Tr([html.Th(cell) for cell in head])
     body = [
         html.Tr(
             [
                 html.Td(pair.name),
-                html.Td(pair.here),
-                html.Td(pair.there),
-                *([html.Td(pair.change, className=_worth(pair.better))] if len(head) > 3 else []),
+                html.Td(pair.here, className=kept),
+                html.Td(pair.there, className=kept),
+                *([html.Td(pair.change, className=f"step {_worth(pair.better)}")] if kept else []),
             ],
             className="differs" if pair.differs else "",
         )

@@ -48,8 +48,9 @@ def explain(
     """Store what networks are made of: drawing, layers, costs by layer, the timeline of memory.
 
     A search does so at its end for its front and its fixed points; dashboard and report show it.
-    The devices are those of the experiment and those of --device. What is stored already is not
-    made again, unless the model of a device has changed. Nothing is evaluated.
+    The devices are those of the experiment, those that rescore added, and those of --device. What
+    is stored already is not made again, unless the model of a device has changed. Nothing is
+    evaluated.
     """
     from ..run.explanation import Explainer, explain_trials
     from ..run.rescoring import foreign_space, stored_space
@@ -82,13 +83,18 @@ def explain(
 
 
 def _hardware(record: ExperimentRecord, space: Any, devices: Any) -> list[Any]:
-    """Return the hardware estimators of a stored experiment, and one for the devices asked for."""
+    """Return the hardware estimators of an experiment: its own, those added, those asked for."""
     from ...estimators.hardware import DeviceChoice, Hardware
     from ..run.parts import make_estimator
+    from ..run.rescoring import rescored_hardware
     from ..run.spec import Named
 
     named = [Named(**e) for e in record.spec.get("estimators", ()) if _is_hardware(e)]
     found = [make_estimator(n, space, None, ("estimators",))[0] for n in named]
+    added, lost = rescored_hardware(record, space)
+    for target, why in lost.items():
+        note(f"{target}, which rescore added, is left out: {why}")
+    found += added
     known = {m.name.partition("@")[2] for e in found for m in e.metrics}
     more = [DeviceChoice(device=name) for name in devices if name not in known]
     return [*found, *([Hardware(space, devices=list(more))] if more else [])]

@@ -18,8 +18,8 @@ from ...db.records import (
     SpaceRef,
     TrialRecord,
 )
-from ...db.rescored import VIOLATION, rescored_info
-from ...errors import HardwareLimit, SpecError, did_you_mean
+from ...db.rescored import RESCORED, VIOLATION, rescored_info
+from ...errors import HardwareLimit, NetloomError, SpecError, did_you_mean
 from ...estimators.hardware import DeviceChoice, Hardware
 from ...hw_models import device_names
 from ...hw_models.device_folders import add_device_folder
@@ -108,10 +108,45 @@ def rescore(
             failed, added = failed | why, added + len(missing) - len(why)
             known = _violations(store, fingerprint, target, version)
         infeasible += sum(known.get(key, 0.0) > 0 for key in stored)
-    info = rescored_info(record.info, target, model_version=version, metrics=metrics)
+    info = rescored_info(
+        record.info,
+        target,
+        model_version=version,
+        metrics=metrics,
+        hardware={**(options or {}), "devices": [_kept(device)]},
+    )
     store.update_experiment(record.id, info=info)
     total = sum(map(len, groups.values()))
     return Rescored(target, metrics, total, added, infeasible, failed)
+
+
+def rescored_hardware(
+    record: ExperimentRecord, space: DecisionSpace
+) -> tuple[list[Hardware], dict[str, str]]:
+    """Return the estimators of the devices that were added after the run, on one of its spaces.
+
+    Returns:
+        Those that can be made again, and why another one cannot: target -> reason.
+    """
+    found: list[Hardware] = []
+    lost: dict[str, str] = {}
+    for target, entry in record.info.get(RESCORED, {}).items():
+        if "hardware" not in entry:
+            lost[target] = "how it was asked is not stored; rescore it once more"
+            continue
+        try:
+            found.append(build(Hardware, entry["hardware"], space, None, where=("--device",)))
+        except NetloomError as error:
+            lost[target] = str(error)
+    return found, lost
+
+
+def _kept(device: DeviceChoice) -> dict[str, Any]:
+    """Return a device as JSON values; a file by its whole path."""
+    kept = device.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if Path(device.device).is_file():
+        kept["device"] = str(Path(device.device).resolve())
+    return kept
 
 
 def _add(

@@ -39,7 +39,7 @@ class Skip(ConvBNReLU):
 
 
 class Block(nn.Module):
-    """Expand, depthwise, project; added to the input where the shapes agree.
+    """Inverted residual (MBConv): expand, depthwise, project; added where the shapes agree.
 
     The first convolution is there at ratio 1 too. With groups both 1x1 convolutions are grouped,
     and the channels are shuffled behind the first, so that the groups meet.

@@ -313,7 +313,9 @@ class Shortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm and beside a shortcut; elastic where chosen.
+    """Transformer block: attention and MLP, each behind a layer norm and beside a shortcut.
+
+    Elastic where chosen.
 
     Args:
         dim: Width of the input.

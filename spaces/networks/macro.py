@@ -36,7 +36,7 @@ class Downsample(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, project; added to the input where the shapes agree.
+    """MBConv: expand, depthwise, project; added to the input where the shapes agree.
 
     Args:
         in_channels: Width of the input; the hidden width is this times `expand`, not rounded.

@@ -78,7 +78,7 @@ class Mlp(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a norm and beside a shortcut.
+    """Transformer block: attention and MLP of low rank, each behind a norm, beside a shortcut.
 
     Args:
         dim: Width of the tokens.

@@ -74,7 +74,7 @@ class ConvNorm(nn.Sequential):
 
 
 class InvertedResidual(Sortable):
-    """Expand, depthwise, squeeze-and-excitation, project; added to the input where shapes agree.
+    """MBConv: expand, depthwise, squeeze-and-excitation, project; added where shapes agree.
 
     Args:
         in_channels: Width of the input.

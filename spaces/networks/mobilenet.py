@@ -42,7 +42,7 @@ class Residual(nn.Module):
 
 
 class Block(Residual):
-    """The block of one code.
+    """Inverted residual (MBConv) beside a shortcut, where there is one; `zero` is the shortcut.
 
     Args:
         in_channels: Width of the input.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import copy
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from netloom.dashboard.table import TrialTable
 from netloom.dashboard.words import origin_text
 from netloom.db.records import EXPLANATION
 from netloom.errors import StoreError
+from netloom.spaces.drawing import draw
+from netloom.spaces.part import Part
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>%{x}"
 FITTED = {"source": "fitted", "validation": {"mape_percent": 4.12, "n": 60}}
@@ -132,6 +136,14 @@ def test_the_bars_of_two_known_layers(taken: Any) -> None:
     assert (second.name, list(second.x), list(second.y)) == ("waits for memory", [2], [1.0])
     assert "66.7 %" in first.text[0]
     assert "1.406 KB moved" in first.text[0]
+
+
+def test_boxes_are_listed_in_full_since_pictures_have_no_tooltips(taken: Any) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    part = Part("x.y:Z(1) @ 1", "<a>.b", partial(Fraction, 3), ())
+    document["networks"][0]["drawing"] = draw([part], title="t")
+    [drawing] = taken(document).drawings
+    assert drawing.boxes == [("<a>.b", "Fraction(numerator=3) makes output")]
 
 
 def test_memory_lies_below_its_budget_line(taken: Any) -> None:

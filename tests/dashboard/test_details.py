@@ -9,7 +9,10 @@ import pytest
 from netloom.dashboard import TrialView, details, diagnosis, markup, words
 from netloom.dashboard.choice import Choice
 from netloom.dashboard.details import metric_rows, provenance_text
+from netloom.dashboard.words import MISSING
 from netloom.db import CurvePoint
+from netloom.db.records import CostRecord, MetricRecord
+from netloom.db.rescored import rescored_info
 from netloom.errors import StoreError
 
 BOUND = ({"metric": "latency_ms@eyeriss", "max": 6.0}, {"metric": "params", "max": 10.0})
@@ -34,6 +37,23 @@ def test_a_trial_with_everything(store, make, trial):
     assert by_name["latency_ms@pixel3"].value is None
     assert [row.name for row in view.metrics][:2] == ["valid_accuracy", "latency_ms@pixel3"]
     assert [curve.name for curve in details.read_curves(store, record, None)] == ["loss"]
+
+
+def test_what_rescoring_added_is_a_metric_of_the_trial(store, make, trial):
+    record = make([trial(0, {"valid_accuracy": 91.25}), trial(1, {"valid_accuracy": 92.0})])
+    first = store.trial(record.id, 0)
+    metric = MetricRecord("latency_ms@new", "ms", "minimize", "rescore", "f" * 64)
+    costs = [
+        CostRecord(first.key, "new", version, name, value)
+        for version, name, value in (("1", "latency_ms", 7), ("2", "latency_ms", 5), ("2", "x", 1))
+    ]
+    with store.transaction() as transaction:
+        transaction.add_costs(record.space_fingerprint, costs)
+        info = rescored_info(record.info, "new", model_version="2", metrics=[metric])
+        transaction.update_experiment(record.id, info=info)
+    values = [{r.name: r.text for r in TrialView.of(store, "toy", n).metrics} for n in (0, 1)]
+    assert [each["latency_ms@new"] for each in values] == ["5 ms", MISSING]
+    assert "x@new" not in values[0]
 
 
 def test_a_curve_has_the_unit_of_its_metric(store, make, trial):
@@ -84,6 +104,8 @@ def test_the_examples_in_the_docstrings(module):
         ("", Choice()),
         (None, Choice()),
         ("?trial=7&x=a%40b&y=c", Choice("a@b", "c", 7)),
+        ("?by=time", Choice(by="time")),
+        ("?by=trials", Choice()),
         ("?trial=-1", Choice()),
         ("?trial=99999999999999999999", Choice()),
         ("?trial=4294967296", Choice()),

@@ -17,6 +17,18 @@ objectives: [{maximize: valid_accuracy}, {minimize: latency_ms@pixel3}]
 budget: {trials: 8}
 baseline: false
 """
+BOARD = """\
+name: board
+family: cpu
+title: A board
+calibrated: false
+numbers:
+  clock: {value: 1, unit: GHz, source: data sheet}
+  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet}
+  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet}
+  layer_overhead: {value: 0, unit: us, source: data sheet}
+  memory: {value: 4, unit: MiB, source: data sheet}
+"""
 
 
 @pytest.fixture
@@ -67,3 +79,22 @@ def test_what_cannot_be_taken_apart_is_said(archive: Any) -> None:
     assert "builds no networks" in result.stdout
     wrong = archive.stored("explain", "q", "--front", "--device", "cpu_generik", code=2)
     assert "cpu_generic" in wrong.stderr
+
+
+def test_devices_that_rescore_added_are_explained_too(archive: Any, tmp_path: Any) -> None:
+    board = tmp_path / "board.yaml"
+    board.write_text(BOARD, encoding="utf-8")
+    archive.json("rescore", "q", "--device", "cpu_generic", "--batch", "4", "--as", "four")
+    archive.json("rescore", "q", "--device", str(board))
+    [line] = archive.json("explain", "q", "--trial", "0", "--device", "eyeriss_168")
+    assert list(line["devices"]) == ["four", "board", "eyeriss_168"]
+    four = kept(archive, 0)["devices"]["four"]
+    assert (four["batch"], four["dtype"]) == (4, "float32")
+    with Store(archive.store, read_only=True) as store:
+        record = store.experiment("q")
+        costs = store.rescored(record)[store.trial(record.id, 0).key]
+    assert four["totals"]["latency_ms"] == pytest.approx(costs["latency_ms@four"])
+    board.unlink()
+    result = archive.stored("explain", "q", "--trial", "1")
+    assert "board, which rescore added, is left out: " in result.stderr
+    assert set(kept(archive, 1)["devices"]) == {"four"}

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from netloom.spaces import SPACES, Input, Part
 from netloom.spaces.drawing import draw
-from netloom.spaces.layout import layout
+from netloom.spaces.layout import COLUMN, layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -104,7 +104,7 @@ def test_what_five_tensors_cross_is_one_line() -> None:
 
 def test_no_tensor_runs_behind_a_box() -> None:
     """0 -> 1 -> 2, and 0 -> 2 on its way around 1."""
-    placed = layout([(), (0,), (0, 1)], [(128.0, 60.0)] * 3, [""] * 3, 8)
+    placed = layout([(), (0,), (0, 1)], [(COLUMN, 60.0)] * 3, [""] * 3, 8)
     middle = placed.boxes[1]
     [(_, height)] = [(x, y) for x, y in points(placed.paths[0, 2]) if x == middle.x]
     assert not middle.y <= height <= middle.y + middle.height
