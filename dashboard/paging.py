@@ -128,7 +128,7 @@ def _fits(values: NDArray[Any], column: str, rule: Mapping[str, Any]) -> Bools:
         text, low = [str(value).lower() for value in values.tolist()], str(wanted).lower()
         if test := _TEXT_RULES.get(kind):
             return np.array([test(each, low) for each in text], dtype=bool)
-    elif kind in _NUMBER_RULES:
+    elif kind in _NUMBER_RULES and values.dtype.kind in "bif":
         limit = float("nan") if wanted is None else float(wanted)
         other = float("nan") if rule.get("filterTo") is None else float(rule["filterTo"])
         return np.asarray(_NUMBER_RULES[kind](values.astype(np.float64), limit, other), dtype=bool)

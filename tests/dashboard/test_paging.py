@@ -88,6 +88,7 @@ def test_filters(view, column, rule, numbers):
         {"filterModel": {"rows": {"filterType": "text", "type": "contains", "filter": "x"}}},
         {"filterModel": {"m0": {"filterType": "number", "type": "eval", "filter": 1}}},
         {"filterModel": {"status": {"filterType": "text", "type": "regexp", "filter": "."}}},
+        {"filterModel": {"notation": {"filterType": "number", "type": "lessThan", "filter": 1}}},
     ],
 )
 def test_what_the_table_has_not_is_refused(view, request_):
