@@ -37,9 +37,7 @@ ROUNDS, BATCH = 11, 32
 CHANNELS, CELLS, SIDE, IMAGES = 16, 8, 32, 64  # the search network and batch of DARTS
 METHODS: dict[str, Callable[[], Any]] = {
     "darts, first order": lambda: Darts(order=1, **_options()),
-    "darts, first order, not channels_last": lambda: Darts(
-        order=1, channels_last=False, **_options()
-    ),
+    "darts, first order, channels_last": lambda: Darts(order=1, channels_last=True, **_options()),
     "darts, first order, amp": lambda: Darts(order=1, amp=True, **_options()),
     "darts, second order": lambda: Darts(order=2, **_options()),
     "pc_darts, K=4": lambda: PcDarts(partial=4, warmup_epochs=0, **_options()),

@@ -73,7 +73,7 @@ class GradientSearch(Strategy):
             (of every piece of it); batch norms see all shares. The same steps as of one process,
             rounding apart.
         amp: Mixed precision (bfloat16): for GPUs, and CPUs that are made for it.
-        channels_last: Whether the channels of a pixel are neighbours in memory; None: on CUDA.
+        channels_last: Whether the channels of a pixel are neighbours in memory.
         checkpoint_minutes: Between two checkpoints.
 
     Raises:
@@ -108,7 +108,7 @@ class GradientSearch(Strategy):
         accumulate: Count = 1,
         workers: Count = 1,
         amp: bool = False,
-        channels_last: bool | None = None,
+        channels_last: bool = False,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         self.epochs, self.batch_size = epochs, batch_size

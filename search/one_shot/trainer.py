@@ -68,9 +68,8 @@ class Trainer(ABC):
         self.crew = Crew()  # nobody else, until others join
         with seeded(seed, "supernet"):
             self.supernet: ModuleSupernet = self.make_supernet().to(self.device)
-        wanted, cuda = recipe.channels_last, self.device.type == "cuda"
         self._format = torch.contiguous_format
-        if cuda if wanted is None else wanted:
+        if recipe.channels_last:
             self._format = torch.channels_last
             self.supernet.to(memory_format=self._format)  # type: ignore[call-overload]
         self.supernet.train()

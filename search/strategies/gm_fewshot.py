@@ -88,7 +88,7 @@ class GmFewshot(GradientSearch):
         supernet: Options of the space's super-network (`channels`, `layers` of `darts`).
         accumulate: Pieces into which batches of training are cut; their gradients are added up.
         amp: Mixed precision (bfloat16): for GPUs, and CPUs that are made for it.
-        channels_last: Whether the channels of a pixel are neighbours in memory; None: on CUDA.
+        channels_last: Whether the channels of a pixel are neighbours in memory.
         checkpoint_minutes: Between two checkpoints.
 
     Raises:
@@ -138,7 +138,7 @@ class GmFewshot(GradientSearch):
         supernet: Mapping[str, Any] | None = None,
         accumulate: Count = 1,
         amp: bool = False,
-        channels_last: bool | None = None,
+        channels_last: bool = False,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         binary = base == "proxyless"

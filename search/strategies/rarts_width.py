@@ -74,7 +74,7 @@ class RartsWidth(Rarts):
         supernet: Mapping[str, Any] | None = None,
         accumulate: Count = 1,
         amp: bool = False,
-        channels_last: bool | None = None,
+        channels_last: bool = False,
         checkpoint_minutes: Positive = 5.0,
     ) -> None:
         super().__init__(
