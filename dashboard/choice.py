@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from .progress import By
 from .region import Region
 
 MAX_NUMBER = 2**31
@@ -31,6 +32,7 @@ class Choice:
         select: A region of the plane, as `Region` writes it.
         sort: Column of the trial table and direction: `m0:desc`.
         filter: Filters of the trial table: the grid's own, as JSON.
+        by: What the histories are drawn along: `time`, or trials.
     """
 
     x: str | None = None
@@ -43,6 +45,7 @@ class Choice:
     select: str | None = None
     sort: str | None = None
     filter: str | None = None
+    by: str | None = None
 
     @classmethod
     def parse(cls, search: str | None) -> Choice:
@@ -60,6 +63,7 @@ class Choice:
             None if region is None else region.text,
             texts.get("sort"),
             filter_text(_rules(texts.get("filter"))),
+            "time" if texts.get("by") == "time" else None,
         )
 
     @classmethod
@@ -91,6 +95,11 @@ class Choice:
     def region(self) -> Region | None:
         """The region of the plane that is selected."""
         return Region.parse(self.select)
+
+    @property
+    def along(self) -> By:
+        """What the histories are drawn along."""
+        return "time" if self.by == "time" else "trials"
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from ..db.records import ExperimentRecord
 from ..pareto import ranks
 from .axes import feasible_losses, named_reference, objective_axes, reference_of, volume_of
+from .progress import By
 from .rows import ExperimentRow, open_record
 from .table import Floats, TrialTable
 from .views import HistoryView
@@ -119,10 +120,10 @@ class Rivals:
         """Objective values of the reference by metric name; empty while there is none."""
         return named_reference(self.record, self.reference)
 
-    def baseline_history(self) -> HistoryView:
+    def baseline_history(self, by: By = "trials") -> HistoryView:
         """Return how the baseline grew, measured against the common reference."""
         return HistoryView.from_table(
-            self.baseline, self.baseline_table, reference=self.named_reference or None
+            self.baseline, self.baseline_table, reference=self.named_reference or None, by=by
         )
 
 

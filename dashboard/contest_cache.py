@@ -12,7 +12,8 @@ from ..db import Store
 from ..db.records import ExperimentRecord
 from .contest import Contest, Objectives, Run, chosen_records, common_objectives
 from .findings import Finding, findings
-from .growth import By, Growth
+from .growth import Growth
+from .progress import By
 from .table import TrialTable
 from .views import with_objectives
 

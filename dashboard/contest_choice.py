@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from ..errors import SpecError
 from .choice import search_of
 from .contest import MAX_RUNS
-from .growth import By
+from .progress import By
 
 PATH = "/compare"
 MOST_FIELDS = 2 * MAX_RUNS

@@ -16,6 +16,7 @@ from .figures import (
     SERIES,
     WEBGL_FROM,
     mark_better,
+    pale,
     plain,
     stack_height,
     style,
@@ -213,7 +214,7 @@ def _add_band(figure: go.Figure, line: Line, number: int, place: dict[str, int])
             hoverinfo="skip",
             line={"shape": "hv", "width": 0, "color": SERIES[number]},
             fill=fill,
-            fillcolor=_pale(SERIES[number]),
+            fillcolor=pale(SERIES[number]),
             **place,
         )
 
@@ -249,7 +250,7 @@ def _fill(
         mode="lines",
         line={"width": 0},
         fill="toself",
-        fillcolor=_pale(SERIES[number]),
+        fillcolor=pale(SERIES[number]),
         legendgroup=str(number),
         name="between",
         hoverinfo="skip",
@@ -277,8 +278,3 @@ def _plane(figure: go.Figure, x: Axis, y: Axis) -> None:
 
 def _first(lines: Sequence[Line], line: Line) -> bool:
     return next(each for each in lines if each.label == line.label) is line
-
-
-def _pale(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from ..db.records import ExperimentRecord
 from .axes import objective_axes
@@ -23,10 +25,36 @@ MEANING = (
 )
 
 
-def decision_parts(store: Store, record: ExperimentRecord, table: TrialTable) -> list[Part]:
-    """Return a part for each objective that a trial has a value of."""
+def decision_views(store: Store, record: ExperimentRecord, table: TrialTable) -> list[DecisionView]:
+    """Return the decisions beside each objective that a trial has a value of."""
     views = [DecisionView.of(store, record, table, axis.metric) for axis in objective_axes(record)]
-    return [_part(view) for view in views if view.total]
+    return [view for view in views if view.total]
+
+
+def decision_part(view: DecisionView) -> Part:
+    """Return what decides one objective."""
+    title, study = f"What decides {view.axis.metric}", view.study
+    if study.problem is not None:
+        return Part(title, study.sentence)
+    return Part(
+        title,
+        f"{study.sentence} {MEANING}",
+        figure=importance_figure(study),
+        rows=Rows(HEAD, importance_rows(study), numeric=frozenset({1, 2, 3})),
+    )
+
+
+def decision_json(view: DecisionView) -> dict[str, Any]:
+    """Return the importances for one objective as JSON values, the most important first."""
+    study = view.study
+    return {
+        "metric": view.axis.metric,
+        "trials": study.trials,
+        "problem": study.problem,
+        "r2": _known(study.r2),
+        "spearman": _known(study.spearman),
+        "importances": [asdict(each) for each in study.importances],
+    }
 
 
 def importance_rows(study: Study) -> list[tuple[str, str, str, str]]:
@@ -42,13 +70,5 @@ def importance_rows(study: Study) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _part(view: DecisionView) -> Part:
-    title, study = f"What decides {view.axis.metric}", view.study
-    if study.problem is not None:
-        return Part(title, study.sentence)
-    return Part(
-        title,
-        f"{study.sentence} {MEANING}",
-        figure=importance_figure(study),
-        rows=Rows(HEAD, importance_rows(study), numeric=frozenset({1, 2, 3})),
-    )
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

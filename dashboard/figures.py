@@ -19,6 +19,7 @@ from plotly.subplots import make_subplots
 
 from .axes import Axis, better_corner
 from .details import Curve
+from .progress import clock
 from .table import Floats
 from .views import HistoryView
 
@@ -39,34 +40,37 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 def hypervolume_figure(
     history: HistoryView, others: Mapping[str, HistoryView] | None = None
 ) -> go.Figure:
-    """Draw the hypervolume over the evaluations; `others` share its reference point."""
+    """Draw the hypervolume along trials or time; `others` share its reference point."""
     figure = go.Figure()
     named = {"this search": history, **(others or {})}
+    scale, label, hover = along(history, others)
     for index, (name, each) in enumerate(named.items()):
-        xs, ys = _steps(each.evaluations, each.hypervolume)
+        xs, ys = _steps(each.places(scale), each.hypervolume)
         figure.add_scatter(
             x=xs,
             y=ys,
             mode="lines",
             name=escape(name),
             line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
-            hovertemplate="%{x} evaluated: %{y:.5g}",
+            hovertemplate=f"{hover}: %{{y:.5g}}",
         )
     style(figure, stack_height(len(history.objectives)))
-    figure.update_layout(showlegend=len(named) > 1, hovermode="x unified")
-    figure.update_xaxes(title_text="trials evaluated")
+    figure.update_layout(showlegend=len(named) > 1, hovermode="x unified", uirevision=history.by)
+    figure.update_xaxes(title_text=label)
     figure.update_yaxes(title_text="hypervolume")
-    whole_steps(figure, history.evaluations)
+    if history.by == "trials":
+        whole_steps(figure, history.evaluations)
     return figure
 
 
 def best_figure(history: HistoryView, others: Mapping[str, HistoryView] | None = None) -> go.Figure:
     """Draw the best feasible value of each objective, one panel per objective."""
     axes, named = history.objectives, {"this search": history, **(others or {})}
+    scale, label, hover = along(history, others)
     figure = make_subplots(rows=len(axes), cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for row, axis in enumerate(axes, start=1):
         for index, (name, each) in enumerate(named.items()):
-            xs, ys = _steps(each.evaluations, each.best[axis.metric])
+            xs, ys = _steps(each.places(scale), each.best[axis.metric])
             figure.add_scatter(
                 x=xs,
                 y=ys,
@@ -75,14 +79,16 @@ def best_figure(history: HistoryView, others: Mapping[str, HistoryView] | None =
                 legendgroup=name,
                 showlegend=len(named) > 1 and row == 1,
                 line={"shape": "hv", "color": SERIES[index % len(SERIES)], "width": 2},
-                hovertemplate=f"%{{x}} evaluated: %{{y:.5g}}<extra>{escape(name)}</extra>",
+                hovertemplate=f"{hover}: %{{y:.5g}}<extra>{escape(name)}</extra>",
                 row=row,
                 col=1,
             )
         title_panel(figure, row, axis.label)
     style(figure, stack_height(len(axes)))
-    figure.update_xaxes(title_text="trials evaluated", row=len(axes), col=1)
-    whole_steps(figure, history.evaluations)
+    figure.update_xaxes(title_text=label, row=len(axes), col=1)
+    figure.update_layout(uirevision=history.by)
+    if history.by == "trials":
+        whole_steps(figure, history.evaluations)
     return figure
 
 
@@ -142,6 +148,12 @@ def plain(text: str) -> str:
     return escape(text).replace("%{", "% {")
 
 
+def pale(colour: str) -> str:
+    """Return a colour as the ground of a band."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
+
+
 def title_panel(figure: go.Figure, row: int, label: str) -> None:
     """Name the vertical axis of one of several panels."""
     title = {"text": wrapped(label, 18), "font": {"size": 12}}
@@ -171,19 +183,29 @@ def whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:
         figure.update_xaxes(dtick=1)
 
 
+def along(
+    history: HistoryView, others: Mapping[str, HistoryView] | None = None
+) -> tuple[float, str, str]:
+    """Return the seconds of a unit of time, what stands below the axis, and over a point."""
+    if history.by == "trials":
+        return 1.0, "trials evaluated", "%{x} evaluated"
+    scale, unit = clock(max(each.duration_s for each in (history, *(others or {}).values())))
+    return scale, f"time since the start ({unit})", f"%{{x:.4g}} {unit}"
+
+
 def stack_height(panels: int) -> int:
     """Return the height of a figure with that many panels; histories side by side share it."""
     return 130 + 155 * max(panels, 1)
 
 
-def _steps(number: NDArray[np.int64], values: Floats) -> tuple[NDArray[np.int64], Floats]:
+def _steps(places: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Keep the rows where a value changes, and the last one: all that a step line needs."""
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
-        return number[known], values[known]
+        return places[known], values[known]
     change = np.flatnonzero(np.diff(values[known], prepend=np.nan) != 0)
     rows = known[np.unique(np.append(change, len(known) - 1))]
-    return number[rows], values[rows]
+    return places[rows], values[rows]
 
 
 def style(figure: go.Figure, height: int) -> None:

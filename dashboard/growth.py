@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import moocore
 import numpy as np
 
 from .axes import Axis
 from .contest import Competitor, Contest, Run
-from .progress import best_so_far, hypervolume_so_far
+from .progress import By, best_so_far, clock, hypervolume_so_far
 from .table import Floats
 from .thinning import evenly
 
-By: TypeAlias = Literal["trials", "time"]
 MIN_BAND = 3  # runs: of fewer, each is a line of its own
 MAX_STEPS = 2000  # places of a median that are drawn
 PERCENTS = (25, 50, 75)
-TIMES = ((600.0, 1.0, "s"), (3 * 3600.0, 60.0, "min"), (np.inf, 3600.0, "h"))
 
 
 @dataclass(frozen=True)
@@ -179,8 +176,7 @@ def _best(column: int, sign: float) -> Callable[[Floats], Floats]:
 def _clock(contest: Contest) -> tuple[float, str]:
     """Return the seconds of a unit that suits the longest run, and its name."""
     spans = [run.duration_s for run in contest.runs]
-    longest = max((span for span in spans if np.isfinite(span)), default=0.0)
-    return next((scale, unit) for limit, scale, unit in TIMES if longest <= limit)
+    return clock(max((span for span in spans if np.isfinite(span)), default=0.0))
 
 
 def _steps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,19 @@ from ..pareto import hypervolume
 from .thinning import evenly
 
 Floats = NDArray[np.float64]
+By: TypeAlias = Literal["trials", "time"]  # what a history is drawn along
 CHUNK = 1024  # rows that are compared with the front at a time
 MAX_EVALUATIONS = 200  # hypervolumes computed for three and more objectives
+TIMES = ((600.0, 1.0, "s"), (3 * 3600.0, 60.0, "min"), (np.inf, 3600.0, "h"))
+
+
+def clock(longest_s: float) -> tuple[float, str]:
+    """Return the seconds of a unit that suits a time axis of that length, and its name.
+
+    >>> clock(90.0), clock(7200.0)
+    ((1.0, 's'), (60.0, 'min'))
+    """
+    return next((scale, unit) for limit, scale, unit in TIMES if longest_s <= limit)
 
 
 def best_so_far(losses: Floats) -> Floats:

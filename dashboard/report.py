@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,17 @@ from ..files import write_text
 from .axes import default_axes, objective_axes
 from .compare import BaselineView, Rivals
 from .contest import Contest
-from .decision_parts import decision_parts
+from .decision_parts import decision_part, decision_views
 from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, Failure, failures
 from .explained import ArchitectureView
 from .figures import best_figure, hypervolume_figure
+from .generation_parts import generation_parts
+from .generations import GenerationsView
 from .markup import Html, el, join, notation, table
+from .origins import MODEL_HEAD, DataOrigin, model_origins
 from .plane import front_figure
+from .progress import By
 from .report_compare import anchor, comparison_header, comparison_sections
 from .report_front import front_table, front_title
 from .report_networks import networks_part, read_networks
@@ -46,6 +50,8 @@ CSP = (  # nothing from or to anywhere; plotly.js compiles its WebGL drawing, he
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'; base-uri 'none'"
 )
+CLOCK = "Time counts from the creation of an experiment to each result, pauses included."
+WAYS: tuple[By, ...] = ("trials", "time")  # that histories are drawn along
 STYLES = (("assets", "base.css"), ("assets", "picture.css"), ("templates", "report.css"))
 
 
@@ -57,14 +63,14 @@ class _Content:
     record: ExperimentRecord
     trials: TrialTable
     planes: Sequence[ParetoView]
-    history: HistoryView
+    histories: Mapping[By, HistoryView]
     front: Sequence[TrialRecord]
     baseline: BaselineView | None
-    beside: dict[str, HistoryView]
+    beside: Mapping[By, Mapping[str, HistoryView]]
     diagnosis: Diagnosis | None
     failures: Sequence[Failure]
     failed: dict[int, TrialRecord]
-    strategy: StrategyView
+    strategy: Sequence[Part]
     decisions: Sequence[Part]
     networks: Sequence[ArchitectureView]
 
@@ -86,17 +92,31 @@ class _Content:
             record=record,
             trials=trials,
             planes=_planes(record, trials),
-            history=HistoryView.from_table(record, trials, reference=shared or None),
+            histories={
+                by: HistoryView.from_table(record, trials, reference=shared or None, by=by)
+                for by in WAYS
+            },
             front=members,
             baseline=BaselineView.from_rivals(rivals) if rivals else None,
-            beside={"random search": rivals.baseline_history()} if rivals and shared else {},
+            beside={
+                by: {"random search": rivals.baseline_history(by)} if rivals and shared else {}
+                for by in WAYS
+            },
             diagnosis=Diagnosis.of(record, trials),
             failures=reasons,
             failed={trial.number: trial for trial in failed},
-            strategy=StrategyView.of(store, record),
-            decisions=decision_parts(store, record, trials),
+            strategy=[
+                *StrategyView.of(store, record).parts,
+                *generation_parts(GenerationsView.of(store, record, trials)),
+            ],
+            decisions=[decision_part(view) for view in decision_views(store, record, trials)],
             networks=read_networks(store, record.id, members),
         )
+
+    @property
+    def history(self) -> HistoryView:
+        """How the result grew with the trials."""
+        return self.histories["trials"]
 
 
 def _planes(record: ExperimentRecord, trials: TrialTable) -> list[ParetoView]:
@@ -153,6 +173,7 @@ def report_html(store: Store, ref: str | Sequence[str], *, objectives: Objective
         *(_comparison(contents) if several else ()),
         *(part for content in contents for part in _whole(content)),
         el("footer", f"Made by netloom from {_origin(ids)}."),
+        Html(f"<script>{_file('assets', 'files.js')}</script>"),
         Html(f"<script>{_file('templates', 'report.js')}</script>"),
     )
     return "<!doctype html>\n" + el("html", head, body, lang="en")
@@ -188,11 +209,17 @@ def _sections(content: _Content) -> Iterable[Html]:
         yield _section("Networks of the front", drawn, wide=True)
     if content.history.reference:
         yield from _growth(content)
-    for number, part in enumerate((*content.strategy.parts, *content.decisions)):
+    for number, part in enumerate((*content.strategy, *content.decisions)):
         yield _part(part, number, content.prefix)
     if content.failures:
         yield _section("Failed trials", _failures(content), wide=True)
     yield _section("Where the numbers come from", _provenance(content.record), wide=True)
+    if models := model_origins(content.record):
+        rows = table(MODEL_HEAD, [each.cells for each in models], numeric=frozenset())
+        yield _section("Models of devices", rows, wide=True)
+    if (data := DataOrigin.of(content.record)) is not None:
+        rows = table(("data", "value"), data.rows, numeric=frozenset())
+        yield _section("Data", el("div", rows, class_="versions"), wide=True)
     spec = yaml.safe_dump(dict(content.record.spec), sort_keys=False, allow_unicode=True)
     yield _section("Spec", el("pre", spec, tabindex=0))
     yield _section("Versions", _versions(content.record))
@@ -267,15 +294,17 @@ def _plane(view: ParetoView, number: int, prefix: str, *, several: bool) -> Html
 
 
 def _growth(content: _Content) -> Iterable[Html]:
-    best = _figure(best_figure(content.history, content.beside), f"{content.prefix}best")
-    if len(content.history.objectives) == 1:  # its hypervolume would draw the same line again
-        yield _section("Best so far", best, wide=True)
-        return
-    volume = hypervolume_figure(content.history, content.beside)
-    yield _section(
-        "Hypervolume over trials", _figure(volume, f"{content.prefix}hypervolume"), _about(content)
-    )
-    yield _section("Best so far", best)
+    for by, history in content.histories.items():
+        beside = content.beside[by]
+        best, end = best_figure(history, beside), "" if by == "trials" else f"-{by}"
+        drawn = _figure(best, f"{content.prefix}best{end}")
+        if len(history.objectives) == 1:  # its hypervolume would draw the same line again
+            yield _section(f"Best so far, over {by}", drawn, wide=True)
+            continue
+        volume = _figure(hypervolume_figure(history, beside), f"{content.prefix}hypervolume{end}")
+        words = _about(content) if by == "trials" else el("p", CLOCK, class_="about")
+        yield _section(f"Hypervolume over {by}", volume, words)
+        yield _section(f"Best so far, over {by}", drawn)
 
 
 def _about(content: _Content) -> Html:
@@ -284,7 +313,7 @@ def _about(content: _Content) -> Html:
         f"{name} {value_text(value, units[name])}"
         for name, value in content.history.reference.items()
     )
-    whose = " of the search and its random baseline" if content.beside else ""
+    whose = " of the search and its random baseline" if content.beside["trials"] else ""
     return el(
         "p",
         "The volume between the front and the reference point (",

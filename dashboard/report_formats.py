@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import yaml
@@ -17,10 +17,13 @@ from .axes import TRIAL_AXIS, Axis, available_axes
 from .compare import BaselineView, Rivals
 from .contest import Contest
 from .contest_text import comparison_json, comparison_markdown
+from .decision_parts import HEAD, decision_json, decision_views, importance_rows
+from .decision_view import DecisionView
 from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, failures
 from .downloads import guarded
 from .markdown import cell, code, pipes, plain
+from .origins import MODEL_HEAD, DataOrigin, model_origins
 from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, cards, facts, progress_note
 from .table import Row, TrialTable
@@ -46,9 +49,10 @@ class _Content:
     front: Sequence[TrialRecord]
     baseline: BaselineView | None
     diagnosis: Diagnosis | None
+    decisions: Sequence[DecisionView]
 
     @classmethod
-    def read(cls, store: Store, ref: str, objectives: Objectives) -> _Content:
+    def read(cls, store: Store, ref: str, objectives: Objectives, shape: Shape) -> _Content:
         record = with_objectives(open_record(store, ref), objectives)
         table = TrialTable.read(store, record)
         # a baseline was made for the run's own objectives
@@ -62,6 +66,8 @@ class _Content:
             front=front(store, record.id, table=table, objectives=objectives),
             baseline=BaselineView.from_rivals(rivals) if rivals else None,
             diagnosis=Diagnosis.of(record, table),
+            # a table of networks does without the forests
+            decisions=[] if shape == "csv" else decision_views(store, record, table),
         )
 
     def axes(self, rows: Iterable[Mapping[str, float]]) -> list[Axis]:
@@ -94,7 +100,7 @@ def report_text(
         SpecError: If several cannot be compared (Markdown and JSON).
     """
     ids = list(dict.fromkeys(store.experiment(ref).id for ref in refs))
-    contents = [_Content.read(store, id, objectives) for id in ids]
+    contents = [_Content.read(store, id, objectives, shape) for id in ids]
     if shape == "md":
         compared = [comparison_markdown(_contest(contents))] if len(contents) > 1 else []
         return "\n\n".join([*compared, *(_markdown(content) for content in contents)])
@@ -138,7 +144,15 @@ def _markdown(content: _Content) -> str:
     ]
     if content.front:
         parts += ["## Front", _front_table(content)]
+    for decided in content.decisions:
+        parts += [f"## What decides {plain(decided.axis.metric)}", *_decisions(decided)]
     parts += ["## Where the numbers come from", _sources(record)]
+    if models := model_origins(record):
+        rows = [list(map(cell, each.cells)) for each in models]
+        parts += ["## Models of devices", pipes(MODEL_HEAD, rows)]
+    if (data := DataOrigin.of(record)) is not None:
+        known = [[cell(name), cell(value)] for name, value in data.rows]
+        parts += ["## Data", pipes(["data", "value"], known)]
     parts += ["## Versions", _versions(record)]
     spec = yaml.safe_dump(dict(record.spec), sort_keys=False, allow_unicode=True)
     parts += ["## Spec", f"```yaml\n{spec.replace('```', '` ` `')}```"]
@@ -179,6 +193,13 @@ def _front_table(content: _Content) -> str:
         for trial in content.front
     ]
     return pipes([*head, "architecture"], rows)
+
+
+def _decisions(view: DecisionView) -> Iterable[str]:
+    """Yield the quality of the surrogate and the importances."""
+    yield plain(view.study.sentence)
+    if view.study.importances:
+        yield pipes(HEAD, [list(map(cell, row)) for row in importance_rows(view.study)])
 
 
 def _figures(value: float | None) -> str:
@@ -278,7 +299,15 @@ def _json(store: Store, content: _Content, *, all: bool) -> dict[str, Any]:
     }
     if all:
         value["trials"] = _all_json(store, content)
-    return {**value, "versions": dict(record.versions), "spec": dict(record.spec)}
+    data = DataOrigin.of(record)
+    return {
+        **value,
+        "decisions": [decision_json(view) for view in content.decisions],
+        "devices": [asdict(each) for each in model_origins(record)],
+        "data": None if data is None else asdict(data),
+        "versions": dict(record.versions),
+        "spec": dict(record.spec),
+    }
 
 
 def _metric_json(metric: Any) -> dict[str, Any]:

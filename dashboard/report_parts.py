@@ -21,7 +21,18 @@ def figure_part(figure: go.Figure, name: str) -> Html:
     text = pio.to_html(
         figure, include_plotlyjs=False, full_html=False, div_id=f"figure-{name}", config=CONFIG
     )
-    return Html(text)
+    saved = [  # assets/files.js makes the files
+        el(
+            "button",
+            kind.upper(),
+            title=f"Save as {kind.upper()}",
+            class_="save",
+            data_save=kind,
+            data_name=name,
+        )
+        for kind in ("png", "svg")
+    ]
+    return el("div", Html(text), el("div", *saved, class_="files"), role="figure")
 
 
 def note_part(note: Note, *more: Html | None) -> Html:

@@ -17,7 +17,9 @@ from .compare import BaselineView, Rivals
 from .contest import Contest
 from .contest_cache import ContestCache
 from .decision_view import DecisionView
+from .generations import GenerationsView
 from .neighbours import front_rows
+from .progress import By
 from .results import Result, Results
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Row, TableCache, TrialTable
@@ -106,26 +108,27 @@ class Source:
         record = open_record(self.store, ref)
         return Snapshot(record, self._tables.table(self.store, record), state_of(record))
 
-    def history(self, shot: Snapshot) -> HistoryView:
+    def history(self, shot: Snapshot, by: By = "trials") -> HistoryView:
         """Return the history of a snapshot; one that has ended is measured as its baseline is."""
 
         def read() -> HistoryView:
             rivals = self.rivals(shot)
             shared = rivals.named_reference if rivals else {}
-            return HistoryView.from_table(shot.record, shot.table, reference=shared or None)
+            reference = shared or None
+            return HistoryView.from_table(shot.record, shot.table, reference=reference, by=by)
 
-        return self._once("history", shot, read)
+        return self._once(f"history {by}", shot, read)
 
-    def beside(self, shot: Snapshot) -> dict[str, HistoryView]:
+    def beside(self, shot: Snapshot, by: By = "trials") -> dict[str, HistoryView]:
         """Return the history of the random baseline by its name in a legend, if there is one."""
 
         def read() -> dict[str, HistoryView]:
             rivals = self.rivals(shot)
             if rivals is None or rivals.reference is None:
                 return {}
-            return {"random search": rivals.baseline_history()}
+            return {"random search": rivals.baseline_history(by)}
 
-        return self._once("beside", shot, read)
+        return self._once(f"beside {by}", shot, read)
 
     def baseline(self, shot: Snapshot) -> BaselineView | None:
         """Return the comparison with the baseline of an experiment that has ended."""
@@ -155,6 +158,14 @@ class Source:
             return DecisionView.of(self.store, shot.record, shot.table, metric)
 
         return self._once(f"decisions {metric}", replace(shot, state=epoch_of(shot)), read)
+
+    def generations(self, shot: Snapshot) -> GenerationsView | None:
+        """Return the generations of a search: as they are, or while it runs some trials ago."""
+
+        def read() -> GenerationsView | None:
+            return GenerationsView.of(self.store, shot.record, shot.table)
+
+        return self._once("generations", replace(shot, state=epoch_of(shot)), read)
 
     def members(self, shot: Snapshot) -> tuple[Row, ...]:
         """Return the members of the front."""

@@ -1,22 +1,40 @@
-"""Figures of what a strategy trained: its curves, the tree of its splits, distances of options."""
+"""Figures of what a strategy did: its curves, the tree of its splits, distances, generations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from .details import Curve, option_text
-from .figures import BLUE, FONT, GREEN, GREY, SERIES, plain, style, whole_steps
+from .figures import (
+    BLUE,
+    FONT,
+    GREEN,
+    GREY,
+    ORANGE,
+    SERIES,
+    pale,
+    plain,
+    stack_height,
+    style,
+    title_panel,
+    whole_steps,
+)
+from .generations import GenerationsView, Spread
+from .thinning import evenly
 
 COLUMNS = 2  # panels of curves side by side
 MAPS = 3  # heat maps side by side
 DASHES = ("solid", "dash", "dot", "dashdot")  # more searches than colours
 LEGEND_ROW = 6  # entries of a legend in one line, about
+GENERATIONS = 1000  # that are drawn; of more, as many evenly over them
+LOWER = "lower quartile"  # the edge of a band that no legend names
 NUMBERS = 6  # options up to which a heat map has its numbers written into it
 
 
@@ -150,6 +168,64 @@ def distances_figure(decisions: Mapping[str, Mapping[str, Any]], split: str | No
     figure.update_layout(coloraxis=scale, margin={"t": 70})
     figure.update_annotations(font={"size": 12, "family": FONT})
     return figure
+
+
+def generations_figure(view: GenerationsView) -> go.Figure:
+    """Draw the values of each objective by generation, and below them how many trials they are."""
+    panels = len(view.spreads) + 1
+    figure = make_subplots(rows=panels, cols=1, shared_xaxes=True, vertical_spacing=0.16 / panels)
+    kept = evenly(np.arange(len(view.number)), GENERATIONS)
+    x = view.number[kept]
+    for row, spread in enumerate(view.spreads, start=1):
+        for look in _spread_looks(spread, kept):
+            named = row == 1 and look["name"] != LOWER
+            figure.add_scatter(x=x, showlegend=named, **look, row=row, col=1)
+        title_panel(figure, row, spread.axis.label)
+    for name, counts, colour in (
+        ("trials", view.trials, GREY),
+        ("feasible trials", view.feasible, GREEN),
+    ):
+        figure.add_scatter(
+            x=x,
+            y=counts[kept],
+            mode="lines",
+            name=name,
+            line={"color": colour, "width": 1.8, "shape": "hvh"},
+            hovertemplate=f"generation %{{x}}: %{{y:,}}<extra>{name}</extra>",
+            row=panels,
+            col=1,
+        )
+    title_panel(figure, panels, "trials")
+    style(figure, stack_height(panels))
+    figure.update_yaxes(rangemode="tozero", row=panels, col=1)
+    figure.update_xaxes(title_text="generation", row=panels, col=1)
+    whole_steps(figure, view.number)
+    return figure
+
+
+def _spread_looks(spread: Spread, kept: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """Yield the traces of one objective: the middle half as a band, the median, the best."""
+    edge = {"mode": "lines", "line": {"width": 0, "color": BLUE}, "hoverinfo": "skip"}
+    yield {**edge, "y": spread.low[kept], "name": LOWER}
+    yield {
+        **edge,
+        "y": spread.high[kept],
+        "name": "middle half",
+        "fill": "tonexty",
+        "fillcolor": pale(BLUE),
+    }
+    for name, values, colour, more in (
+        ("median", spread.median, BLUE, {"mode": "lines"}),
+        ("best", spread.best, ORANGE, {"mode": "lines+markers"}),
+    ):
+        yield {
+            **more,
+            "y": values[kept],
+            "name": name,
+            "line": {"color": colour, "width": 2 if name == "median" else 1},
+            "marker": {"symbol": "diamond", "size": 6},
+            "hovertemplate": f"generation %{{x}}: %{{y:.5g}}<extra>{name}</extra>",
+        }
 
 
 def _places(nodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:

@@ -25,7 +25,7 @@ from .axes import (
     reference_of,
     volume_of,
 )
-from .progress import best_so_far, hypervolume_so_far
+from .progress import By, best_so_far, hypervolume_so_far
 from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Bools, Floats, TrialTable
 
@@ -259,16 +259,17 @@ class ParetoView:
 
 @dataclass(frozen=True)
 class HistoryView:
-    """How the result grew with the trials.
+    """How the result grew with the trials, or with the time.
 
     Args:
-        number: Trial numbers, (n,).
+        number: Trial numbers, (n,); along time in the order of the clock, without open trials.
         evaluations: Trials that the budget counts, up to and with each one, (n,).
         elapsed_s: Seconds since the start, (n,), NaN for open trials.
         hypervolume: After each trial, (n,); measured against the reference of the whole run.
         reference: Objective values of that reference.
         best: Per objective the best feasible value after each trial, (n,), NaN before the first.
         objectives: The axes of `best`.
+        by: What it is to be drawn along.
     """
 
     number: NDArray[np.int64] = field(repr=False)
@@ -278,6 +279,7 @@ class HistoryView:
     reference: Mapping[str, float]
     best: Mapping[str, Floats] = field(repr=False)
     objectives: tuple[Axis, ...]
+    by: By = "trials"
 
     @classmethod
     def of(cls, store: Store, ref: str, *, table: TrialTable | None = None) -> HistoryView:
@@ -293,6 +295,7 @@ class HistoryView:
         table: TrialTable,
         *,
         reference: Mapping[str, float] | None = None,
+        by: By = "trials",
     ) -> HistoryView:
         """Build the history from a table that is already there.
 
@@ -301,8 +304,12 @@ class HistoryView:
             table: Its trials.
             reference: Objective values to measure against (default: the run's own reference), so
                 that several runs can share one scale.
+            by: Along `time` results count in the order in which they came.
         """
         table = table.searched
+        if by == "time":
+            known = np.flatnonzero(np.isfinite(table.finished_s))
+            table = table.where(known[np.argsort(table.finished_s[known], kind="stable")])
         losses = feasible_losses(table, record)
         corner = _corner(record, reference) if reference else reference_of(losses)
         grown = np.zeros(len(table))
@@ -317,7 +324,19 @@ class HistoryView:
             reference=named_reference(record, corner),
             best={axis.metric: axis.sign * best[:, i] for i, axis in enumerate(axes)},
             objectives=axes,
+            by=by,
         )
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds to the last result, 0 before the first."""
+        return float(np.nanmax(self.elapsed_s, initial=0.0))
+
+    def places(self, scale_s: float = 1.0) -> Floats:
+        """Return where each trial stands, (n,): evaluations, or the time in units of `scale_s`."""
+        if self.by == "time":
+            return self.elapsed_s / scale_s
+        return self.evaluations.astype(np.float64)
 
 
 def front(

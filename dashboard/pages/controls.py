@@ -16,7 +16,7 @@ from ..source import Source
 from .parts import SEARCHED_FROM, dropdown
 
 PLAIN = "none"  # a third axis, or a colour, that is not chosen
-IDS = ("x-axis", "y-axis", "z-axis", "colour", "logs", "shown")
+IDS = ("x-axis", "y-axis", "z-axis", "colour", "logs", "shown", "by")
 PLACES = {"x": "across", "y": "up", "z": "deep"}
 WORDS = {"stopped": "stopped early"}
 
@@ -24,7 +24,7 @@ WORDS = {"stopped": "stopped early"}
 def controls(source: Source, record: ExperimentRecord, choice: Choice) -> Any:
     """Return the rows of boxes above the figure."""
     metrics = [axis.metric for axis in available_axes(record)]
-    x, y, z, colour, logs, shown = values(record, choice)
+    x, y, z, colour, logs, shown, _ = values(record, choice)
     colours = [
         {"label": "what became of it", "value": PLAIN},
         *({"label": label, "value": name} for name, label in colour_names(source.store, record)),
@@ -63,6 +63,7 @@ def values(record: ExperimentRecord, choice: Choice) -> tuple[Any, ...]:
         choice.color or PLAIN,
         [letter for letter in AXES if letter in choice.logs],
         [name for name in SHOWN if name not in hidden],
+        choice.along,
     )
 
 
@@ -78,6 +79,8 @@ def part_of(id: str, value: Any) -> dict[str, Any]:
             return {"z": None if value in (None, PLAIN) else value}
         case "colour":
             return {"color": None if value in (None, PLAIN) else value}
+        case "by":
+            return {"by": "time" if value == "time" else None}
         case "logs":
             return {"log": joined(letter for letter in AXES if letter in (value or ()))}
         case _:

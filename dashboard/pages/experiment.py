@@ -14,12 +14,12 @@ from ..brushed import mark_selected
 from ..choice import Choice
 from ..compare import BaselineView
 from ..diagnosis import Diagnosis
-from ..figures import best_figure, empty_figure, hypervolume_figure
+from ..figures import along, best_figure, empty_figure, hypervolume_figure
 from ..rows import ExperimentRow
 from ..selection import within
 from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, cards, facts, progress_note
-from ..views import HistoryView, ParetoView
+from ..views import ParetoView
 from . import front, strategy, trial, trials
 from .compare import compare_links
 from .parts import card, chip, graph, notation, note, trouble, views
@@ -52,12 +52,18 @@ def layout(source: Source, ref: str, search: str) -> Any:
         ),
         html.Div(id="note", className="wide"),  # comes later: nothing above it may move then
         html.Section(
-            [html.H2("Hypervolume over trials"), graph("volume-graph", waiting, "Hypervolume")],
+            [
+                _history_head("Hypervolume", choice if several else None),
+                graph("volume-graph", waiting, "Hypervolume"),
+            ],
             className="half",
             hidden=not several,  # of one objective it is its best value again
         ),
         html.Section(
-            [html.H2("Best so far"), graph("best-graph", waiting, "Best values so far")],
+            [
+                _history_head("Best so far", None if several else choice),
+                graph("best-graph", waiting, "Best values so far"),
+            ],
             className="half" if several else "wide",
         ),
         html.Div(id="strategy", className="wide parts"),
@@ -66,6 +72,18 @@ def layout(source: Source, ref: str, search: str) -> Any:
             className="wide",
         ),
     ]
+
+
+def _history_head(title: str, choice: Choice | None) -> Any:
+    """Return a heading; with a choice of what both histories are drawn along."""
+    if choice is None:
+        return html.H2(title)
+    options = [
+        {"label": " over trials", "value": "trials"},
+        {"label": " over time", "value": "time"},
+    ]
+    ways = dcc.RadioItems(id="by", options=options, value=choice.along, inline=True)
+    return html.Div([html.H2(title), ways], className="controls")
 
 
 def register(app: Dash, source: Source) -> None:
@@ -112,13 +130,14 @@ def _register_figures(app: Dash, source: Source) -> None:
             shot = source.snapshot(id)
             if drawn == shot.state and ctx.triggered_id != "choice":
                 raise PreventUpdate
-            history, beside = source.history(shot), source.beside(shot)
+            choice = Choice.load(chosen)
+            volume, best = _growth(source, shot, choice)
+            if drawn == shot.state:  # another choice, the same trials
+                return no_update, volume, best, no_update
+            history = source.history(shot)
         except NetloomError as error:
             nothing = empty_figure(str(error))
             return no_update, nothing, nothing, None
-        volume, best = _growth(history, beside, shot, Choice.load(chosen))
-        if drawn == shot.state:  # another choice, the same trials
-            return no_update, no_update, best, no_update
         view = ParetoView.from_table(shot.record, shot.table, None, None)
         head = _head(shot, cards(shot.record, view, history))
         return head, volume, best, shot.state
@@ -139,9 +158,9 @@ def _register_figures(app: Dash, source: Source) -> None:
             return trouble(error)
 
 
-def _growth(
-    history: HistoryView, beside: dict[str, HistoryView], shot: Snapshot, choice: Choice
-) -> tuple[Any, Any]:
+def _growth(source: Source, shot: Snapshot, choice: Choice) -> tuple[Any, Any]:
+    """Return the figures of hypervolume and best values."""
+    history, beside = source.history(shot, choice.along), source.beside(shot, choice.along)
     if not history.reference:
         nothing = empty_figure("Starts with the first feasible trial.")
         return nothing, nothing
@@ -151,7 +170,8 @@ def _growth(
     except UnknownName:
         selected = None  # the front's figure says which axis there is none of
     if selected is not None:
-        mark_selected(best, history, shot.table, selected)
+        scale, *_ = along(history, beside)
+        mark_selected(best, history, shot.table, selected, scale)
     return hypervolume_figure(history, beside), best
 
 

@@ -8,8 +8,8 @@ from dash import Dash, Input, Output, State, html
 from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError
-from ..rows import open_record
-from ..source import Source
+from ..generation_parts import generation_parts
+from ..source import Source, epoch_of
 from ..strategy_view import Notation, Part, Rows, StrategyView
 from ..words import plural
 from .parts import graph, notation, rows_table
@@ -27,12 +27,15 @@ def register(app: Dash, source: Source) -> None:
     )
     def show(_: int | None, id: str, shown: str | None) -> Any:
         try:
-            view = StrategyView.of(source.store, open_record(source.store, id))
+            shot = source.snapshot(id)
+            view = StrategyView.of(source.store, shot.record)
+            state = f"{view.state} {epoch_of(shot)}"
+            if state == shown:
+                raise PreventUpdate
+            parts = [*view.parts, *generation_parts(source.generations(shot))]
         except NetloomError:
             raise PreventUpdate from None  # the bar says it
-        if view.state == shown:
-            raise PreventUpdate
-        return [section(part, number) for number, part in enumerate(view.parts)], view.state
+        return [section(part, number) for number, part in enumerate(parts)], state
 
 
 def section(part: Part, number: int) -> html.Section:

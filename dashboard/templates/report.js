@@ -25,4 +25,17 @@
       follow(figure, (number) => `${prefix || ""}trial-${number}`);
     }
   });
+
+  // Paper: as wide as a part of the report on A4 or Letter, and a little lower. Afterwards as before.
+  const WIDTH = 670, LOWER = 0.75;
+  const figures = [...document.querySelectorAll(".js-plotly-plot")];
+  const heights = figures.map((figure) => figure.layout.height);
+  const resize = (size, part) =>
+    figures.forEach((figure, place) => {
+      const height = part * heights[place];
+      figure.style.height = `${height}px`;
+      Plotly.relayout(figure, { ...size, height });
+    });
+  window.addEventListener("beforeprint", () => resize({ autosize: false, width: WIDTH }, LOWER));
+  window.addEventListener("afterprint", () => resize({ autosize: true, width: null }, 1));
 })();

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ... import __version__
 from ...db import public_url
 from ...db.records import MetricRecord, NewExperiment
+from ...errors import MissingDependency
 from .evaluation import label, std_name
 
 if TYPE_CHECKING:
+    from ...estimators import DataSet
     from .plan import Plan
 
 _PACKAGES = ("torch", "ray", "numpy", "moocore", "SQLAlchemy", "optuna")
@@ -80,6 +82,24 @@ def info(plan: Plan) -> dict[str, Any]:
         "budget": plan.budget.model_dump(mode="json"),
         "repeats": plan.repeats,
         "source_dir": None if plan.source_dir is None else str(plan.source_dir),
+        "data": None if plan.data is None else data_info(plan.data),
+    }
+
+
+def data_info(data: DataSet) -> dict[str, Any]:
+    """Return which examples a data set gives: its options, the digests of its files, its licence.
+
+    Files that are not there are no error here: a search that trains nothing needs the shape alone.
+    """
+    try:
+        identity, fingerprint = data.identity(), data.fingerprint
+    except MissingDependency:
+        identity, fingerprint = {}, None
+    return {
+        "name": data.label,
+        "licence": data.licence,
+        "identity": identity,
+        "fingerprint": fingerprint,
     }
 
 

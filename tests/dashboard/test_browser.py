@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -219,6 +220,44 @@ def test_no_button_sends_a_figure_anywhere(page, site, store, real_looking, tmp_
         )
         brushes = set() if address == report else {"Box Select", "Lasso Select"}  # of the front
         assert set(titles) == BUTTONS | brushes
+
+
+@pytest.mark.full
+def test_figures_of_a_report_are_saved_and_printed(page, site, store, real_looking, tmp_path):
+    page.goto(write_report(store, "quickstart", tmp_path / "report.html").as_uri())
+    page.wait_for_selector("#figure-hypervolume .scatterlayer .trace")
+    figure = page.locator("[role=figure]", has=page.locator("#figure-hypervolume"))
+    found = {}
+    for kind in ("svg", "png"):
+        with page.expect_download() as saved:
+            figure.locator(f"[data-save={kind}]").click()
+        assert saved.value.suggested_filename == f"hypervolume.{kind}"
+        found[kind] = saved.value.path().read_bytes()
+    assert found["svg"].startswith(b"<svg")
+    assert found["png"].startswith(b"\x89PNG")
+    page.emulate_media(media="print")
+    size = "(() => { const {width, height} = document.querySelector('#figure-hypervolume')._fullLayout; return [width, height]; })()"  # noqa: E501
+    before = page.evaluate(size)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(size) == [670, 0.75 * before[1]]
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 between its margins: nothing is cut
+    assert page.evaluate("document.documentElement.scrollWidth") == 703
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(media="screen")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.wait_for_function(f"JSON.stringify({size}) === '{json.dumps(before).replace(' ', '')}'")
+
+
+def test_histories_over_time_are_in_the_url(page, site, real_looking):
+    page.goto(f"{site}/exp/quickstart")
+    page.wait_for_selector("#volume-graph .g-xtitle:has-text('trials evaluated')")
+    page.get_by_label("over time").check()
+    page.wait_for_selector("#volume-graph .g-xtitle:has-text('time since the start')")
+    page.wait_for_selector("#best-graph .g-x2title:has-text('time since the start')")
+    assert page.url.endswith("?by=time")
+    page.get_by_role("heading", name="Generations").wait_for()
+    page.go_back()
+    page.wait_for_selector("#volume-graph .g-xtitle:has-text('trials evaluated')")
 
 
 def test_without_a_mouse(page, site, real_looking):

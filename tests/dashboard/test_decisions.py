@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,11 @@ from netloom.dashboard.decision_figures import (
     marginal_figure,
     parallel_figure,
 )
-from netloom.dashboard.decision_parts import decision_parts
+from netloom.dashboard.decision_parts import decision_part, decision_views
 from netloom.dashboard.decision_view import DecisionView
 from netloom.dashboard.pages.decisions import DecisionChoice
 from netloom.dashboard.report import report_html
+from netloom.dashboard.report_formats import report_text
 from netloom.dashboard.source import Source, epoch_of
 from netloom.dashboard.table import TrialTable
 from netloom.errors import UnknownName
@@ -213,7 +216,8 @@ def test_names_from_the_store_are_text(store, make, trial):
 
 def test_the_report_says_what_decides_each_objective(store, make, wide):
     record = make(wide(60))
-    accuracy, latency = decision_parts(store, record, TrialTable.read(store, record))
+    views = decision_views(store, record, TrialTable.read(store, record))
+    accuracy, latency = map(decision_part, views)
     assert accuracy.title == "What decides valid_accuracy"
     assert accuracy.rows.rows[0][0] == "kernel"
     assert {row[0] for row in accuracy.rows.rows} == {"kernel", "depth", "id", "expand"}
@@ -222,6 +226,25 @@ def test_the_report_says_what_decides_each_objective(store, make, wide):
     text = Page(report_html(store, "toy")).text
     assert "What decides valid_accuracy A random forest learned from 60 trials predicts" in text
     assert text.count("Permutation importance") == 2
+
+
+def test_papers_and_scripts_have_the_importances_too(store, make, wide):
+    make(wide(60))
+    (found,) = json.loads(report_text(store, ["toy"], "json"))["experiments"]
+    accuracy, latency = found["decisions"]
+    assert (accuracy["metric"], latency["metric"]) == ("valid_accuracy", "latency_ms@pixel3")
+    assert (accuracy["trials"], accuracy["problem"]) == (60, None)
+    assert accuracy["r2"] > 0.5
+    first = accuracy["importances"][0]
+    assert first["decision"] == "kernel"
+    assert first["low"] < first["mean"] < first["high"]
+    markdown = report_text(store, ["toy"], "md")
+    assert "## What decides valid_accuracy" in markdown
+    assert f"| kernel | {first['mean']:.3f} | {first['low']:.3f} to" in markdown
+    make(wide(3), "few")
+    (few,) = json.loads(report_text(store, ["few"], "json"))["experiments"]
+    assert "at least 30 trials" in few["decisions"][0]["problem"]
+    assert (few["decisions"][0]["r2"], few["decisions"][0]["importances"]) == (None, [])
 
 
 def test_the_report_of_few_trials_says_what_is_missing(store, make, wide):

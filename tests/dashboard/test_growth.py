@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from netloom.dashboard.brushed import mark_selected
 from netloom.dashboard.contest import Contest, Run, read_contest
+from netloom.dashboard.figures import best_figure, hypervolume_figure
 from netloom.dashboard.growth import MAX_STEPS, Growth, Steps, attained, median_line, surfaces
 from netloom.dashboard.table import Row, TrialTable
 from netloom.dashboard.views import HistoryView
@@ -77,23 +79,24 @@ def test_seeds_become_one_line_with_a_band(store, make, pairs):
     assert [line.name for line in lines] == ["B", "C"]  # two runs: each its own line
 
 
+def row(number: int, accuracy: float, latency: float, seconds: float) -> Row:
+    return Row(
+        number=number,
+        key="",
+        notation="",
+        status="done",
+        violation=0.0,
+        parent=None,
+        reused=False,
+        duration_s=1.0,
+        finished_s=seconds,
+        metrics={"valid_accuracy": accuracy, "latency_ms@pixel3": latency},
+    )
+
+
 def test_time_orders_by_the_clock(make):
     values = [(80.0, 240.0), (70.0, 60.0), (90.0, 1800.0), (95.0, np.nan)]
-    rows = [
-        Row(
-            number=number,
-            key="",
-            notation="",
-            status="done",
-            violation=0.0,
-            parent=None,
-            reused=False,
-            duration_s=1.0,
-            finished_s=seconds,
-            metrics={"valid_accuracy": accuracy, "latency_ms@pixel3": 4.0},
-        )
-        for number, (accuracy, seconds) in enumerate(values)
-    ]
+    rows = [row(n, accuracy, 4.0, seconds) for n, (accuracy, seconds) in enumerate(values)]
     contest = Contest.from_runs([Run.of(make(), TrialTable(rows))])
     grown = Growth.of(contest, "time")
     (line,) = grown.best["valid_accuracy"]
@@ -101,6 +104,30 @@ def test_time_orders_by_the_clock(make):
     assert line.x.tolist() == [1.0, 4.0, 30.0, 30.0]
     assert line.y.tolist() == [70.0, 80.0, 90.0, 90.0]
     assert Growth.of(contest).best["valid_accuracy"][0].y.tolist() == [80, 90, 95, 95]
+
+
+def test_the_history_of_one_experiment_along_time(make):
+    seconds = [240.0, 60.0, 1800.0, np.nan]
+    values = [(80.0, 6.0), (70.0, 5.0), (90.0, 9.0), (95.0, 1.0)]
+    record = make()
+    table = TrialTable(
+        [row(n, *v, s) for n, (v, s) in enumerate(zip(values, seconds, strict=True))]
+    )
+    history = HistoryView.from_table(record, table, by="time")
+    assert history.number.tolist() == [1, 0, 2]  # the last has no time
+    assert history.places(60.0).tolist() == [1.0, 4.0, 30.0]
+    assert history.best["valid_accuracy"].tolist() == [70, 80, 90]
+    assert history.best["latency_ms@pixel3"].tolist() == [5, 5, 5]
+    # the reference of these three: 68 %, 9.4 ms
+    assert history.hypervolume.tolist() == pytest.approx([8.8, 8.8 + 34, 8.8 + 34 + 4])
+    volume, best = hypervolume_figure(history), best_figure(history)
+    assert volume.data[0].x.tolist() == [1.0, 4.0, 30.0]
+    assert volume.layout.xaxis.title.text == "time since the start (min)"
+    assert best.layout.xaxis2.title.text == "time since the start (min)"
+    mark_selected(best, history, table, np.array([True, False, True, True]), 60.0)
+    marked = best.data[-2]
+    assert (marked.x.tolist(), marked.y.tolist()) == ([4.0, 30.0], [80.0, 90.0])
+    assert list(marked.customdata) == [0, 2]
 
 
 def test_nothing_feasible_draws_nothing(store, make, pairs, trial):

@@ -133,7 +133,7 @@ def test_one_hypervolume_everywhere(store, real_looking):
     assert content.baseline.score == pytest.approx(content.history.hypervolume[-1])
     assert f"{volume} hypervolume" in text
     assert f"Hypervolume {volume} against" in text
-    random = content.beside["random search"]  # has more evaluations: the statement is cut
+    random = content.beside["trials"]["random search"]  # has more evaluations: the statement is cut
     beside = random.hypervolume[random.evaluations <= content.baseline.evaluations][-1]
     assert beside == pytest.approx(content.baseline.baseline_score)
     assert f" against {value_text(beside)} " in text
