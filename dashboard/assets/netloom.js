@@ -37,6 +37,11 @@ document.addEventListener("keydown", (event) => {
   (event.target.closest(".grid").querySelector(`${row} a`) || event.target).click();
 });
 
+// A list to choose from opens with Space as with Enter: it would take it for a search, and close.
+window.addEventListener("keyup", (event) => {
+  if (event.key === " " && event.target.matches("button.dash-dropdown")) event.stopPropagation();
+}, true);
+
 // Whether a hand draws in the front: a drag, or two clicks that end a selection.
 const drawn = { byHand: false, from: null, last: -Infinity, twice: false };
 document.addEventListener("pointerdown", (event) => {

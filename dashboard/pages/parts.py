@@ -103,7 +103,8 @@ def rows_table(
 def dropdown(id: str, label: str, options: Sequence[Any], value: Any, **more: Any) -> html.Label:
     """Return a list to choose from, with its label; `more` is the list's own."""
     box = dcc.Dropdown(id=id, options=list(options), value=value, **more)
-    return html.Label([html.Span(label), box], className="axis")
+    named = {"aria-label": label}  # the list itself is named after its value alone
+    return html.Label([html.Span(label), box], className="axis", role="group", **named)
 
 
 def graph(id: str, figure: Any, label: str, *, config: Mapping[str, Any] | None = None) -> html.Div:

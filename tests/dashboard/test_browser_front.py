@@ -196,3 +196,38 @@ def test_a_refusal_and_a_server_that_is_gone_are_said(browser, site, search):  #
     tab.get_by_role("button", name="Reload").click()
     tab.get_by_role("alert").wait_for(state="detached")
     tab.close()
+
+
+def test_what_is_chosen_without_a_mouse(page, site, search):  # noqa: F811
+    page.goto(f"{site}/exp/search")
+    shown(page)
+    page.locator("nav a, .views a").last.focus()
+    focused = "document.activeElement.id || document.activeElement.title"
+    order = []
+    while order[-1:] != ["Save as PNG"]:
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        order.append(page.evaluate(focused))
+        assert outline == "solid", order
+        match order[-1]:
+            case "y-axis":
+                page.keyboard.press("Space")
+                page.wait_for_selector(".dash-dropdown-option :focus", state="attached")
+                page.keyboard.press("Escape")
+                page.wait_for_selector("#y-axis:focus")
+            case "colour":
+                page.keyboard.press("Enter")
+                page.wait_for_selector(".dash-dropdown-option :focus", state="attached")
+                page.keyboard.press("ArrowDown")
+                page.wait_for_selector("[value=strategy]:focus", state="attached")
+                page.keyboard.press("Enter")
+                page.wait_for_function("location.search == '?color=strategy'")
+                page.wait_for_selector("#colour:focus")
+    boxes = ["x-axis", "y-axis", "z-axis", "colour"]
+    assert [name for name in order if name in boxes] == boxes
+    with page.expect_download() as saved:
+        page.keyboard.press("Enter")
+    assert saved.value.suggested_filename == "front.png"
+    page.get_by_label("across", exact=True).focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("location.search == '?log=x&color=strategy'")
