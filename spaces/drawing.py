@@ -20,6 +20,7 @@ from .part import NETWORK_INPUT, Input, Part
 
 _RADIUS, _FRAME, _LINE = 21, 9, 11  # pixels
 _BOLD = ' font-weight="bold"'
+_LEAST = 4  # columns of a drawing, for its words
 _LETTERS, _LINES = 24, 3  # that fit into a box, the lines of facts
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
 
@@ -61,7 +62,8 @@ def draw(parts: Sequence[Part | Drawn], *, title: str = "", per_line: int = 8) -
     placed = layout([_sources(part) for part in parts], sizes, groups, per_line)
     kinds = dict.fromkeys(said.kind for said in texts)
     colours = {kind: _COLOURS[i % len(_COLOURS)] for i, kind in enumerate(kinds)}
-    width = MARGIN + max(*(box.x + box.width for box in placed.boxes), 5.0 * COLUMN)
+    columns = max(max(box.column for box in placed.boxes) + 1, _LEAST)
+    width = 2 * MARGIN + columns * (COLUMN + GAP) - GAP
     bottom = placed.spans[-1][1]
     body = [*_frames(groups, placed), *_edges(parts, nodes, placed)]
     for part, said, box, group in zip(parts, texts, placed.boxes, groups, strict=True):

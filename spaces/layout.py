@@ -204,6 +204,7 @@ def _ways(
                 x = MARGIN + end.column * (COLUMN + GAP) - GAP / 2 + aside
                 y = spans[end.line][0] - GAP + aside
                 path += f" H{right:g} V{y:g} H{x:g} V{y2:g} H{x2:g}"
+                y = y2
             paths[source, reader] = path
             middles[source, reader] = ((x + x2) / 2, (y + y2) / 2)
     return paths, middles
