@@ -48,12 +48,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, T
 def test_every_format_holds_what_the_gpu_trained(trained, tmp_path: Path) -> None:
     store, best = trained
     record = store.experiment("gpu")
-    kept = read_source(store, record, best.number).weights
+    [part] = read_source(store, record, best.number).networks
     made = export_trial(store, record, best.number, tmp_path / "out", FORMATS)
-    assert made.source.kind == "trained"
+    assert made.networks[0].part.kind == "trained"
     assert {"load.py", "network.pt2", "network.onnx"} <= set(made.checks)
     for name, value in load_file(tmp_path / "out" / "weights.safetensors").items():
-        assert torch.equal(value, kept[name])
+        assert torch.equal(value, part.weights[name])
     stored = best.metrics["test_accuracy"]  # of 360 examples two may change sides on a CPU
     assert made.quantized.float_accuracy == pytest.approx(stored, abs=0.6)
 
@@ -64,7 +64,8 @@ def test_a_program_goes_to_the_gpu(trained, tmp_path: Path) -> None:
     store, best = trained
     record = store.experiment("gpu")
     export_trial(store, record, best.number, tmp_path / "out", ["pt2"])
-    network = read_source(store, record, best.number).network().eval()
+    [part] = read_source(store, record, best.number).networks
+    network = part.network().eval()
     program = move_to_device_pass(torch.export.load(tmp_path / "out" / "network.pt2"), "cuda:0")
     x = torch.randn(5, 1, 8, 8)
     with torch.no_grad():
@@ -88,5 +89,5 @@ def test_a_super_network_trained_there_gives_its_part(tmp_path: Path) -> None:
         [found] = Runner(build_plan(parse({**SHARED, "store": url})), store).run().front
         record = store.experiment("shared")
         made = export_trial(store, record, found.number, tmp_path / "out", ["torch", "onnx"])
-    assert made.source.kind == "inherited"
+    assert made.networks[0].part.kind == "inherited"
     assert set(made.checks) == {"load.py", "network.onnx"}
