@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -319,13 +320,18 @@ class Store(TrialReader):
         """Return the file of an artifact.
 
         Raises:
-            StoreError: If it is not there.
+            StoreError: If it is not there, or may not be read.
         """
         path = self.files.path(record.sha256)
         if not path.is_file():
             raise StoreError(
                 f"the file of artifact {record.name!r} must be beside the store, got nothing at "
                 f"{path}; copy the folder {self.files.folder.name} with the store"
+            )
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StoreError(
+                f"the file of artifact {record.name!r} must be one that you may read, got {path}; "
+                f"check the permissions of the folder {self.files.folder.name}"
             )
         return path
 

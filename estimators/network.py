@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -50,3 +50,25 @@ def built(space: DecisionSpace, architecture: Architecture, *, seed: int) -> nn.
             f"space {space.name}: build must return a torch.nn.Module, got {type(network).__name__}"
         )
     return network
+
+
+def misfit(network: nn.Module, weights: Mapping[str, Any]) -> str:
+    """Return the first tensor of a state dict that is missing, of another shape, or not known.
+
+    Args:
+        network: What the weights are for.
+        weights: The state dict.
+
+    Returns:
+        In words; empty where the weights are those of the network.
+    """
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    for name, shape in wanted.items():
+        if name not in weights:
+            return f"no {name} {shape}"
+        value = weights[name]
+        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if got != shape:
+            return f"{name} {got} instead of {shape}"
+    more = next((name for name in weights if name not in wanted), None)
+    return "" if more is None else f"{more}, which it does not have"

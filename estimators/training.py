@@ -343,11 +343,11 @@ def _load(network: nn.Module, weights: Any, architecture: Architecture) -> None:
     Raises:
         EvaluationError: If they are not those of this architecture.
     """
-    try:
-        network.load_state_dict(dict(weights))
-    except (RuntimeError, TypeError) as error:
-        said = f"the weights do not fit {architecture.to_json()}: {error}"
-        raise EvaluationError(said) from error
+    from .network import misfit
+
+    if problem := misfit(network, weights):
+        raise EvaluationError(f"the weights do not fit {architecture.to_json()}: got {problem}")
+    network.load_state_dict(dict(weights))
 
 
 def _require(holds: bool, rule: str, value: object) -> None:

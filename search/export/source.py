@@ -192,18 +192,9 @@ def check_weights(network: nn.Module, weights: Mapping[str, Any], notation: str)
     Raises:
         EvaluationError: With the first tensor that is missing, of another shape, or not known.
     """
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    problem = ""
-    for name, shape in wanted.items():
-        if name not in weights:
-            problem = f"no {name} {shape}"
-        elif (got := tuple(getattr(weights[name], "shape", ()))) != shape:
-            problem = f"{name} {got} instead of {shape}"
-        if problem:
-            break
-    if not problem and (more := [name for name in weights if name not in wanted]):
-        problem = f"{more[0]}, which it does not have"
-    if problem:
+    from ...estimators.network import misfit
+
+    if problem := misfit(network, weights):
         raise EvaluationError(
             f"weights must be those of the architecture {notation}, got {problem}; the space was "
             "changed since, or they are another network's: export a trial of this version"

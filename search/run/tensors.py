@@ -17,8 +17,14 @@ def pack_tensors(tensors: Mapping[str, Any]) -> bytes:
 
 
 def unpack_tensors(data: bytes) -> Mapping[str, Any]:
-    """Return what `pack_tensors` was given; nothing in the bytes is executed."""
+    """Return what `pack_tensors` was given; nothing in the bytes is executed.
+
+    Raises:
+        Exception: Whatever torch raises for other bytes; `TypeError` for another value.
+    """
     import torch
 
-    loaded: Mapping[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    loaded = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    if not isinstance(loaded, Mapping):
+        raise TypeError(f"tensors by name were written, got {type(loaded).__name__}")
     return loaded

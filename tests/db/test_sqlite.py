@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from netloom.db import Store, check, engine
 from netloom.db.testing import done, experiment, fill
-from netloom.errors import StoreError
+from netloom.errors import StoreError, WrongStore
 
 
 @pytest.fixture
@@ -219,6 +219,27 @@ def test_a_store_without_rights_says_so(sqlite_url, exp, path):
         store.files.folder.chmod(0o555)
         with unprivileged(), refused:
             store.put_file(b"never seen before")
+        store.files.folder.chmod(0o755)
+        sha256, size = store.put_file(b"kept")
+        with store.transaction() as tx:
+            tx.add_artifact(exp, kind="weights", name="mine", sha256=sha256, size_bytes=size)
+        [kept] = store.artifacts(exp, name="mine")
+        store.artifact_path(kept).chmod(0o000)
+        refused = pytest.raises(StoreError, match="'mine' must be one that you may read")
+        with unprivileged(), refused:
+            store.artifact_path(kept)
+
+
+def test_a_path_that_cannot_be_looked_up_says_so(tmp_path, path, exp):
+    with pytest.raises(StoreError, match="a store is a file, got the folder"):
+        Store(f"sqlite:///{tmp_path}", create=False)
+    for name in ("x" * 300, "closed/store.db"):
+        (tmp_path / "closed").mkdir(mode=0o000, exist_ok=True)
+        refused = pytest.raises(StoreError, match="cannot be looked up; check its path")
+        with modes(path.parent, 0o755, 0o644), unprivileged(), refused:
+            Store(f"sqlite:///{tmp_path}/{name}", create=False)
+    with pytest.raises(WrongStore, match="the file must have a home"):
+        Store("sqlite:///~nobody-here/store.db")
 
 
 def test_a_forked_child_has_connections_of_its_own(sqlite_url, exp):

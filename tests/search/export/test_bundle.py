@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import socket
@@ -209,11 +210,17 @@ def test_a_part_of_a_super_network_is_inherited(
         torch.testing.assert_close(delivered, expected(x), rtol=1e-5, atol=1e-6)
 
 
+def torch_file(value: Any) -> bytes:
+    torch.save(value, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
         (None, StoreError, "must be beside the store"),
         (b"cos\nsystem\n(S'true'\ntR.", EvaluationError, "must be a file that this program wrote"),
+        (torch_file([1, 2]), EvaluationError, "a file that this program wrote, got TypeError"),
     ],
 )
 def test_weights_that_are_gone_or_changed_are_refused(
