@@ -142,15 +142,19 @@ def _scope(root: nn.Module, path: str, *, several: bool) -> nn.Module:
     return module
 
 
-def without_pickles(path: Path) -> io.BytesIO:
+def without_pickles(path: Path, data: io.BytesIO | None = None) -> io.BytesIO:
     """Return the archive without the example inputs.
+
+    Args:
+        path: The archive.
+        data: What will stand there, if it does not yet.
 
     Raises:
         SpecError: If it is no such archive, or holds what only a pickle (or a compiler) made.
     """
     try:
         copy = io.BytesIO()
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        with zipfile.ZipFile(data or path) as source, zipfile.ZipFile(copy, "w") as target:
             names = {
                 entry.filename: entry.filename.partition("/")[2] for entry in source.infolist()
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -212,9 +213,11 @@ def write_program(folder: Path, program: Program) -> list[Difference]:
     path = folder / PROGRAM_FILE
     try:
         with quiet():
-            torch.export.save(program.exported, path)
-            path.write_bytes(without_pickles(path).getvalue())
+            torch.export.save(program.exported, written := io.BytesIO())
+            path.write_bytes(without_pickles(path, written).getvalue())
             again: Callable[..., Any] = torch.export.load(path).module()
+    except OSError:
+        raise  # a full disk is no matter of the network: torch writes to memory for this
     except Exception as error:
         raise EvaluationError(
             f"a network to export as pt2 must be one that torch.export.save can write, got "

@@ -182,11 +182,11 @@ def test_the_card_says_what_was_trained_again(searched: Searched, folder: Path) 
     assert words in (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize("affine", [True])
+@pytest.mark.parametrize("affine", [True, False])
 def test_a_part_of_a_super_network_is_inherited(
     searched: Searched, folder: Path, affine: bool
 ) -> None:
-    """Without scale and shift of its norms, as search methods train it, it is the same function."""
+    """Without scale and shift of its norms, as search methods train it, it is delivered so."""
     strategy = {"name": "darts", "epochs": 1, "supernet": {"affine": affine}}
     store, name = searched.store, f"shared-{affine}"
     plan = build_plan(parse({**SHARED, "name": name, "strategy": strategy}))
@@ -202,12 +202,24 @@ def test_a_part_of_a_super_network_is_inherited(
     expected = supernet.extract(plan.space.architecture(trial.architecture)).eval()
     state = expected.state_dict()
     found = load_file(folder / "weights.safetensors")
-    assert all(torch.equal(value, state[n]) for n, value in found.items() if n in state)
-    assert (found.keys() == state.keys()) == affine
+    assert all(torch.equal(value, state[name]) for name, value in found.items())
+    assert found.keys() == state.keys()
     x = torch.randn(3, 1, 8, 8)
     with torch.no_grad():
         delivered = torch_files._module(folder / "load.py").load()(x)
         torch.testing.assert_close(delivered, expected(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_full_disk_is_no_matter_of_the_network(
+    searched: Searched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        export_trial(searched.store, searched.record, searched.best, folder, ["pt2"])
+    assert not folder.exists()
 
 
 def torch_file(value: Any) -> bytes:
