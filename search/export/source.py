@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...db.records import ExperimentRecord, TrialRecord
 from ...errors import EvaluationError, MissingDependency, SpecError
 from ...spaces import AcceleratorSpace, Architecture, DecisionSpace, ProductSpace
-from ..run.evaluation import one_line
 from ..run.fixed import stored_space
-from ..run.inherited import supernet_part, trained_weights
+from ..run.inherited import supernet_network, trained_weights
 from ..run.parts import make_data, make_importable, make_space, wanted_options
 from ..run.spec import Named, parse
 from ..run.tensors import unpack_tensors
@@ -39,6 +39,8 @@ class Part:
         notation: It, as its space writes it.
         seed: Of the trial.
         weights: State dict of its network, if the store keeps it.
+        taken: The network as it lies in a super-network, where that has other layers than its space
+            builds.
         kind: Whether the weights were trained, inherited from a super-network, or initialised.
         origin: In words, where they come from; empty: there is no network.
     """
@@ -49,6 +51,7 @@ class Part:
     notation: str
     seed: int
     weights: Mapping[str, Any] | None = None
+    taken: nn.Module | None = None
     kind: Kind = "initialised"
     origin: str = ""
 
@@ -74,6 +77,8 @@ class Part:
         """
         from ...estimators.network import built
 
+        if self.taken is not None:
+            return deepcopy(self.taken)
         network = built(self.space, self.architecture, seed=self.seed)
         if self.weights is not None:
             check_weights(network, self.weights, self.notation)
@@ -192,13 +197,23 @@ def check_weights(network: nn.Module, weights: Mapping[str, Any], notation: str)
     Raises:
         EvaluationError: With the first tensor that is missing, of another shape, or not known.
     """
-    from ...estimators.network import misfit
-
-    if problem := misfit(network, weights):
+    if problem := _mismatch(network, weights):
         raise EvaluationError(
             f"weights must be those of the architecture {notation}, got {problem}; the space was "
             "changed since, or they are another network's: export a trial of this version"
         )
+
+
+def _mismatch(network: nn.Module, weights: Mapping[str, Any]) -> str:
+    """Return the first tensor that does not fit; empty: all do."""
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    for name, shape in wanted.items():
+        if name not in weights:
+            return f"no {name} {shape}"
+        if (got := tuple(getattr(weights[name], "shape", ()))) != shape:
+            return f"{name} {got} instead of {shape}"
+    more = [name for name in weights if name not in wanted]
+    return f"{more[0]}, which it does not have" if more else ""
 
 
 # ---------------------------------------------------------------- trial and space
@@ -280,21 +295,35 @@ def _untrained(store: Store, record: ExperimentRecord, trial: TrialRecord, part:
     whose = f"{part.factor} of trial {trial.number}" if part.factor else f"trial {trial.number}"
     why = f"the store keeps no weights of {whose} of {record.name}"
     searched = not part.factor and trial.space is None  # what a super-network is of
-    found = supernet_part(store, record, part.space, part.architecture) if searched else None
+    found = supernet_network(store, record, part.space, part.architecture) if searched else None
     if found is not None:
         from ...estimators.network import built
 
-        weights = _read(found.data, found.source)
+        taken, name = found
         network = built(part.space, part.architecture, seed=trial.seed)
-        try:
-            check_weights(network, weights, part.notation)
-        except EvaluationError as error:
-            why += f", and {found.source} has other layers ({one_line(error)})"
+        if not (problem := _mismatch(network, taken.state_dict())):
+            given: dict[str, Any] = {"weights": taken.state_dict()}
+            origin = f"inherited from {name}"
+        elif _macs(part, taken) == _macs(part, network):
+            given = {"taken": taken}
+            origin = f"inherited from {name}, with the norms and biases that it has there"
         else:
-            calibrated = "the statistics of its norms are those of the super-network"
-            origin = f"inherited from {found.source}; {calibrated}"
-            return replace(part, weights=weights, kind="inherited", origin=origin)
-    return replace(part, origin=f"initialised from the seed {trial.seed}, not trained: {why}")
+            why += f", and {name} has other layers (got {problem})"
+            return replace(part, origin=_initialised(trial, why))
+        origin += "; the statistics of its norms are those of the super-network"
+        return replace(part, kind="inherited", origin=origin, **given)
+    return replace(part, origin=_initialised(trial, why))
+
+
+def _initialised(trial: TrialRecord, why: str) -> str:
+    return f"initialised from the seed {trial.seed}, not trained: {why}"
+
+
+def _macs(part: Part, network: nn.Module) -> int:
+    from ...hw_models import trace
+
+    example = part.space.example_input(part.architecture)  # type: ignore[attr-defined]
+    return trace(network, example).macs
 
 
 def _read(data: bytes, whose: str) -> Mapping[str, Any]:

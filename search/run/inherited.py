@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NetloomError, SpecError
 from ...spaces import Architecture, DecisionSpace
 from .book import WEIGHTS
+from .evaluation import one_line
 from .origin import Inherited, read_weights
 from .tensors import pack_tensors
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ...db import Store
     from ...db.records import ArtifactRecord, ExperimentRecord, TrialRecord
 
@@ -87,16 +91,19 @@ def _same_result(
     return chain
 
 
-def supernet_part(
+def supernet_network(
     store: Store, record: ExperimentRecord, space: DecisionSpace, architecture: Architecture
-) -> Inherited | None:
-    """Return the weights of an architecture in a super-network that the search trained, or None.
+) -> tuple[nn.Module, str] | None:
+    """Return an architecture cut out of a super-network that the search trained, and out of which.
+
+    Its layers need not be those that the space builds: search networks have norms of their own, and
+    may be smaller.
 
     Raises:
         SpecError: If the super-network does not fit its space any more.
         StoreError: If its file is not beside the store.
     """
-    return _Supernets(store, record, space).part_of(architecture)
+    return _Supernets(store, record, space).network_of(architecture)
 
 
 class _Supernets:
@@ -109,31 +116,43 @@ class _Supernets:
 
     def part_of(self, architecture: Architecture) -> Inherited | None:
         """Return the weights of an architecture in the first that admits it; None: none does."""
+        if (found := self.network_of(architecture)) is None:
+            return None
+        network, said = found
+        data = pack_tensors(network.state_dict())
+        return Inherited(said, sha256(data).hexdigest(), data)
+
+    def network_of(self, architecture: Architecture) -> tuple[nn.Module, str] | None:
+        """Return an architecture cut out of the first that admits it, and which one that is."""
         for artifact in self._artifacts:
             mask: Mapping[str, Sequence[Any]] = artifact.meta.get("mask", {})
             if all(architecture[name] in mask[name] for name in mask if name in architecture):
-                network = self._network(artifact)
-                data = pack_tensors(network.extract(architecture).state_dict())
-                said = f"the super-network {artifact.name} of {self._record.name}"
-                return Inherited(said, sha256(data).hexdigest(), data)
+                network: nn.Module = self._network(artifact).extract(architecture)
+                return network, f"the super-network {artifact.name} of {self._record.name}"
         return None
 
     def _network(self, artifact: ArtifactRecord) -> Any:
         if artifact.id in self._built:
             return self._built[artifact.id]
-        options = self._record.spec["strategy"].get(_SUPERNET) or {}
         weights = read_weights(self._store.artifact_path(artifact).read_bytes(), artifact.name)
         try:
-            network = self._space.supernet(**options)  # type: ignore[attr-defined]
+            network = self._space.supernet(**self._options())  # type: ignore[attr-defined]
             network.load_state_dict(dict(weights))
         except (NetloomError, RuntimeError, AttributeError, TypeError) as error:
             raise SpecError(
                 f"the super-network {artifact.name} of {self._record.name} does not fit its space "
-                f"any more: {error}; restore the code of the space, or train from scratch "
-                "(netloom retrain without --inherit)"
+                f"any more: {one_line(error)}; restore the code of the space, or train from "
+                "scratch (netloom retrain without --inherit)"
             ) from error
         self._built[artifact.id] = network
         return network
+
+    def _options(self) -> dict[str, Any]:
+        """Return what the search made it with; PC-DARTS has one of its options itself."""
+        strategy = self._record.spec["strategy"]
+        takes = signature(self._space.supernet).parameters  # type: ignore[attr-defined]
+        own = {name: strategy[name] for name in ("partial",) if name in strategy and name in takes}
+        return {**own, **(strategy.get(_SUPERNET) or {})}
 
 
 def _numbers(numbers: Sequence[int]) -> str:

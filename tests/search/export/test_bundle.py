@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -225,6 +226,18 @@ def test_a_full_disk_is_no_matter_of_the_network(
 def torch_file(value: Any) -> bytes:
     torch.save(value, buffer := io.BytesIO())
     return buffer.getvalue()
+
+
+def test_a_part_with_other_convolutions_is_not_inherited(searched: Searched) -> None:
+    """PC-DARTS trains operations on a quarter of the channels."""
+    strategy = {"name": "pc_darts", "epochs": 1, "warmup_epochs": 0}
+    cells = {**SHARED["space"], "channels": 4}
+    plan = build_plan(parse({**SHARED, "name": "pc", "space": cells, "strategy": strategy}))
+    [trial] = Runner(plan, searched.store).run().front
+    source = read_source(searched.store, searched.store.experiment("pc"), trial.number)
+    assert source.kind == "initialised"
+    words = r"and the super-network search of pc has other layers \(got no layers[\w.]+weight \(4, "
+    assert re.search(words, source.origin)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,19 @@ def everything(made: Program, folder: Path) -> None:
         torch.testing.assert_close(got, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", SPACES.names())
+def test_the_first_tiny_network_of_every_space_is_delivered(name: str, tmp_path: Path) -> None:
+    """The quick half of the next one: written as code, loaded again, compared."""
+    space = SPACES.get(name)(preset="tiny")
+    architecture = space.at(0)
+    made = exported(built(space, architecture, seed=1), space.example_input(architecture))
+    assert [(d.batch, d.relative < 1e-5) for d in write_torch(tmp_path, made, None)] == [
+        (1, True),
+        (2, True),
+        (5, True),
+    ]
+
+
 @pytest.mark.parametrize(
     "name",
     [n if n in QUICK else pytest.param(n, marks=pytest.mark.full) for n in SPACES.names()],
@@ -84,6 +97,7 @@ def test_a_tiny_network_of_every_space_runs_without_us(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", SPACES.names())
 def test_a_full_network_of_every_space_runs_without_us(name: str, tmp_path: Path) -> None:
     largest = next(iter(SPACES.get(name).presets))  # the published size comes first
+    assert largest != "tiny"
     everything(program(name, largest), tmp_path)
 
 
