@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ..db import Store
 
 BOTTLENECKS = ("compute", "memory", "overhead", "none")
+_SHAPE = re.compile(
+    r"</?(svg|g|rect|path|text|tspan|title)"
+    r"( (xmlns|d|x|y|rx|width|height|viewBox|fill|stroke|(fill|stroke|font|text|paint)-[a-z]+)"
+    r'="[^"(]*")*/?>'
+)
 _LEAST = 0.5  # per cent of the time that are worth a word
 
 
@@ -46,6 +51,11 @@ class Drawing:
         """The picture as the source of an `<img>`: nothing in it can run there."""
         text = b64encode((self.svg or "").encode()).decode()
         return f"data:image/svg+xml;base64,{text}"
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but shapes and words in it, wherever it is opened."""
+        return "<" not in _SHAPE.sub("", self.svg or "<")
 
     @property
     def boxes(self) -> list[tuple[str, str]]:

@@ -29,6 +29,18 @@
     save(new Blob([bytes], { type: head.split(/[;,]/)[0] }), `${name}.${kind}`);
   };
 
+  // The drawing of a network is an image already.
+  const drawing = (image, kind, name) => {
+    if (kind === "svg") {
+      const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (sign) => sign.charCodeAt(0));
+      return save(new Blob([bytes], { type: "image/svg+xml" }), `${name}.svg`);
+    }
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [2 * image.naturalWidth, 2 * image.naturalHeight];
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((blob) => save(blob, `${name}.png`));
+  };
+
   const safe = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
   const page = async (figure, name, title) => {
@@ -67,8 +79,11 @@
     if (!button) return;
     const kind = button.dataset.save;
     if (kind === "csv") return table(button.closest(".saved").querySelector("table"));
-    const figure = button.closest("[role=figure]").querySelector(".js-plotly-plot");
+    const place = button.closest("[role=figure]");
     const name = button.dataset.name;
+    const image = place.querySelector(".picture img");
+    if (image) return drawing(image, kind, name);
+    const figure = place.querySelector(".js-plotly-plot");
     await (kind === "html" ? page(figure, name, button.dataset.title) : picture(figure, kind, name));
   });
 })();

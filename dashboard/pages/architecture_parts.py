@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,13 +74,35 @@ def drawings_part(view: ArchitectureView, other: ArchitectureView | None) -> Any
             if drawing.svg is None:
                 shown.append(html.P(f"Not drawn: {drawing.reason}.", className="about"))
             else:
-                picture = html.Img(src=drawing.source, alt=f"Layers of {title}, input first")
-                shown.append(html.Div(picture, className="scroll picture", tabIndex=0))
+                shown.append(_picture(drawing, title))
             if totals:
                 shown.append(html.P(totals, className="about"))
             if drawing.boxes:
                 shown.append(_boxes(drawing))
     return html.Section([html.H2("Network"), *shown]) if shown else None
+
+
+def _picture(drawing: Drawing, title: str) -> html.Div:
+    """Return a picture with the files that it can be; as SVG only what can run nowhere."""
+    name = re.sub(r"\W+", "-", title).strip("-").lower()
+    saved = [  # assets/files.js makes the files
+        html.Button(
+            kind.upper(),
+            title=f"Save as {kind.upper()}",
+            className="save",
+            **{"data-save": kind, "data-name": name},
+        )
+        for kind in (("png", "svg") if drawing.plain else ("png",))
+    ]
+    image = html.Img(src=drawing.source, alt=f"Layers of {title}, input first")
+    return html.Div(
+        [
+            html.Div(image, className="scroll picture", tabIndex=0),
+            html.Div(saved, className="files"),
+        ],
+        role="figure",
+        **{"aria-label": f"Layers of {title}"},
+    )
 
 
 def _boxes(drawing: Drawing) -> html.Details:

@@ -13,7 +13,7 @@ import pytest
 
 from netloom.dashboard.architecture_figures import WAITS, layers_figure, memory_figure
 from netloom.dashboard.details import TrialView
-from netloom.dashboard.explained import ArchitectureView
+from netloom.dashboard.explained import ArchitectureView, Drawing
 from netloom.dashboard.neighbours import (
     change_text,
     decision_pairs,
@@ -27,6 +27,7 @@ from netloom.dashboard.table import TrialTable
 from netloom.dashboard.words import origin_text
 from netloom.db.records import EXPLANATION
 from netloom.errors import StoreError
+from netloom.spaces import SPACES
 from netloom.spaces.drawing import draw
 from netloom.spaces.part import Part
 
@@ -38,7 +39,7 @@ DOCUMENT: dict[str, Any] = {  # two layers; what a run stores of them
         {
             "name": "",
             "space": "two",
-            "drawing": "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'></svg>",
+            "drawing": '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>',
             "parts": 2,
             "totals": {"params": 40, "macs": 2304, "peak_activation_bytes": 2048},
             "layers": {
@@ -144,6 +145,20 @@ def test_boxes_are_listed_in_full_since_pictures_have_no_tooltips(taken: Any) ->
     document["networks"][0]["drawing"] = draw([part], title="t")
     [drawing] = taken(document).drawings
     assert drawing.boxes == [("<a>.b", "Fraction(numerator=3) makes output")]
+    assert drawing.plain
+
+
+@pytest.mark.parametrize("name", ["nb201", "hiera"])
+def test_what_is_drawn_can_be_saved_as_it_is(name: str) -> None:
+    space = SPACES.get(name)(preset="tiny")
+    assert Drawing("", draw(space.parts(space.at(3))), "", ()).plain
+
+
+@pytest.mark.parametrize(
+    "inside", ["<script>1</script>", "<g onload='1'>", '<g onload="1">', "<a href='#'>", "<!--"]
+)
+def test_what_could_run_is_no_plain_drawing(inside: str) -> None:
+    assert not Drawing("", f"<svg>{inside}</svg>", "", ()).plain
 
 
 def test_memory_lies_below_its_budget_line(taken: Any) -> None:

@@ -34,6 +34,11 @@ def test_from_the_front_to_a_network_and_back(page, site, store, real_looking): 
     page.wait_for_selector("#memory-graph .scatterlayer")
     assert page.evaluate("document.querySelector('.picture img').naturalWidth") == 9
     page.get_by_text("the network needs 768").wait_for()
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<svg")):
+        with page.expect_download() as saved:
+            page.locator(f"#arch-parts .files [data-save={kind}]").first.click()
+        assert saved.value.suggested_filename == f"trial-{number}.{kind}"
+        assert saved.value.path().read_bytes().startswith(start)
     page.get_by_role("link", name="beside this one").first.click()
     page.wait_for_selector("tr.differs")
     beside = int(re.search(r"beside=(\d+)", page.url)[1])
@@ -68,6 +73,7 @@ def test_the_url_chooses_device_and_neighbour(page, site, store, make, pairs):  
     differing = [row.split("\t")[0] for row in page.locator("tr.differs").all_inner_texts()]
     assert differing == ["valid_accuracy", "latency_ms@pixel3", "edge1"]
     assert page.locator(".picture img").count() == 2
+    assert page.locator("[role=figure]:has(.picture) [data-save]").all_inner_texts() == ["PNG"] * 2
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     picture = page.locator(".picture").first
     dark, white = picture.evaluate("box => getComputedStyle(box).backgroundColor"), "255, 255, 255"
