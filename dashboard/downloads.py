@@ -11,6 +11,7 @@ from ..errors import NetloomError
 from .axes import TRIAL_AXIS, available_axes, feasible_losses, front_of
 from .choice import Choice
 from .list_choice import ListChoice
+from .list_page import ordered
 from .paging import chosen_rows, row_cells
 from .results import Result
 from .rows import ExperimentRow
@@ -94,10 +95,15 @@ def trial_rows(source: Source, ref: str, choice: Choice) -> tuple[list[str], Ite
 
 
 def experiment_rows(source: Source, choice: ListChoice) -> tuple[list[str], list[list[Any]]]:
-    """Return head and rows of the list of experiments that fit, the newest first."""
+    """Return head and rows of the list of experiments that fit, in its order.
+
+    Raises:
+        SpecError: If the order names a column that the list has not.
+    """
     every = source.rows(baselines=bool(choice.baselines), archived=bool(choice.archived))
     rows = [row for row in every if choice.fits(row)]
     results = source.results(rows)
+    rows = ordered(rows, choice.order, lambda _: results)
     return list(_EXPERIMENT), [_experiment_cells(row, results[row.id]) for row in rows]
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..db.records import ARCHIVED
-from .choice import parted, query, search_of
+from .choice import order_of, parted, query, search_of
 from .rows import ExperimentRow
 
 
@@ -49,6 +49,11 @@ class ListChoice:
     def search(self) -> str:
         """The part of a URL from `?` on; empty when everything is default."""
         return search_of({name: value for name, value in self.data.items() if value})
+
+    @property
+    def order(self) -> list[dict[str, str]]:
+        """The order of the list, as its grid writes it."""
+        return order_of(self.sort)
 
     def fits(self, row: ExperimentRow) -> bool:
         """Return whether a line is shown."""

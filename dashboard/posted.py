@@ -176,6 +176,7 @@ _KINDS: Mapping[str, Check] = {
     "decisions-choice.data": _only(metric=_maybe(_text), decision=_maybe(_text)),
     "decisions-experiment.data": _text,
     "experiment.data": _text,
+    "experiments.getRowsRequest": _maybe(_mapping),
     "experiments.selectedRows": _maybe(_several(_with(id=_text))),
     "front-graph.clickData": _clicked(_number),
     "importance-graph.clickData": _clicked(_row_of(_text, _text)),

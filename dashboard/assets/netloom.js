@@ -59,6 +59,8 @@ document.addEventListener("pointerup", (event) => {
   drawn.from = null;
 }, true);
 
+let listed = null; // which filters the list of experiments has
+
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.netloom = {
   // A tab is named after what its page shows.
@@ -80,6 +82,17 @@ window.dash_clientside.netloom = {
     const corners = x.map((each, place) => [each, y[place]]).filter((_, place) => place % step === 0);
     const short = (value) => String(Number(Number(value).toPrecision(6)));
     return corners.map((each) => each.map(short).join(",")).join(";");
+  },
+  // Other experiments fit: the list begins anew. Another order: it has asked already. Else what changed is asked for.
+  reloadList: function (revision, { sort, ...filters }) {
+    const known = listed;
+    listed = JSON.stringify(filters);
+    const moved = dash_clientside.callback_context.triggered.some((each) => each.prop_id.startsWith("list-choice"));
+    if (moved && known === listed) return window.dash_clientside.no_update;
+    dash_ag_grid.getApiAsync("experiments").then((api) =>
+      moved ? api.purgeInfiniteCache() : api.refreshInfiniteCache()
+    );
+    return window.dash_clientside.no_update;
   },
   reloadRows: function (drawn) {
     if (drawn) {

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import dash_ag_grid as dag
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from ...errors import NetloomError
-from ..choice import joined, order_of, order_text, parted
+from ..choice import joined, order_text, parted
 from ..contest_choice import compare_link
 from ..list_choice import STATUSES, TICKS, ListChoice, tags_of
-from ..results import Result, best_text
-from ..rows import ExperimentRow, spent_text
+from ..list_page import experiments_page
+from ..paging import PAGE
+from ..rows import ExperimentRow
 from ..source import Source
 from ..words import MISSING, plural
 from .parts import FILE, NUMBER, SECONDS, SHORT, THEME, dropdown
 
+ROW_HEIGHT = 48  # pixels: three lines
 VOLUMES = (
     "Each hypervolume has its own reference point: compare experiments on the page that opens when "
     "they are ticked, not between lines."
@@ -27,7 +29,7 @@ VOLUMES = (
 def layout(source: Source, search: str = "") -> Any:
     """Return the list as the URL says, or what to do when there is nothing to list."""
     choice = ListChoice.parse(search)
-    every, rows, cells = _shown(source, choice)
+    every, rows = _shown(source, choice)
     return [
         dcc.Location(id="list-place", refresh=False),
         dcc.Store(id="list-choice", data=choice.data),
@@ -44,7 +46,7 @@ def layout(source: Source, search: str = "") -> Any:
                     className="controls",
                 ),
                 *_empty(every, rows),
-                _grid(cells, choice),
+                _grid(rows, choice),
                 html.P(VOLUMES, className="about"),
             ],
             className="wide",
@@ -148,7 +150,7 @@ def register(app: Dash, source: Source) -> None:
         return new.search, no_update, no_update, no_update, no_update, new.data
 
     @app.callback(
-        Output("experiments", "rowData"),
+        Output("experiments", "style"),
         Output("nothing", "hidden"),
         Output("no-match", "hidden"),
         Output("experiment-count", "children"),
@@ -162,12 +164,35 @@ def register(app: Dash, source: Source) -> None:
     def refresh(_: int | None, chosen: Any, tags: list[str] | None) -> Any:
         choice = ListChoice(**chosen)
         try:
-            every, rows, cells = _shown(source, choice)
+            every, rows = _shown(source, choice)
         except NetloomError:
             return (no_update,) * 6  # the bar says it
         known = sorted({*tags_of(every), *(tags or ())})
         fits = bool(rows) or not every
-        return cells, bool(every), fits, _count(rows), known, _csv_path(choice)
+        return _style(rows), bool(every), fits, _count(rows), known, _csv_path(choice)
+
+    @app.callback(
+        Output("experiments", "getRowsResponse"),
+        Input("experiments", "getRowsRequest"),
+        State("list-choice", "data"),
+    )
+    def page(request: dict[str, Any] | None, chosen: Any) -> Any:
+        if request is None:
+            raise PreventUpdate
+        try:
+            _, rows = _shown(source, ListChoice(**chosen))
+            cells = experiments_page(rows, request, source.results)
+        except NetloomError:
+            return {"rowData": [], "rowCount": 0}  # the bar says it
+        return {"rowData": cells, "rowCount": len(rows)}
+
+    app.clientside_callback(
+        ClientsideFunction("netloom", "reloadList"),
+        Output("experiments", "className"),
+        Input("revision", "data"),
+        Input("list-choice", "data"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output("compare-chosen", "children"),
@@ -181,33 +206,26 @@ def register(app: Dash, source: Source) -> None:
         return dcc.Link(f"Compare {plural(len(rows), 'experiment')}", href=compare_link(chosen))
 
 
-def _shown(
-    source: Source, choice: ListChoice
-) -> tuple[list[ExperimentRow], list[ExperimentRow], list[dict[str, Any]]]:
-    """Return every experiment that may be listed, those that fit, and their cells."""
+def _shown(source: Source, choice: ListChoice) -> tuple[list[ExperimentRow], list[ExperimentRow]]:
+    """Return every experiment that may be listed, and those that fit."""
     every = source.rows(baselines=bool(choice.baselines), archived=bool(choice.archived))
-    rows = [row for row in every if choice.fits(row)]
-    results = source.results(rows)
-    return every, rows, [_cells(row, results[row.id]) for row in rows]
+    return every, [row for row in every if choice.fits(row)]
 
 
 def _csv_path(choice: ListChoice) -> str:
     return f"/download/experiments.csv{choice.search}"
 
 
-def _grid(cells: list[dict[str, Any]], choice: ListChoice) -> Any:
+def _grid(rows: list[ExperimentRow], choice: ListChoice) -> Any:
     right = {"type": "rightAligned"}
-    best = {"function": f"params.data && params.data.best_text || '{MISSING}'"}
+    apart = {"function": f"(params.value || '{MISSING}').replaceAll(', ', ',\\n')"}
+    lines = {"cellClass": "lines", "valueFormatter": apart}  # a line for each objective
     plain: list[tuple[str, str, dict[str, Any]]] = [
         ("status", "Status", {"width": 105}),
-        ("progress", "Evaluated", {"width": 135, **right}),
-        ("goal", "Objectives", {"flex": 1, "minWidth": 190, "tooltipField": "goal"}),
-        (
-            "best",
-            "Best values",
-            {"width": 170, "valueFormatter": best, "tooltipField": "best_text", **right},
-        ),
-        ("hypervolume", "Hypervolume", {"width": 130, "valueFormatter": SHORT, **right}),
+        ("progress", "Evaluated", {"width": 150, **right}),
+        ("goal", "Objectives", {"flex": 1, "minWidth": 220, "tooltipField": "goal", **lines}),
+        ("best", "Best values", {"width": 120, "tooltipField": "best", **lines}),
+        ("hypervolume", "Hypervolume", {"width": 140, "valueFormatter": SHORT, **right}),
         ("elapsed", "Duration", {"width": 105, "valueFormatter": SECONDS, **right}),
         ("notes", "Group, tags", {"width": 120, "tooltipField": "notes"}),
         ("front", "Front", {"width": 85, "valueFormatter": NUMBER, **right}),
@@ -225,20 +243,22 @@ def _grid(cells: list[dict[str, Any]], choice: ListChoice) -> Any:
         },
         *({"field": field, "headerName": title, **more} for field, title, more in plain),
     ]
-    for order in order_of(choice.sort):
+    for order in choice.order:
         for column in columns:
             if column["field"] == order["colId"]:
                 column["sort"] = order["sort"]
-    few = len(cells) <= 30
     return dag.AgGrid(
         id="experiments",
         columnDefs=columns,
-        rowData=cells,
+        rowModelType="infinite",
         getRowId="params.data.id",
         defaultColDef={"sortable": True, "resizable": True},
         dashGridOptions={
             "theme": THEME,
-            "domLayout": "autoHeight" if few else "normal",
+            "rowHeight": ROW_HEIGHT,
+            "cacheBlockSize": PAGE,
+            "maxBlocksInCache": 20,
+            "infiniteInitialRowCount": 1,
             "animateRows": False,
             "rowSelection": {
                 "mode": "multiRow",
@@ -246,29 +266,14 @@ def _grid(cells: list[dict[str, Any]], choice: ListChoice) -> Any:
                 "enableClickSelection": False,
             },
         },
-        style={"height": None if few else "72vh"},
+        style=_style(rows),
         className="grid",
     )
 
 
-def _cells(row: ExperimentRow, result: Result) -> dict[str, Any]:
-    first = row.objectives[0].metric if row.objectives else ""
-    return {
-        "best": result.best.get(first),  # what the column is sorted by
-        "best_text": best_text(row, result) if result.best else "",
-        "hypervolume": result.hypervolume,
-        "id": row.id,
-        "name": row.name,
-        "status": row.status,
-        "progress": spent_text(row),
-        "space": row.space,
-        "strategy": row.strategy,
-        "goal": row.goal,
-        "front": row.front_size,
-        "elapsed": row.elapsed_s,
-        "started": f"{row.created_at:%Y-%m-%d %H:%M}",
-        "notes": ", ".join([*([row.group] if row.group else []), *row.tags]),
-    }
+def _style(rows: list[ExperimentRow]) -> dict[str, str]:
+    """Return a height that shows a few rows without a gap below them, and scrolls many."""
+    return {"height": f"min(72vh, {70 + ROW_HEIGHT * max(len(rows), 2)}px)"}
 
 
 def _count(rows: list[ExperimentRow]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from netloom.dashboard import create_app, serve
 from netloom.dashboard.app import make_server
+from netloom.dashboard.list_page import experiments_page
 from netloom.dashboard.pages import experiments, parts, shell
 from netloom.dashboard.source import Source
 from netloom.db import Store
@@ -136,10 +137,13 @@ def test_without_the_extra(monkeypatch, store):
 def test_the_list(store, make, pairs):
     record = make(pairs([(90, 5)]))
     make([], "toy-random", kind="baseline", parent=record.id)
+    source = Source(store.url)
     shown = page(store, "/")
-    assert record.id in shown
-    assert "toy-random" not in shown
-    assert experiments._count(Source(store.url).rows(baselines=True)) == "2 experiments"
+    assert "1 experiment" in shown
+    request = {"startRow": 0, "endRow": 100}
+    rows = source.rows(baselines=False)
+    assert [cells["id"] for cells in experiments_page(rows, request, source.results)] == [record.id]
+    assert experiments._count(source.rows(baselines=True)) == "2 experiments"
     assert experiments.VOLUMES in shown
 
 
