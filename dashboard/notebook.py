@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..db.records import ExperimentRecord, TrialRecord
+from ..errors import NetloomError
 from .markup import Html, el, notation, table
 from .rows import ExperimentRow, spent_text
 from .summary import bounds, facts
@@ -30,6 +31,11 @@ def experiment_html(record: ExperimentRecord, front: Sequence[TrialRecord]) -> H
         *_results(row, front),
         class_="netloom",
     )
+
+
+def lost_html(id: str, error: NetloomError) -> Html:
+    """Return what stands in place of an experiment that cannot be read."""
+    return el("div", el("p", el("strong", id), f" · {error}"), class_="netloom")
 
 
 def _results(row: ExperimentRow, front: Sequence[TrialRecord]) -> Iterator[Html]:

@@ -160,14 +160,16 @@ def resolve(connection: Connection, ref: str) -> int:
             )
     if not rows:
         raise StoreError(f"the store holds no experiment yet, got {ref!r}; run a search first")
-    known = did_you_mean(ref, [row.name for row in rows if row.kind != "baseline"])
+    known = did_you_mean(str(ref), [row.name for row in rows if row.kind != "baseline"])
     raise StoreError(
         f"an experiment is given by its name, its id or a unique prefix, got {ref!r}{known}"
     )
 
 
 def _starts(row: Any, ref: str) -> bool:
-    return bool(ref) and (row.name.startswith(ref) or row.uid.startswith(ref))
+    return (
+        bool(ref) and isinstance(ref, str) and (row.name.startswith(ref) or row.uid.startswith(ref))
+    )
 
 
 def trial_records(

@@ -32,6 +32,8 @@ def parse_url(text: str) -> URL:
         WrongStore: If it names neither an SQLite file nor a PostgreSQL database.
     """
     rule = "a store is sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    if not isinstance(text, str):
+        raise WrongStore(f"{rule}, got {text!r}")
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):

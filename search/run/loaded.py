@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...db import Store, store_url
+from ...errors import NetloomError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,17 +121,23 @@ class StoredExperiment:
         return Plots(self)
 
     def __repr__(self) -> str:
-        record = self.record
+        try:
+            record = self.record
+        except NetloomError as error:  # what shows itself raises nothing
+            return f"<experiment {self.id}: {error}>"
         counts = ", ".join(f"{n} {status}" for status, n in record.counts.items() if n)
         return f"<experiment {record.name} ({record.id}): {record.status}, {counts or 'no trials'}>"
 
     def _repr_html_(self) -> str:
-        from ...dashboard.notebook import experiment_html
+        from ...dashboard.notebook import experiment_html, lost_html
         from ...dashboard.rows import open_record
         from ...dashboard.views import front
 
-        with self._opened() as opened:
-            return experiment_html(open_record(opened, self.id), front(opened, self.id))
+        try:
+            with self._opened() as opened:
+                return experiment_html(open_record(opened, self.id), front(opened, self.id))
+        except NetloomError as error:
+            return lost_html(self.id, error)
 
     @contextmanager
     def _opened(self, *, write: bool = False) -> Iterator[Store]:

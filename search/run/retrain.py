@@ -94,6 +94,8 @@ def _chosen(
     if numbers is None:
         found = _front(store, record, note)
     else:
+        if not numbers:
+            raise SpecError("retrain needs at least one trial, got none; name some, or the front")
         found = [store.trial(record.id, number) for number in numbers]
     for trial in found:
         if trial.status not in ("done", "pruned"):

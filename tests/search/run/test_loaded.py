@@ -120,8 +120,30 @@ def test_what_is_not_there_is_named(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store"):
         Experiment.load("toy", store=f"sqlite:///{tmp_path}/nowhere.db")
     assert not (tmp_path / "nowhere.db").exists()
+    for wrong in (None, 5):
+        with pytest.raises(
+            StoreError, match=f"by its name, its id or a unique prefix, got {wrong}"
+        ):
+            Experiment.load(wrong, store=store)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match=r"a store is sqlite:///FILE .*, got PosixPath\("):
+        Experiment.load("toy", store=tmp_path / "toy.db")  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match=r"did you mean gain\?"):
         Experiment.load("toy", store=store).plot.front("gian")
+
+
+def test_it_shows_itself_after_its_store_is_gone(store: Store, tmp_path: Path) -> None:
+    search(store)
+    loaded = Experiment.load("toy", store=store.url)
+    store.close()
+    for part in tmp_path.glob("*.db*"):
+        part.rename(tmp_path / f"{part.name}.moved")
+    assert repr(loaded).startswith(f"<experiment {loaded.id}: there is no store at ")
+    assert f"<strong>{loaded.id}</strong> · there is no store at " in loaded._repr_html_()
+    with pytest.raises(StoreError, match="there is no store at"):
+        loaded.trials()
+    for part in tmp_path.glob("*.moved"):
+        part.rename(tmp_path / part.name.removesuffix(".moved"))
+    assert "20 done" in repr(loaded)
 
 
 def test_loading_draws_nothing_until_it_is_asked() -> None:

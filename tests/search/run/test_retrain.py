@@ -271,6 +271,8 @@ def test_what_has_not_been_evaluated_is_not_trained_again(tmp_path: Path) -> Non
         Runner(never, store).run()
         with pytest.raises(SpecError, match="never has no feasible trial"):
             retrain_plan(store, "never")
+        with pytest.raises(SpecError, match="needs at least one trial, got none"):
+            retrain_plan(store, "never", trials=[])
 
 
 def test_weights_of_other_networks_or_without_a_file_are_refused(store: Store) -> None:
