@@ -15,6 +15,7 @@ from netloom.jsonio import digest
 LARGE = "large"
 CHUNK = 5000  # trials per transaction
 LAYERS = 12
+GENERATION = 32  # trials
 _KERNELS, _RATIOS, _WIDTHS = (3, 5, 7), (3, 4, 6), (16, 24, 32, 48)
 _DEVICES = ("pixel3", "eyeriss", "raspi4")
 METRICS = (
@@ -95,6 +96,7 @@ def _trial(
         violation=broken,
         error="the loss became NaN in epoch 3" if failed else None,
         duration_s=abs(rng.gauss(1, 0.3)),
+        tags={"generation": number // GENERATION},
         told=number,
     )
 

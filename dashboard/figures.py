@@ -26,6 +26,7 @@ from .views import HistoryView
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7ab9", "#d55e00", "#009e73", "#b0568c", "#8a94a3"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
 LABEL = 22  # characters of a name beside or below an axis
+PANEL = 18  # characters beside one of several panels
 WEBGL_FROM = 2000  # points; below, vector graphics are sharper
 CONFIG = {  # of every figure: nothing is offered that would send it anywhere
     "responsive": True,
@@ -155,8 +156,10 @@ def pale(colour: str) -> str:
 
 
 def title_panel(figure: go.Figure, row: int, label: str) -> None:
-    """Name the vertical axis of one of several panels."""
-    title = {"text": wrapped(label, 18), "font": {"size": 12}}
+    """Name the vertical axis of one of several panels; of a long name the target comes below."""
+    name, at, target = label.partition("@")
+    lines = [label] if len(label) <= PANEL else [name, at + target]
+    title = {"text": "<br>".join(wrapped(x, PANEL) for x in lines if x), "font": {"size": 12}}
     figure.update_yaxes(title=title, row=row, col=1)
 
 

@@ -82,13 +82,13 @@ class ModelOrigin:
     @property
     def cells(self) -> tuple[str, ...]:
         """A row below `MODEL_HEAD`."""
-        fitted = "fitted to measurements" if self.calibrated else "from data sheets"
+        fitted = "fitted to measurements" if self.calibrated else "not fitted to measurements"
         more = f", a multiple of {self.proportional_to}" if self.proportional_to else ""
         model = f"{self.family}, version {self.version}"
         return (self.metric, self.device, model, fitted + more, self.error_text)
 
 
-MODEL_HEAD = ("metric", "device", "model", "its numbers", "mean error on unseen networks")
+MODEL_HEAD = ("metric", "device", "model", "numbers of the device", "mean error on unseen networks")
 
 
 def model_origins(record: ExperimentRecord) -> list[ModelOrigin]:

@@ -338,7 +338,7 @@ def _part(part: Part, number: int, prefix: str) -> Html:
         summary = el("summary", plural(len(rows), "row"))
         children.append(el("details", summary, whole) if part.folded else whole)
     if part.code is not None:
-        children.append(el("pre", part.code, tabindex=0))
+        children.append(el("pre", part.code, class_="any", tabindex=0))
     return _section(part.title, *children, wide=True)
 
 

@@ -26,13 +26,14 @@
     }
   });
 
-  // Paper: as wide as a part of the report on A4 or Letter, and a little lower. Afterwards as before.
-  const WIDTH = 670, LOWER = 0.75;
+  // Paper: as wide as a part of the report on A4 or Letter, and lower, but for figures of many
+  // panels. Afterwards as before.
+  const WIDTH = 670, LOWER = 0.66;
   const figures = [...document.querySelectorAll(".js-plotly-plot")];
   const heights = figures.map((figure) => figure.layout.height);
   const resize = (size, part) =>
     figures.forEach((figure, place) => {
-      const height = part * heights[place];
+      const height = (figure.closest(".drawing") ? 1 : part) * heights[place];
       figure.style.height = `${height}px`;
       Plotly.relayout(figure, { ...size, height });
     });

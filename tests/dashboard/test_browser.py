@@ -239,7 +239,7 @@ def test_figures_of_a_report_are_saved_and_printed(page, site, store, real_looki
     size = "(() => { const {width, height} = document.querySelector('#figure-hypervolume')._fullLayout; return [width, height]; })()"  # noqa: E501
     before = page.evaluate(size)
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate(size) == [670, 0.75 * before[1]]
+    assert page.evaluate(size) == [670, 0.66 * before[1]]
     page.set_viewport_size({"width": 703, "height": 1000})  # A4 between its margins: nothing is cut
     assert page.evaluate("document.documentElement.scrollWidth") == 703
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -33,7 +33,7 @@ def test_report_and_json_say_it(store, make, pairs):
     text = Page(report_html(store, "toy")).text
     for said in (
         "latency_ms@mine mine cpu, version 3 fitted to measurements 4.12 %",
-        "from data sheets, a multiple of latency_ms@mine never compared with measurements",
+        "not fitted to measurements, a multiple of latency_ms@mine never compared with",
         "data set digits licence CC BY 4.0 resolution 8 valid 0.2 fingerprint dddd",
     ):
         assert said in text, said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -18,6 +19,8 @@ from netloom.dashboard.report import _Content, report_html
 from netloom.dashboard.views import HistoryView, ParetoView
 from netloom.dashboard.words import value_text
 from netloom.errors import OutputError, StoreError
+
+from .conftest import ACCURACY, LATENCY, MAX_ACCURACY
 
 HOSTILE = "<script>alert('x')</script>"
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
@@ -249,6 +252,18 @@ def test_what_was_stopped_early_is_not_called_infeasible(store, make, trial):
 def test_few_steps_have_whole_ticks(store, make, pairs):
     make(pairs([(90, 5), (80, 3)]))
     assert hypervolume_figure(HistoryView.of(store, "toy")).layout.xaxis.dtick == 1
+
+
+def test_long_names_of_panels_are_broken_before_their_target(store, make, trial):
+    metric = replace(LATENCY, name="latency_ms@stm32f746")
+    goal = {"metric": metric.name, "direction": "minimize"}
+    numbers = {"valid_accuracy": 90.0, metric.name: 5.0}
+    make([trial(0, numbers)], objectives=(MAX_ACCURACY, goal), metrics=(ACCURACY, metric))
+    axes = best_figure(HistoryView.of(store, "toy")).select_yaxes()
+    assert [axis.title.text for axis in axes] == [
+        "valid_accuracy (%)",
+        "latency_ms<br>@stm32f746",
+    ]
 
 
 def test_other_figures():
