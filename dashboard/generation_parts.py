@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from .generations import GenerationsView, Spread
 from .strategy_figures import generations_figure
 from .strategy_view import MAX_ROWS, Part, Rows
@@ -13,6 +16,34 @@ def generation_parts(view: GenerationsView | None) -> list[Part]:
     if view is None:
         return []
     return [Part("Generations", _text(view), figure=generations_figure(view), rows=_rows(view))]
+
+
+def generation_json(view: GenerationsView) -> list[dict[str, Any]]:
+    """Return each generation as JSON values; null where nothing was feasible."""
+    return [
+        {
+            "generation": int(view.number[place]),
+            "trials": int(view.trials[place]),
+            "feasible": int(view.feasible[place]),
+            "objectives": {
+                spread.axis.metric: {
+                    name: _known(float(values[place]))
+                    for name, values in (
+                        ("best", spread.best),
+                        ("q1", spread.low),
+                        ("median", spread.median),
+                        ("q3", spread.high),
+                    )
+                }
+                for spread in view.spreads
+            },
+        }
+        for place in range(len(view.number))
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _text(view: GenerationsView) -> str:

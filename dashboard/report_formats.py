@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import yaml
 
 from ..db.records import ExperimentRecord, TrialRecord
@@ -22,6 +23,8 @@ from .decision_view import DecisionView
 from .details import metric_rows, option_text
 from .diagnosis import Diagnosis, failures
 from .downloads import guarded
+from .generation_parts import generation_json
+from .generations import GenerationsView
 from .markdown import cell, code, pipes, plain
 from .origins import MODEL_HEAD, DataOrigin, model_origins
 from .rows import ExperimentRow, open_record
@@ -50,6 +53,7 @@ class _Content:
     baseline: BaselineView | None
     diagnosis: Diagnosis | None
     decisions: Sequence[DecisionView]
+    generations: GenerationsView | None
 
     @classmethod
     def read(cls, store: Store, ref: str, objectives: Objectives, shape: Shape) -> _Content:
@@ -68,6 +72,7 @@ class _Content:
             diagnosis=Diagnosis.of(record, table),
             # a table of networks does without the forests
             decisions=[] if shape == "csv" else decision_views(store, record, table),
+            generations=GenerationsView.of(store, record, table) if shape == "json" else None,
         )
 
     def axes(self, rows: Iterable[Mapping[str, float]]) -> list[Axis]:
@@ -302,6 +307,8 @@ def _json(store: Store, content: _Content, *, all: bool) -> dict[str, Any]:
     data = DataOrigin.of(record)
     return {
         **value,
+        "history": _history_json(content.history),
+        "generations": [] if content.generations is None else generation_json(content.generations),
         "decisions": [decision_json(view) for view in content.decisions],
         "devices": [asdict(each) for each in model_origins(record)],
         "data": None if data is None else asdict(data),
@@ -318,6 +325,24 @@ def _metric_json(metric: Any) -> dict[str, Any]:
 
 def _best(history: HistoryView) -> dict[str, float | None]:
     return {name: _last(values) for name, values in history.best.items()}
+
+
+def _history_json(history: HistoryView) -> list[dict[str, Any]]:
+    """Return where something became better, and the last evaluation."""
+    columns = np.stack([history.hypervolume, *history.best.values()])
+    changed = np.any(np.diff(columns, axis=1, prepend=np.nan) != 0, axis=0)
+    changed &= np.isfinite(columns).all(axis=0)
+    changed[-1:] |= len(changed) > 0 and bool(np.isfinite(columns[:, -1]).all())
+    return [
+        {
+            "trial": int(history.number[row]),
+            "evaluations": int(history.evaluations[row]),
+            "elapsed_s": float(history.elapsed_s[row]),
+            "hypervolume": float(history.hypervolume[row]),
+            "best": {name: float(values[row]) for name, values in history.best.items()},
+        }
+        for row in np.flatnonzero(changed).tolist()
+    ]
 
 
 def _last(values: Any) -> float | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from netloom.dashboard.generation_parts import generation_parts
 from netloom.dashboard.generations import GenerationsView
 from netloom.dashboard.report import report_html
+from netloom.dashboard.report_formats import report_text
 from netloom.dashboard.table import TrialTable
 
 from .test_report import Page
@@ -109,5 +112,11 @@ def test_the_part_and_the_report(store, make, born):
     first, second, _ = part.rows.rows
     assert first[:5] == ("0", "2", "2", "90 %", "85 % (82.5 % to 87.5 %)")
     assert second[1:5] == ("1", "0", "–", "–")  # noqa: RUF001
+    (found,) = json.loads(report_text(store, ["toy"], "json"))["experiments"]
+    first, second, _ = found["generations"]
+    assert (first["generation"], first["trials"], first["feasible"]) == (0, 2, 2)
+    accuracy = {"best": 90.0, "q1": 82.5, "median": 85.0, "q3": 87.5}
+    assert first["objectives"]["valid_accuracy"] == accuracy
+    assert set(second["objectives"]["valid_accuracy"].values()) == {None}
     text = Page(report_html(store, "toy")).text
     assert "Generations The feasible networks that each generation brought" in text

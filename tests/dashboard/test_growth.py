@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from netloom.dashboard.brushed import mark_selected
 from netloom.dashboard.contest import Contest, Run, read_contest
 from netloom.dashboard.figures import best_figure, hypervolume_figure
 from netloom.dashboard.growth import MAX_STEPS, Growth, Steps, attained, median_line, surfaces
+from netloom.dashboard.report_formats import report_text
 from netloom.dashboard.table import Row, TrialTable
 from netloom.dashboard.views import HistoryView
 
@@ -128,6 +132,17 @@ def test_the_history_of_one_experiment_along_time(make):
     marked = best.data[-2]
     assert (marked.x.tolist(), marked.y.tolist()) == ([4.0, 30.0], [80.0, 90.0])
     assert list(marked.customdata) == [0, 2]
+
+
+def test_scripts_get_the_history_where_it_changes(store, make, pairs, trial):
+    trials = [trial(0, status="failed"), *pairs([(90, 5), (80, 3), (70, 9), (70, 9)])]
+    make([replace(each, number=n, told=n, key=str(n)) for n, each in enumerate(trials)])
+    (found,) = json.loads(report_text(store, ["toy"], "json"))["experiments"]
+    history = found["history"]
+    assert [(each["trial"], each["evaluations"]) for each in history] == [(1, 2), (2, 3), (4, 5)]
+    assert [each["best"]["latency_ms@pixel3"] for each in history] == [5, 3, 3]
+    assert history[-1]["hypervolume"] == found["hypervolume"]
+    assert history[0]["elapsed_s"] <= history[-1]["elapsed_s"]
 
 
 def test_nothing_feasible_draws_nothing(store, make, pairs, trial):
