@@ -38,7 +38,7 @@ def front_records(
     objectives: Sequence[Objective], records: Sequence[TrialRecord]
 ) -> tuple[TrialRecord, ...]:
     """Return the feasible front, best first in the first objective."""
-    feasible = [r for r in records if r.feasible]
+    feasible = _ranked(objectives, records)
     if not feasible:
         return ()
     points = np.array([losses(objectives, r.metrics) for r in feasible])
@@ -50,9 +50,14 @@ def front_records(
     return tuple(r for _, _, r in sorted(front, key=lambda entry: entry[:2]))
 
 
+def _ranked(objectives: Sequence[Objective], records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the feasible trials that have every objective: imported ones may lack some."""
+    return [r for r in records if r.feasible and all(o.metric in r.metrics for o in objectives)]
+
+
 def volume(objectives: Sequence[Objective], records: Sequence[TrialRecord]) -> float | None:
     """Return the hypervolume of the feasible trials against their own reference point."""
-    points = [losses(objectives, r.metrics) for r in records if r.feasible]
+    points = [losses(objectives, r.metrics) for r in _ranked(objectives, records)]
     return hypervolume(points, reference_point(points)) if points else None
 
 

@@ -104,3 +104,15 @@ def test_a_number_that_no_trial_has(cli: Any) -> None:
     for number in ("99", str(2**70)):
         refused = cli.stored("show", "toy", "--trial", number, code=1)
         assert f"got {number}; those of this experiment are 0 to" in refused.stderr
+
+
+def test_trials_that_lack_an_objective_are_on_no_front(cli: Any) -> None:
+    cli.search("--quiet")
+    lines = exported(cli)
+    for line in lines[1::2]:
+        line["metrics"].pop("cost", None)
+    taken_in(cli, lines, "--name", "gaps")
+    [record] = [each for each in cli.json("list") if each["name"] == "gaps"]
+    found = [trial["trial"] for trial in cli.json("pareto", "gaps")["front"]]
+    assert sorted(record["summary"]["front"]) == sorted(found)
+    assert not set(found) & set(range(0, 8, 2))
