@@ -197,6 +197,7 @@ def generations_figure(view: GenerationsView) -> go.Figure:
         )
     title_panel(figure, panels, "trials")
     style(figure, stack_height(panels))
+    figure.update_layout(legend_traceorder="normal")  # a band would turn it around
     figure.update_yaxes(rangemode="tozero", row=panels, col=1)
     figure.update_xaxes(title_text="generation", row=panels, col=1)
     whole_steps(figure, view.number)
