@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,7 +148,11 @@ def _neighbour(
 
 def decision_pairs(here: TrialView, there: TrialView) -> tuple[Pair, ...]:
     """Return the decisions of two networks side by side; one that is not there is a dash."""
-    first, second = dict(here.decisions), dict(there.decisions)
+    return named_pairs(dict(here.decisions), dict(there.decisions))
+
+
+def named_pairs(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[Pair, ...]:
+    """Return what is named in either of two networks side by side; what is not there is a dash."""
     names = dict.fromkeys((*first, *second))
     return tuple(
         Pair(

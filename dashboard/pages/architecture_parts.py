@@ -12,7 +12,7 @@ from dash import dcc, html
 from ..architecture_figures import layers_figure, memory_figure
 from ..choice import number_of, query, search_of
 from ..explained import ArchitectureView, Bars, DeviceView, Drawing
-from ..neighbours import Neighbour, Pair, change_text, decision_pairs, metric_pairs
+from ..neighbours import Neighbour, Pair, change_text, decision_pairs, metric_pairs, named_pairs
 from ..summary import Note
 from ..table import Row
 from ..words import plural, value_text
@@ -77,8 +77,10 @@ def drawings_part(view: ArchitectureView, other: ArchitectureView | None) -> Any
                 shown.append(_picture(drawing, title))
             if totals:
                 shown.append(html.P(totals, className="about"))
-            if drawing.boxes:
+            if drawing.boxes and other is None:
                 shown.append(_boxes(drawing))
+    if other is not None:
+        shown += _box_pairs(view, other)
     return html.Section([html.H2("Network"), *shown]) if shown else None
 
 
@@ -113,6 +115,24 @@ def _boxes(drawing: Drawing) -> html.Details:
         [html.Summary(f"The {plural(len(rows), 'box', 'boxes')} in full"), table],
         className="sources",
     )
+
+
+def _box_pairs(view: ArchitectureView, other: ArchitectureView) -> list[Any]:
+    """Return the boxes of two networks side by side, for each factor that both have."""
+    there = {drawing.name: dict(drawing.boxes) for drawing in other.drawings}
+    found = []
+    for drawing in view.drawings:
+        pairs = named_pairs(dict(drawing.boxes), there.get(drawing.name, {}))
+        if not (drawing.boxes and there.get(drawing.name)):
+            continue
+        differing = sum(pair.differs for pair in pairs)
+        words = f"{differing} of {plural(len(pairs), 'box', 'boxes')} differ: both side by side"
+        head = ("box", _called(view), _called(other))
+        table = html.Div(_pairs(head, pairs), className="long")
+        name = f"{drawing.name}: " if drawing.name else ""
+        summary = html.Summary(f"{name}{words}")
+        found.append(html.Details([summary, table], className="sources"))
+    return found
 
 
 def costs_parts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from netloom.dashboard.neighbours import (
     neighbours,
 )
 from netloom.dashboard.pages import architecture
+from netloom.dashboard.pages.architecture_parts import drawings_part
 from netloom.dashboard.source import Source
 from netloom.dashboard.table import TrialTable
 from netloom.dashboard.words import origin_text
@@ -146,6 +148,20 @@ def test_boxes_are_listed_in_full_since_pictures_have_no_tooltips(taken: Any) ->
     [drawing] = taken(document).drawings
     assert drawing.boxes == [("<a>.b", "Fraction(numerator=3) makes output")]
     assert drawing.plain
+
+
+def test_boxes_of_two_networks_stand_side_by_side(taken: Any) -> None:
+    def network(*numbers: int) -> ArchitectureView:
+        parts = [Part("k", f"p{i}", partial(Fraction, n), ()) for i, n in enumerate(numbers)]
+        drawing = Drawing("", draw(parts), "", ())
+        return replace(taken_apart, drawings=(drawing,))
+
+    taken_apart = taken(DOCUMENT)
+    page = str(drawings_part(network(1, 2), network(1, 3, 4)))
+    assert "2 of 3 boxes differ" in page
+    assert page.count("className='differs'") == 2
+    assert "in full" not in page
+    assert "The 2 boxes in full" in str(drawings_part(network(1, 2), None))
 
 
 @pytest.mark.parametrize("name", ["nb201", "hiera"])
