@@ -64,10 +64,12 @@ class TrialReader:
             id = self._catalog.entry(connection, experiment_id).id
             highest = select(func.max(TRIALS.c.number)).where(TRIALS.c.experiment_id == id)
             last = connection.execute(highest).scalar()
-        span = "has none yet" if last is None else f"are 0 to {last}"
-        raise StoreError(
-            f"a trial is given by its number, got {number}; those of this experiment {span}"
+        said = (
+            "this experiment has none yet"
+            if last is None
+            else f"those of this experiment are 0 to {last}"
         )
+        raise StoreError(f"a trial is given by its number, got {number}; {said}")
 
     def told_trials(self, experiment_id: str) -> Iterator[TrialRecord]:
         """Yield the trials that the strategy was told of, in the order of telling."""

@@ -61,10 +61,13 @@ class Program:
                 yield torch.randint(0, 2, shape, generator=draws, dtype=self.example.dtype)
 
     def layer(self, node: fx.Node) -> str:
-        """Return the name of the layer that a node came from."""
+        """Return the layer that a node came from: its name, and its class."""
         stack = node.meta.get("nn_module_stack") or {}
-        paths = [str(path) for path, *_ in stack.values()]
-        return paths[-1] if paths and paths[-1] else type(self.network).__name__
+        found = [(str(path), kind) for path, kind, *_ in stack.values() if str(path)]
+        if not found:
+            return type(self.network).__name__
+        path, kind = found[-1]
+        return f"{path} ({getattr(kind, '__name__', str(kind)).rpartition('.')[2]})"
 
 
 def _word(key: Any) -> str:

@@ -197,23 +197,13 @@ def check_weights(network: nn.Module, weights: Mapping[str, Any], notation: str)
     Raises:
         EvaluationError: With the first tensor that is missing, of another shape, or not known.
     """
-    if problem := _mismatch(network, weights):
+    from ...estimators.network import misfit
+
+    if problem := misfit(network, weights):
         raise EvaluationError(
             f"weights must be those of the architecture {notation}, got {problem}; the space was "
             "changed since, or they are another network's: export a trial of this version"
         )
-
-
-def _mismatch(network: nn.Module, weights: Mapping[str, Any]) -> str:
-    """Return the first tensor that does not fit; empty: all do."""
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    for name, shape in wanted.items():
-        if name not in weights:
-            return f"no {name} {shape}"
-        if (got := tuple(getattr(weights[name], "shape", ()))) != shape:
-            return f"{name} {got} instead of {shape}"
-    more = [name for name in weights if name not in wanted]
-    return f"{more[0]}, which it does not have" if more else ""
 
 
 # ---------------------------------------------------------------- trial and space
@@ -297,11 +287,11 @@ def _untrained(store: Store, record: ExperimentRecord, trial: TrialRecord, part:
     searched = not part.factor and trial.space is None  # what a super-network is of
     found = supernet_network(store, record, part.space, part.architecture) if searched else None
     if found is not None:
-        from ...estimators.network import built
+        from ...estimators.network import built, misfit
 
         taken, name = found
         network = built(part.space, part.architecture, seed=trial.seed)
-        if not (problem := _mismatch(network, taken.state_dict())):
+        if not (problem := misfit(network, taken.state_dict())):
             given: dict[str, Any] = {"weights": taken.state_dict()}
             origin = f"inherited from {name}"
         elif _macs(part, taken) == _macs(part, network):
