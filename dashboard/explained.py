@@ -196,7 +196,7 @@ class ArchitectureView:
         view = TrialView.of(store, ref, number)
         record = store.experiment(ref)
         kept = store.details(record.id, number, EXPLANATION)
-        return cls.from_document(view, record.name, kept)
+        return cls.from_document(view, record.ref, kept)
 
     @classmethod
     def from_document(

@@ -204,7 +204,7 @@ def _sections(content: _Content) -> Iterable[Html]:
     if content.front:
         rows = front_table(content.record, content.front, content.prefix)
         yield _section(front_title(content.front), rows, wide=True)
-    drawn = networks_part(content.networks, len(content.front), content.record.name)
+    drawn = networks_part(content.networks, len(content.front), content.record.ref)
     if drawn is not None:
         yield _section("Networks of the front", drawn, wide=True)
     if content.history.reference:
@@ -348,7 +348,7 @@ def _failures(content: _Content) -> Html:
     if len(content.failures) > MAX_ERRORS:
         said += f", the {MAX_ERRORS} most frequent ones are listed"
     first = content.failures[0].numbers[0]
-    again = f"netloom repro {content.record.name} --trial {first}"
+    again = f"netloom repro {content.record.ref} --trial {first}"
     rows = [_failure(each, content.failed) for each in content.failures[:MAX_ERRORS]]
     return join(
         [

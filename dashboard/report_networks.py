@@ -37,19 +37,19 @@ def read_networks(
     return [ArchitectureView.of(store, experiment, trial.number) for trial in chosen(front)]
 
 
-def networks_part(networks: Sequence[ArchitectureView], members: int, name: str) -> Html | None:
+def networks_part(networks: Sequence[ArchitectureView], members: int, ref: str) -> Html | None:
     """Return the networks drawn with their costs; None where nothing is stored of any.
 
     Args:
         networks: Some of the front, sorted along its cost.
         members: How many the front has.
-        name: Of the experiment.
+        ref: What a command calls the experiment.
     """
     if not any(view.stored for view in networks):
         return None
     said = "All of them" if len(networks) == members else f"{len(networks)} of {members}"
     more = "" if len(networks) == members else ", from one end of the front to the other"
-    command = el("code", f"netloom explain {name} --front")
+    command = el("code", f"netloom explain {ref} --front")
     absent = [view for view in networks if not view.stored]
     return join(
         [

@@ -99,13 +99,13 @@ def progress_note(record: ExperimentRecord) -> Note | None:
     """Return how a search goes on that has not come to its end."""
     if record.status == "interrupted":
         return Note(
-            "Interrupted", f"What is finished is shown; go on with: netloom resume {record.name}"
+            "Interrupted", f"What is finished is shown; go on with: netloom resume {record.ref}"
         )
     if record.status == "failed" and record.counts.get("queued", 0):
         return Note(
             "The run failed",
             "What is finished is shown. When the cause is gone, go on with: "
-            f"netloom resume {record.name}",
+            f"netloom resume {record.ref}",
             "behind",
         )
     return None

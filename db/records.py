@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -146,6 +147,11 @@ class ExperimentRecord:
     counts: Mapping[str, int]
     summary: Mapping[str, Any]
     fixed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """How suggested commands call it: by its id, where a shell could misread the name."""
+        return self.name if re.fullmatch(r"\w[\w.\-]*", self.name) else self.id
 
     @property
     def archived(self) -> bool:

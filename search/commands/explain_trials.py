@@ -78,7 +78,7 @@ def explain(
     before = len(rows) - len(found.made)
     note(
         f"taken apart: {len(found.made)} now, {before} before; see: netloom "
-        f"dashboard{store_words(store)}, /exp/{record.name}/trial/{next(iter(rows))}"
+        f"dashboard{store_words(store)}, /exp/{record.ref}/trial/{next(iter(rows))}"
     )
 
 

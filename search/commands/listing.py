@@ -211,8 +211,8 @@ def _show_experiment(
 
 def _seeing(record: ExperimentRecord, notes: Sequence[NoteRecord]) -> str:
     """Return the commands that show curves and notes."""
-    report = f"netloom report {record.name}"
-    return f"{report}; netloom show {record.name} --note {notes[0].name}" if notes else report
+    report = f"netloom report {record.ref}"
+    return f"{report}; netloom show {record.ref} --note {notes[0].name}" if notes else report
 
 
 def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:

@@ -90,7 +90,7 @@ def rescore(
         raise TrialsFailed(f"{len(found.failed)} architectures have no costs (--strict)")
     quality = [str(o["metric"]) for o in record.objectives if o["direction"] == "maximize"]
     words = " ".join(f"--objective {name}" for name in [*quality[:1], names[0]])
-    note(f"see: netloom pareto {record.name}{store_words(store)} {words}")
+    note(f"see: netloom pareto {record.ref}{store_words(store)} {words}")
 
 
 def _said(done: int, total: int) -> None:

@@ -169,7 +169,7 @@ def stop(experiment: ExperimentArgument, store: StoreOption = None) -> None:
                 f"only a running experiment can be stopped; {record.name} is {record.status}"
             )
         opened.request_stop(record.id)
-    note(f"{record.name} ends after its current trials; netloom resume {record.name} goes on")
+    note(f"{record.name} ends after its current trials; netloom resume {record.ref} goes on")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -243,7 +243,7 @@ class Shown:
             emit_front(record, summary.front)
         self.interrupted = summary.exit_code == Interrupted.exit_code
         if self.interrupted:
-            go_on = f"netloom resume {record.name}{words}"
+            go_on = f"netloom resume {record.ref}{words}"
             note(f"{record.name} was {summary.reason}; go on with: {go_on}")
             return summary
         if summary.nearest is not None:
@@ -254,7 +254,7 @@ class Shown:
             note(f"trial {number} has no test metrics: {error}")
         if not self.quiet:
             _explain(summary)
-            note(f"see also: netloom report {record.name}{words} -o report.html")
+            note(f"see also: netloom report {record.ref}{words} -o report.html")
         return summary
 
 
@@ -287,9 +287,7 @@ def _explain(summary: RunSummary) -> None:
         f"{counts or 'no trials'} in {seconds_text(summary.elapsed_s)} ({summary.reason})"
     )
     if summary.counts.get("failed"):
-        note(
-            f"failed trials: netloom show {record.name} --trial N tells why, netloom repro repeats"
-        )
+        note(f"failed trials: netloom show {record.ref} --trial N tells why, netloom repro repeats")
 
 
 def finish(summaries: Sequence[RunSummary], shown: Shown) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...dashboard.markdown import plain as _plain
+from ...dashboard.markdown import span
 from ...jsonio import digest
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def card(bundle: Bundle) -> str:
     """Return the card of a bundle as Markdown."""
     source = bundle.source
     sections = [
-        f"# Trial {source.trial.number} of {source.record.name}",
+        f"# Trial {source.trial.number} of {_plain(source.record.name)}",
         f"{_what(bundle)}, written by netloom {__version__}. {_weights(bundle)}",
         "## Architecture",
         *_architecture(bundle),
@@ -69,17 +71,17 @@ def _what(bundle: Bundle) -> str:
     source = bundle.source
     if source.trial.fixed:
         return (
-            f"`{source.trial.fixed}`, a published network of the space `{source.space.name}` that "
-            "was evaluated beside the search"
+            f"{span(source.trial.fixed)}, a published network of the space "
+            f"{span(source.space.name)} that was evaluated beside the search"
         )
     if source.parts[0].factor:
         return f"What was found together: {_listed([part.factor for part in source.parts])}"
     kind = "A network of" if source.networks else "What was decided in"
-    return f"{kind} the space `{source.space.name}`"
+    return f"{kind} the space {span(source.space.name)}"
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(map(span, names))
 
 
 def _weights(bundle: Bundle) -> str:
@@ -102,7 +104,7 @@ def _weights(bundle: Bundle) -> str:
 
 def _whose(network: Delivered) -> str:
     """Return the start of a text about one of several networks."""
-    return f"`{network.part.factor}`: " if network.part.factor else ""
+    return f"{span(network.part.factor)}: " if network.part.factor else ""
 
 
 def _architecture(bundle: Bundle) -> Iterator[str]:
@@ -145,10 +147,10 @@ def _metrics(bundle: Bundle) -> Iterator[str]:
         unit = metric.unit if metric else ""
         rows.append(
             [
-                f"`{name}`",
+                span(name),
                 value_text(value, unit),
                 metric.split if metric and metric.provenance.get("kind") == "trained" else "",
-                _origin(metric.estimator, metric.provenance) if metric else "",
+                _plain(_origin(metric.estimator, metric.provenance)) if metric else "",
             ]
         )
     yield _table(["metric", "value", "split", "source"], rows)
@@ -171,7 +173,8 @@ def _devices(bundle: Bundle) -> Iterator[str]:
         verdict = "not known" if "fits" not in found else "fits" if found["fits"] else "does not"
         reasons = "; ".join(str(reason["text"]) for reason in found.get("reasons", ()))
         calibrated = {True: "calibrated", False: "not calibrated"}.get(found.get("calibrated"), "")
-        rows.append([name, str(found.get("title", "")), calibrated, verdict, reasons])
+        title = _plain(str(found.get("title", "")))
+        rows.append([_plain(name), title, calibrated, verdict, _plain(reasons)])
     yield _table(["device", "", "model", "verdict", "reasons"], rows)
 
 
@@ -262,7 +265,7 @@ def _data(bundle: Bundle) -> str:
     options = ", ".join(f"{k}={v!r}" for k, v in named.items() if k != "name" and _portable(v))
     label = getattr(data, "label", "") or type(data).__name__
     licence = getattr(data, "licence", "") or "not stated"
-    return f"`{label}`{f' ({_plain(options)})' if options else ''}. Licence: {_plain(licence)}."
+    return f"{span(label)}{f' ({_plain(options)})' if options else ''}. Licence: {_plain(licence)}."
 
 
 def _portable(value: Any) -> bool:
@@ -276,18 +279,19 @@ def _provenance(bundle: Bundle) -> str:
     record, trial, space = bundle.source.record, bundle.source.trial, bundle.source.space
     versions = {k: v for k, v in record.versions.items() if k not in ("command", "platform")}
     formats = " ".join(f"--format {name}" for name in bundle.formats)
+    command = f"netloom export {record.ref}"
     rows = [
-        ["experiment", f"{record.name} (`{record.id}`), {record.created_at:%Y-%m-%d}"],
-        ["strategy", record.strategy],
-        ["retrained from", retrained_text(record)],
+        ["experiment", f"{_plain(record.name)} (`{record.id}`), {record.created_at:%Y-%m-%d}"],
+        ["strategy", _plain(record.strategy)],
+        ["retrained from", _plain(retrained_text(record))],
         ["seeds", f"{record.seed} (experiment), {trial.seed} (trial)"],
-        ["training", "; ".join(_recipes(record.spec))],
+        ["training", _plain("; ".join(_recipes(record.spec)))],
         ["budget of the trial", "" if trial.budget is None else f"{trial.budget:g}"],
         ["architecture key", f"`{trial.key}`"],
-        ["space", f"`{space.name}`, fingerprint `{space.fingerprint}`"],
+        ["space", f"{span(space.name)}, fingerprint `{space.fingerprint}`"],
         ["spec", f"sha256 `{digest(dict(record.spec))}`"],
-        ["versions", ", ".join(f"{k} {v}" for k, v in versions.items())],
-        ["command", f"`netloom export {record.name} --trial {trial.number} {formats} -o DIR`"],
+        ["versions", _plain(", ".join(f"{k} {v}" for k, v in versions.items()))],
+        ["command", span(f"{command} --trial {trial.number} {formats} -o DIR")],
     ]
     return _table(["", ""], [row for row in rows if row[1]])
 
@@ -306,12 +310,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Return text on one line that no reader takes for markup of its own."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    """Return Markdown that stays in its cell."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|")
 
 
 def _fence(text: str, language: str = "") -> str:

@@ -337,7 +337,7 @@ def _unknown(record: ExperimentRecord, name: str, known: Mapping[str, str]) -> s
     target = name.partition("@")[2]
     if target in device_names():
         return (
-            f"{record.name} has no metric {name!r}; netloom rescore {record.name} --device "
+            f"{record.name} has no metric {name!r}; netloom rescore {record.ref} --device "
             f"{target} adds it"
         )
     return f"{record.name} has no metric {name!r}{did_you_mean(name, known)}"

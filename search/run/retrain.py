@@ -145,7 +145,7 @@ def _unfit(record: ExperimentRecord, trial: TrialRecord) -> str:
         said += f"failed ({trial.error})"
     else:
         said += "has not ended"
-    return f"{said}; choose another: netloom pareto {record.name}"
+    return f"{said}; choose another: netloom pareto {record.ref}"
 
 
 def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str, Any]:

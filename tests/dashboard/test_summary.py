@@ -29,6 +29,12 @@ def test_a_run_that_failed_on_the_way_can_go_on(make, trial):
     assert progress_note(make([trial(0, {}, status="failed")], "all", status="failed")) is None
 
 
+def test_a_command_names_what_a_shell_could_misread_by_its_id(make):
+    for name in ("a; rm -rf", "-rf", "$(id)", "with space", "a`b"):
+        record = make(name=name, status="interrupted")
+        assert progress_note(record).text.endswith(f"netloom resume {record.id}")
+
+
 def test_facts_and_bounds(make):
     record = make(constraints=BOUND, group="five")
     assert bounds(record) == "with latency_ms@pixel3 ≤ 6 ms"

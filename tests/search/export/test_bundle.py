@@ -223,6 +223,17 @@ def test_a_full_disk_is_no_matter_of_the_network(
     assert not folder.exists()
 
 
+def test_a_card_reads_names_as_they_stand(searched: Searched, folder: Path) -> None:
+    hostile = replace(searched.record, name="<b>![x](http://e.example)`|$(touch x)", strategy="*s*")
+    export_trial(searched.store, hostile, searched.best, folder, ["json"])
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert r"of &lt;b>!\[x\](http://e.example)\`|$(touch x)" in card
+    assert r"| experiment | &lt;b>!\[x\](http://e.example)\`\|$(touch x) (`" in card
+    assert r"| strategy | \*s\* |" in card
+    assert f"| `netloom export {hostile.id} --trial " in card
+    assert "![" not in card
+
+
 def torch_file(value: Any) -> bytes:
     torch.save(value, buffer := io.BytesIO())
     return buffer.getvalue()
