@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import plotly.graph_objects as go
+
 from ..db.records import ExperimentRecord, TrialRecord
 from ..errors import NetloomError
 from .markup import Html, el, notation, table
@@ -36,6 +38,13 @@ def experiment_html(record: ExperimentRecord, front: Sequence[TrialRecord]) -> H
 def lost_html(id: str, error: NetloomError) -> Html:
     """Return what stands in place of an experiment that cannot be read."""
     return el("div", el("p", el("strong", id), f" · {error}"), class_="netloom")
+
+
+def on_paper(figure: go.Figure) -> go.Figure:
+    """Return a figure in black on white: a notebook has no style sheet for it, and may be dark."""
+    return figure.update_layout(
+        paper_bgcolor="#ffffff", plot_bgcolor="#ffffff", font={"color": "#1b2330"}
+    )
 
 
 def _results(row: ExperimentRow, front: Sequence[TrialRecord]) -> Iterator[Html]:

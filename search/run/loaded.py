@@ -169,6 +169,7 @@ class Plots:
             UnknownName: If one is no metric of the experiment; the closest are shown.
         """
         from ...dashboard.figures import empty_figure
+        from ...dashboard.notebook import on_paper
         from ...dashboard.plane import front_figure
         from ...dashboard.views import ParetoView
 
@@ -176,16 +177,18 @@ class Plots:
             view = ParetoView.of(opened, self._experiment.id, x, y)
         if not view.shown.any():
             names = f"{view.x.metric} and {view.y.metric}"
-            return empty_figure(f"{view.experiment.name} has no trial with {names} yet")
-        return front_figure(view)
+            return on_paper(empty_figure(f"{view.experiment.name} has no trial with {names} yet"))
+        return on_paper(front_figure(view))
 
     def history(self) -> Any:
         """Return the hypervolume over the trials; of one objective its best value."""
         from ...dashboard.figures import best_figure, empty_figure, hypervolume_figure
+        from ...dashboard.notebook import on_paper
         from ...dashboard.views import HistoryView
 
         with self._experiment._opened() as opened:
             history = HistoryView.of(opened, self._experiment.id)
         if not history.reference:
-            return empty_figure(f"{self._experiment.name} has no feasible trial yet")
-        return (hypervolume_figure if len(history.objectives) > 1 else best_figure)(history)
+            return on_paper(empty_figure(f"{self._experiment.name} has no feasible trial yet"))
+        draw = hypervolume_figure if len(history.objectives) > 1 else best_figure
+        return on_paper(draw(history))

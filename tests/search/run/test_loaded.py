@@ -61,6 +61,8 @@ def test_figures_hold_every_trial(store: Store) -> None:
     plot = Experiment.load("toy", store=store).plot
     figure = plot.front()
     assert isinstance(figure, go.Figure)
+    for drawn in (figure, plot.history()):  # a notebook in the dark has no style sheet for it
+        assert (drawn.layout.paper_bgcolor, drawn.layout.plot_bgcolor) == ("#ffffff", "#ffffff")
     drawn = [n for t in figure.data if t.customdata is not None for n in t.customdata]
     assert sorted(drawn) == list(range(20))
     named = {trace.name.split(" (")[0]: trace for trace in figure.data if trace.name}
