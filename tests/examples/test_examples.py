@@ -14,7 +14,14 @@ from .conftest import EXAMPLES, Example
 
 ALL = [Example(path) for path in sorted(EXAMPLES.rglob("*.yaml"))]
 INLINE = [e for e in ALL if not e.ray]
-SLOW = {"gm_fewshot_nb201"}  # trains seven super-networks, twice
+SLOW = {  # they train, or are large; each is searched three times
+    "gm_fewshot_nb201",
+    "rarts_toy",
+    "module_space",
+    "hiera",
+    "fbnetv5",
+    "mcuformer",
+}
 
 
 def test_every_way_of_customising_has_an_example():

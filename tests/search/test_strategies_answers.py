@@ -65,7 +65,7 @@ def hypervolume_share(problem, results):
         (lambda: LocalSearch(), 1, 60),
         (lambda: LocalSearch(order="random"), 1, 120),
         (lambda: NSGA2(population=16), 2, 160),
-        (lambda: TPE(candidates=8, multivariate=False), 2, 60),
+        pytest.param(lambda: TPE(candidates=8, multivariate=False), 2, 60, marks=pytest.mark.full),
         (lambda: LocalSearch(), 2, 60),
         (lambda: LocalSearch(order="random"), 2, 160),
     ],

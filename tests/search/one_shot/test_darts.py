@@ -89,7 +89,7 @@ def test_the_learning_rate_is_a_cosine_that_the_look_ahead_shares(context):
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("stop", [1, 3, 4])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.full), 3, 4])
 def test_a_stopped_search_goes_on_bit_for_bit(order, stop):
     undisturbed = trainer(make_context(), order=order)
     assert undisturbed.run()

@@ -293,7 +293,9 @@ def test_what_is_proposed(found):
     assert strategy.ask(9) == []
 
 
-@pytest.mark.parametrize("base", ["darts_1st", "rsps", "proxyless"])
+@pytest.mark.parametrize(
+    "base", ["darts_1st", *(pytest.param(b, marks=pytest.mark.full) for b in ("rsps", "proxyless"))]
+)
 def test_a_stopped_search_goes_on_bit_for_bit(base):
     options = {"base": base, "split_epochs": [1], "epochs": 2, "decisions": TWO, **SMALL}
     undisturbed = make_context()

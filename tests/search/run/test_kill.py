@@ -148,15 +148,6 @@ def test_a_network_of_another_space_is_there_once(
         check_what_was_paid(records, set(before), log)
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))]
-)
-def test_a_killed_ray_search_ends_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
-    kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_killed_inline_searches_end_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
@@ -167,7 +158,7 @@ def test_killed_inline_searches_end_the_same(tmp_path: Path, short_tmp: Path, se
 @pytest.mark.full
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize("seed", range(100, 120))
+@pytest.mark.parametrize("seed", [0, 1, 2, *range(100, 120)])
 def test_killed_ray_searches_end_the_same(tmp_path: Path, short_tmp: Path, seed: int) -> None:
     kill_and_resume(tmp_path, short_tmp, RAY, IN_STEPS, seed)
 

@@ -123,7 +123,7 @@ def test_it_has_the_widest_network_and_the_skips() -> None:
 
 
 @pytest.mark.parametrize("norms", ["width", "shared"])
-@pytest.mark.parametrize("cells", [1, 2])
+@pytest.mark.parametrize("cells", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_extraction_is_exact(norms: str, cells: int) -> None:
     supernet = NatsSSS(preset="tiny", cells=cells, resolution=7).supernet(norms=norms)
     assert_extraction_is_exact(supernet, members=8)

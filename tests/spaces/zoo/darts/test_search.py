@@ -185,7 +185,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.full) if name in ("darts", "imagenet") else name
+        for name in CASES
+    ],
+)
 @pytest.mark.parametrize("training", [True, False])
 def test_edges_together_are_edges_one_by_one(
     name: str, training: bool, plainly: Callable[[], None]

@@ -18,7 +18,7 @@ from ..conftest import (
 )
 
 
-@pytest.mark.parametrize("stem_stride", [2, 4])
+@pytest.mark.parametrize("stem_stride", [pytest.param(2, marks=pytest.mark.full), 4])
 def test_extracted_networks_are_exact(stem_stride: int) -> None:
     space = Hiera(preset="tiny", stem_stride=stem_stride)
     assert_extraction_is_exact(space.supernet(), members=4)
