@@ -226,8 +226,7 @@ def _write_network(
     from .program import exported
 
     part = network.part
-    example = part.space.example_input(part.architecture)  # type: ignore[attr-defined]
-    program = network.program = exported(part.network(), example)
+    program = network.program = exported(part.network(), bundle.source.example(part))
     if program.fixed:
         say(_named(network, f"the batch size is fixed to 1: {program.fixed}"))
     for name, write in _writers(bundle.source, program).items():
@@ -247,7 +246,9 @@ def _writers(
     from .torch_files import LOADER_FILE, PROGRAM_FILE, write_program, write_torch
 
     return {
-        "torch": lambda place: {LOADER_FILE: write_torch(place, program, source.scale)},
+        "torch": lambda place: {
+            LOADER_FILE: write_torch(place, program, source.scale, source.targets)
+        },
         "pt2": lambda place: {PROGRAM_FILE: write_program(place, program)},
         "onnx": lambda place: {ONNX_FILE: write_onnx(place, program)},
     }
@@ -327,6 +328,8 @@ def _ports(bundle: Bundle, network: Delivered) -> dict[str, Any]:
             "std": std,
         }
         values["outputs"] = list(program.outputs)
+        if (targets := bundle.source.targets) is not None:
+            values["targets"] = dict(zip(("mean", "std"), targets, strict=True))
     return values
 
 

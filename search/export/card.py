@@ -217,6 +217,9 @@ def _ports(bundle: Bundle) -> Iterator[str]:
     else:
         mean, std = (", ".join(f"{v:.6g}" for v in values) for values in source.scale)
         yield f"Scale inputs before: (x - mean) / std, per channel; mean [{mean}], std [{std}]."
+    if source.targets is not None:
+        mean, std = (", ".join(f"{v:.6g}" for v in values) for values in source.targets)
+        yield f"Outputs in the unit of the targets: y * std + mean; mean [{mean}], std [{std}]."
 
 
 def _checks(bundle: Bundle) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from ..run.spec import Named, parse
 from ..run.tensors import unpack_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from ...db import Store
     from ...estimators import DataSet
@@ -137,16 +138,32 @@ class Source:
     @property
     def scale(self) -> Scale | None:
         """Mean and deviation of the training split per channel, where they are known."""
-        return self._scaling[0]
+        return self._trained_on.scale
 
     @property
     def unscaled(self) -> str:
         """Why they are not."""
-        return self._scaling[1]
+        return self._trained_on.unscaled
+
+    @property
+    def targets(self) -> Scale | None:
+        """Mean and deviation of the targets of a regression: outputs are in these units."""
+        return self._trained_on.targets
 
     @cached_property
-    def _scaling(self) -> tuple[Scale | None, str]:
-        return _scale(self.data)  # data are loaded for what needs them
+    def _trained_on(self) -> _Examples:
+        return _examples(self.data)  # data are loaded for what needs them
+
+    def example(self, part: Part) -> Tensor:
+        """Return an input of batch size 1, of the shape that training gave the network.
+
+        A space makes vectors as images of one pixel, a data set gives them as they are.
+        """
+        example: Tensor = part.space.example_input(part.architecture)  # type: ignore[attr-defined]
+        shape = self._trained_on.shape
+        if len(shape) not in (0, example.dim() - 1) and prod(shape) == example.numel():
+            example = example.reshape(1, *shape)
+        return example
 
 
 def read_source(
@@ -327,21 +344,34 @@ def _read(data: bytes, whose: str) -> Mapping[str, Any]:
 
 
 # ---------------------------------------------------------------- data and devices
-def _scale(data: Any) -> tuple[Scale | None, str]:
-    """Return what training scales inputs by."""
+@dataclass(frozen=True)
+class _Examples:
+    """What training knows of a data set: scales of inputs and targets, the shape of an input."""
+
+    scale: Scale | None = None
+    unscaled: str = ""
+    targets: Scale | None = None
+    shape: tuple[int, ...] = ()
+
+
+def _examples(data: Any) -> _Examples:
     from ...estimators import DataSet
 
     if not isinstance(data, DataSet):
-        return None, "the experiment has no data set"
+        return _Examples(unscaled="the experiment has no data set")
     from torch import device
 
     from ...estimators import loop
 
     try:
-        inputs = loop.prepared(data, device("cpu"), tasks=True).inputs
+        ready = loop.prepared(data, device("cpu"), tasks=True)
     except MissingDependency as error:
-        return None, f"the data set is not there: {' '.join(str(error).split())}"
-    return (inputs.mean.flatten().tolist(), inputs.std.flatten().tolist()), ""
+        return _Examples(unscaled=f"the data set is not there: {' '.join(str(error).split())}")
+    inputs, targets = (
+        None if s is None else (s.mean.flatten().tolist(), s.std.flatten().tolist())
+        for s in (ready.inputs, ready.targets)
+    )
+    return _Examples(inputs, targets=targets, shape=tuple(data.splits().train.x.shape[1:]))
 
 
 def _details(store: Store, record: ExperimentRecord, number: int) -> Mapping[str, Any]:

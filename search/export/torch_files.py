@@ -23,6 +23,7 @@ WEIGHTS_FILE = "weights.safetensors"
 CONSTANTS_FILE = "constants.safetensors"
 LOADER_FILE = "load.py"
 PROGRAM_FILE = "network.pt2"
+_Scale = tuple[Sequence[float], Sequence[float]]
 _LIMIT = 1e-5  # relative; the operators are the same ones
 
 _LOADER = '''\
@@ -45,6 +46,8 @@ SHAPE = {shape}  # of one input, without the batch
 BATCH = {batch}  # the only batch size; None: any
 MEAN = {mean}  # of the training data, per channel; None: it is not known
 STD = {std}
+TARGET_MEAN = {target_mean}  # of the targets of a regression; None: it is none
+TARGET_STD = {target_std}
 
 # name, shape, type, kind
 TENSORS = [
@@ -107,6 +110,14 @@ def scaled(x):
     return (x.float() - mean) / torch.tensor(STD, device=x.device).reshape(shape)
 
 
+def unscaled(y):
+    """Return the outputs of a regression in the unit of its targets."""
+    if TARGET_MEAN is None:
+        raise ValueError("outputs are scores, they have no unit to return to")
+    mean, std = (torch.tensor(v, device=y.device) for v in (TARGET_MEAN, TARGET_STD))
+    return y * std + mean
+
+
 def load(folder=None):
     """Return the network with its weights, in evaluation mode.
 
@@ -152,7 +163,7 @@ def save_tensors(path: Path, named: Mapping[str, Tensor]) -> None:
 
 
 def write_torch(
-    folder: Path, program: Program, scale: tuple[Sequence[float], Sequence[float]] | None
+    folder: Path, program: Program, scale: _Scale | None, targets: _Scale | None = None
 ) -> list[Difference]:
     """Write `load.py` and the weights, load them again as a user will, and compare the outputs.
 
@@ -160,6 +171,7 @@ def write_torch(
         folder: Where to.
         program: What is written.
         scale: Mean and deviation of the training data per channel, where they are known.
+        targets: Those of the targets of a regression.
 
     Returns:
         How far the outputs are from the network's.
@@ -179,6 +191,8 @@ def write_torch(
         batch=1 if program.fixed else None,
         mean=None if scale is None else list(scale[0]),
         std=None if scale is None else list(scale[1]),
+        target_mean=None if targets is None else list(targets[0]),
+        target_std=None if targets is None else list(targets[1]),
         table="\n".join(rows),
         forward="\n".join(f"        {line}" for line in forward_code(program)),
         dtype=program.example.dtype,
