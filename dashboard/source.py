@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from ..db import Store
 from ..db.records import FINISHED, ExperimentRecord
@@ -26,6 +26,7 @@ from .table import Row, TableCache, TrialTable
 from .views import HistoryView
 
 Made = TypeVar("Made")
+_File: TypeAlias = tuple[int, int, int, int]  # device, inode, time of the last change (ns), bytes
 KEPT = 32  # computed values; tables are kept by their own cache
 
 
@@ -51,7 +52,7 @@ class Source:
         self.url = url
         self._lock = threading.Lock()
         self._opened: Store | None = None
-        self._file: tuple[int, int] | None = None
+        self._file: _File | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -65,26 +66,34 @@ class Source:
 
     @property
     def store(self) -> Store:
-        """The store; a file that was deleted would still be read, another one is opened instead.
+        """The store.
+
+        A file that was deleted would still be read, and one that was copied over in parts: what
+        stands there now is opened instead.
 
         Raises:
             StoreError: If it cannot be opened.
         """
-        if self._opened is not None and _file_of(self.url) != self._file:
-            self.close()
+        if self._opened is not None and (found := _file_of(self.url)) != self._file:
+            self.close(forget=_inode(found) != _inode(self._file))
         with self._lock:
             if self._opened is None:
                 self._file = _file_of(self.url)
                 self._opened = Store(self.url, read_only=True, create=False)
             return self._opened
 
-    def close(self) -> None:
-        """Close the store; it opens again when it is needed."""
+    def close(self, *, forget: bool = True) -> None:
+        """Close the store; it opens again when it is needed.
+
+        Args:
+            forget: Whether what was read is read again, too.
+        """
         with self._lock:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
-                self._forget()
+                if forget:
+                    self._forget()
 
     def revision(self) -> str:
         """Return a text that changes with the store, and with the processes that write to it.
@@ -93,7 +102,7 @@ class Source:
             StoreError: If there is no store.
         """
         store = self.store
-        return " ".join([str(self._file), str(store.revision()), *sorted(store.running())])
+        return " ".join([str(_inode(self._file)), str(store.revision()), *sorted(store.running())])
 
     def rows(self, *, baselines: bool, archived: bool = True) -> list[ExperimentRow]:
         """Return every experiment, the newest first."""
@@ -203,8 +212,8 @@ class Source:
         return value
 
 
-def _file_of(url: str) -> tuple[int, int] | None:
-    """Return which file a URL means; None for a server, and while there is none."""
+def _file_of(url: str) -> _File | None:
+    """Return which file a URL means, and as of when; None for a server, and while there is none."""
     path = parse_url(url)
     if path.get_backend_name() != "sqlite":
         return None
@@ -212,7 +221,11 @@ def _file_of(url: str) -> tuple[int, int] | None:
         found = Path(str(path.database)).stat()
     except OSError:
         return None  # who opens it says why
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _inode(file: _File | None) -> tuple[int, int] | None:
+    return None if file is None else file[:2]
 
 
 def state_of(record: ExperimentRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_another_store_in_its_place(ask, store, make, pairs, tmp_path):
         part.unlink()
     Store(f"sqlite:///{tmp_path}/netloom.db").close()
     assert "holds no experiment yet" in ask("/exp/toy")
+
+
+def test_a_copy_over_it(ask, store, make, pairs, tmp_path):
+    make(pairs([(90, 5)]))
+    store.close()
+    path, backup = tmp_path / "netloom.db", tmp_path / "backup.db"
+    shutil.copyfile(path, backup)
+    assert "max valid_accuracy" in ask("/exp/toy")
+    Store(f"sqlite:///{tmp_path}/other.db").close()
+    shutil.copyfile(tmp_path / "other.db", path)
+    assert "holds no experiment yet" in ask("/exp/toy")
+    shutil.copyfile(backup, path)
+    assert "live on" in ask()
+    assert "max valid_accuracy" in ask("/exp/toy")
 
 
 def test_a_folder_in_its_place(ask, tmp_path):
