@@ -165,9 +165,15 @@ def _origin(estimator: str, provenance: Mapping[str, Any]) -> str:
 
 def _devices(bundle: Bundle) -> Iterator[str]:
     """Yield the verdicts of the devices that the run asked about."""
-    if not (devices := bundle.source.details):
+    source = bundle.source
+    asked = any(metric.estimator == "hardware" for metric in source.record.metrics)
+    if not (devices := source.details) and not asked:
         return
     yield "## Devices"
+    if not devices:
+        command = f"netloom explain {source.record.ref} --trial {source.trial.number}"
+        yield f"Their verdicts on this trial are not stored; {span(command)} stores them."
+        return
     rows = []
     for name, found in devices.items():
         verdict = "not known" if "fits" not in found else "fits" if found["fits"] else "does not"

@@ -118,7 +118,9 @@ def test_without_weights_it_says_so(searched: Searched, folder: Path) -> None:
     trial = searched.store.trial(searched.record.id, searched.other)
     words = f"initialised from the seed {trial.seed}, not trained: the store keeps no weights of"
     assert words in result.stderr
-    assert words in (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text()
+    assert words in text
+    assert f"`netloom explain digits --trial {searched.other}` stores them" in text  # no verdicts
     space = SPACES.get("nb201")(channels=2, cells=1, in_channels=1, resolution=8, classes=10)
     network = built(space, space.architecture(trial.architecture), seed=trial.seed)
     for name, value in load_file(folder / "weights.safetensors").items():
