@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MAX_COMPETITORS = 6  # colours that everybody can tell apart
 MAX_RUNS = 60
-MIN_COMMON = 2
 NOT_THE_METHOD = ("name", "seed", "group", "tags", "store")  # keys of a spec that name one run
 Objectives = tuple[dict[str, str], ...]
 Rows = NDArray[np.int64]
@@ -183,7 +182,7 @@ class Contest:
         """Bring experiments together that are read already.
 
         Raises:
-            SpecError: If they have fewer than two objectives in common, or are too many.
+            SpecError: If they have no objective in common, or are too many.
         """
         objectives = common_objectives([record for record, _ in tables])
         return cls.from_runs(
@@ -199,6 +198,11 @@ class Contest:
     def named_reference(self) -> dict[str, float]:
         """Objective values of the reference by metric name; empty while there is none."""
         return named_reference(self.runs[0].record, self.reference)
+
+    @property
+    def plane(self) -> bool:
+        """Whether there is one to draw fronts in: one objective has best values alone."""
+        return len(self.axes) > 1
 
     @property
     def evaluations(self) -> int:
@@ -226,7 +230,7 @@ def read_contest(
     Raises:
         StoreError: If there is no such experiment.
         UnknownName: If there is no such group.
-        SpecError: If they have fewer than two objectives in common, or are too many.
+        SpecError: If they have no objective in common, or are too many.
     """
     records = chosen_records(store, refs, groups)
     objectives = common_objectives(records)
@@ -267,7 +271,7 @@ def common_objectives(records: Sequence[ExperimentRecord]) -> Objectives:
     The same means: the same metric, direction and unit.
 
     Raises:
-        SpecError: If there are fewer than two; says what each experiment has.
+        SpecError: If there is none; says what each experiment has.
     """
     each = [{(a.metric, a.direction, a.unit) for a in objective_axes(r)} for r in records]
     common = [
@@ -275,11 +279,10 @@ def common_objectives(records: Sequence[ExperimentRecord]) -> Objectives:
         for axis in objective_axes(records[0])
         if all((axis.metric, axis.direction, axis.unit) in known for known in each)
     ]
-    if len(common) < MIN_COMMON:
+    if not common:
         raise SpecError(
-            "experiments are compared on objectives that all of them have, at least two, got "
-            f"{len(common)}: {'; '.join(_goals(records))}; choose experiments with the same "
-            "objectives"
+            "experiments are compared on objectives that all of them have, got none: "
+            f"{'; '.join(_goals(records))}; choose experiments with the same objectives"
         )
     return tuple(common)
 

@@ -15,6 +15,7 @@ from .contest import Contest, Run
 from .figures import (
     SERIES,
     WEBGL_FROM,
+    empty_figure,
     mark_better,
     pale,
     plain,
@@ -29,14 +30,18 @@ from .thinning import evenly
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")  # not colour alone
 DASHES = {25: "dot", 50: "solid", 75: "dash"}
+ALONE = "One common objective has no front: the best values are compared below."
 MOST_POINTS = 4000  # of one run's front; a text per point would be megabytes
 
 
 def fronts_figure(contest: Contest, x: Axis, y: Axis) -> go.Figure:
     """Draw the front of every run in the plane of two common objectives, a colour a competitor.
 
-    Every point carries the id of its experiment and its trial number as `customdata`.
+    Every point carries the id of its experiment and its trial number as `customdata`. With one
+    objective there is nothing but a sentence.
     """
+    if not contest.plane:
+        return empty_figure(ALONE)
     figure = go.Figure()
     columns = [contest.axes.index(x), contest.axes.index(y)]
     medians = {s.label: s for s in surfaces(contest, x, y) if s.percent == 50}

@@ -23,7 +23,7 @@ def plane_of(axes: Sequence[Axis], x: str | None = None, y: str | None = None) -
     """Return the plane of two of the common objectives.
 
     Args:
-        axes: The common objectives, two or more.
+        axes: The common objectives; of one alone both axes are that one.
         x: The horizontal one; by default one that is not up.
         y: The vertical one; by default a quality. Where both are the same, `x` gives way.
 
@@ -34,10 +34,10 @@ def plane_of(axes: Sequence[Axis], x: str | None = None, y: str | None = None) -
     if y:
         up = pick_axis(axes, y)
     else:
-        free = [axis for axis in axes if axis != across]
+        free = [axis for axis in axes if axis != across] or list(axes)
         up = next((axis for axis in free if axis.direction == "maximize"), free[0])
     if across is None or across == up:
-        across = next(axis for axis in axes if axis != up)
+        across = next((axis for axis in axes if axis != up), up)
     return across, up
 
 
@@ -64,6 +64,8 @@ def pair_note(contest: Contest) -> str:
 
 
 def _fronts(contest: Contest, x: Axis, y: Axis) -> str:
+    if not contest.plane:
+        return ""
     goals = ", ".join(axis.metric for axis in contest.axes)
     said = [f"The front of each run in the common objectives: {goals}."]
     bands = [len(each.runs) >= MIN_BAND for each in contest.competitors]

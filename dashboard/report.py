@@ -139,7 +139,7 @@ def write_report(
 
     Raises:
         StoreError: If there is no such experiment.
-        SpecError: If several have fewer than two objectives in common.
+        SpecError: If several have no objective in common.
         OutputError: If the path cannot be written.
     """
     return write_text(path, report_html(store, ref, objectives=objectives))

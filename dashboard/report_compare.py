@@ -53,9 +53,10 @@ def comparison_sections(contest: Contest) -> Iterable[Html]:
     x, y = plane_of(contest.axes)
     trials, time = Growth.of(contest), Growth.of(contest, "time")
     said = captions(contest, trials, x, y)
-    fronts = figure_part(fronts_figure(contest, x, y), "compare-fronts")
-    click = "A click on a point opens its row below."
-    yield section("Fronts", fronts, _about(f"{said.fronts} {click}"), wide=True)
+    if contest.plane:
+        fronts = figure_part(fronts_figure(contest, x, y), "compare-fronts")
+        click = "A click on a point opens its row below."
+        yield section("Fronts", fronts, _about(f"{said.fronts} {click}"), wide=True)
     yield section("What each reached", _table(contest), wide=True)
     yield section("In pairs", *_pairs(contest), wide=True)
     growth = _about(said.growth)

@@ -120,11 +120,13 @@ def reference_text(contest: Contest) -> str:
     )
     if not corner:
         return ""
-    return (
+    said = (
         f"One reference point for all hypervolumes here: {corner}: the worst feasible value of "
         "each common objective over all these runs and 10 % of its range beyond. Another choice "
         "of experiments has another one, and other volumes."
     )
+    alone = " With one objective the hypervolume is the distance of the best value from it."
+    return said if contest.plane else said + alone
 
 
 def spread_text(contest: Contest) -> str:

@@ -13,7 +13,7 @@ from dash.exceptions import PreventUpdate
 from ...db.records import ExperimentRecord
 from ...errors import NetloomError, StoreError
 from ..axes import Axis
-from ..contest import MIN_COMMON, Competitor, Contest, chosen_records, common_objectives
+from ..contest import Competitor, Contest, chosen_records, common_objectives
 from ..contest_choice import ContestChoice, compare_link
 from ..contest_figures import attainment_figure, bests_figure, fronts_figure, volumes_figure
 from ..contest_words import captions, pair_note, plane_of
@@ -92,12 +92,7 @@ def layout(source: Source, search: str) -> Any:
 
 
 def compare_links(record: ExperimentRecord) -> Any:
-    """Return the ways from an experiment to its comparisons; None where it has none.
-
-    With one objective there is no front to lay beside another one.
-    """
-    if len(record.objectives) < MIN_COMMON:
-        return None
+    """Return the ways from an experiment to its comparisons."""
     links = [dcc.Link("Compare with others", href=compare_link([record.id]))]
     if record.group is not None:
         seeds = "Compare the seeds of this group"

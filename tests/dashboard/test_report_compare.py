@@ -73,11 +73,36 @@ def test_other_objectives_are_compared_too(store, make, trial):
 
 def test_what_cannot_be_compared_is_refused(store, make, pairs):
     make(pairs([(80, 2)]), "A")
-    make(pairs([(80, 2)]), "B", objectives=(MAX_ACCURACY,))
-    with pytest.raises(SpecError, match="at least two, got 1"):
+    make(pairs([(80, 2)]), "B", objectives=({"metric": "params", "direction": "minimize"},))
+    with pytest.raises(SpecError, match="got none: A has max valid_accuracy"):
         report_html(store, ["A", "B"])
     with pytest.raises(StoreError, match="known: A, B"):
         report_html(store, ["A", "AA-s0"])
+
+
+def test_seeds_of_one_objective_are_compared_by_their_best(store, make, trial):
+    for name, start in (("A", 80.0), ("B", 70.0)):
+        for seed in range(3):
+            values = [start + seed, start + 2 * seed, start + 1]
+            trials = [trial(n, {"valid_accuracy": v}) for n, v in enumerate(values)]
+            spec = {"version": 1, "strategy": name}
+            make(
+                trials,
+                f"{name}-s{seed}",
+                seed=seed,
+                group=name,
+                spec=spec,
+                objectives=(MAX_ACCURACY,),
+            )
+    names = [f"{name}-s{seed}" for name in "AB" for seed in range(3)]
+    text = Page(report_html(store, names)).text
+    assert "Best so far" in text
+    assert "Fronts" not in text
+    assert "the hypervolume is the distance of the best value from it" in text
+    (pair,) = json.loads(report_text(store, names, "json"))["comparison"]["pairs"]
+    # best: 81, 82, 84 and 71, 72, 74; the reference is 70 - 0.1 x 14
+    assert pair["scores"] == pytest.approx([247 / 3 - 68.6, 217 / 3 - 68.6])
+    assert pair["verdict"] == "ahead"
 
 
 def test_experiments_without_a_front_say_so(store, make, trial):
