@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str
     return {
         **record.spec,
         "space": dict(stored_space(record, chosen[0])),
-        "name": f"{record.name}-retrained"[:100],
+        "name": f"{_plain_name(record)[:90]}-retrained",
         # seeds of its own: a network chosen for a lucky draw is not to have the same one again
         "seed": derive_seed(record.seed, "retrain"),
         "strategy": {"name": PATH, "architectures": architectures},
@@ -178,6 +179,12 @@ def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str
         "tags": [tag for tag in record.tags if tag != ARCHIVED],
         "group": None,
     }
+
+
+def _plain_name(record: ExperimentRecord) -> str:
+    """Return the name as a spec may write it: `netloom rename` takes any."""
+    name = re.sub(r"[^\w.\-]", "_", record.name)
+    return re.sub(r"^[^A-Za-z0-9]+", "", name) or record.id
 
 
 def _parsed(

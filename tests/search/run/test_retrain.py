@@ -275,6 +275,18 @@ def test_what_has_not_been_evaluated_is_not_trained_again(tmp_path: Path) -> Non
             retrain_plan(store, "never", trials=[])
 
 
+def test_any_name_can_be_trained_again(store: Store) -> None:
+    record = store.experiment("nets")
+    for name, expected in (
+        ("my nets; rm", "my_nets__rm-retrained"),
+        ("../nets", "nets-retrained"),
+        ("日本", f"{record.id}-retrained"),
+        ("x" * 200, f"{'x' * 90}-retrained"),
+    ):
+        store.rename_experiment(record.id, name)
+        assert retrain_plan(store, record.id)[0].name == expected
+
+
 def test_weights_of_other_networks_or_without_a_file_are_refused(store: Store) -> None:
     record = store.experiment("nets")
     number = record.summary["front"][0]
