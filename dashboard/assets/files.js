@@ -67,10 +67,17 @@
     return /[",\n\r]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
   };
 
-  const table = (found) => {
-    const rows = [...found.rows].map((row) =>
-      [...row.cells].map((each) => cell(each.textContent.trim())).join(",")
-    );
+  const texts = (saved) => {
+    const grid = saved.querySelector(".grid"); // parts.py makes one of a long table
+    if (!grid) return [...saved.querySelector("table").rows].map((row) => [...row.cells].map((each) => each.textContent));
+    const api = window.dash_ag_grid.getApi(grid.id), columns = api.getColumnDefs();
+    const found = [columns.map((each) => each.headerName)];
+    api.forEachNode((node) => found.push(columns.map((each) => node.data[each.field])));
+    return found;
+  };
+
+  const table = (saved) => {
+    const rows = texts(saved).map((row) => row.map((each) => cell(each.trim())).join(","));
     save(new Blob([rows.join("\r\n"), "\r\n"], { type: "text/csv" }), "table.csv");
   };
 
@@ -78,7 +85,7 @@
     const button = event.target.closest("button[data-save]");
     if (!button) return;
     const kind = button.dataset.save;
-    if (kind === "csv") return table(button.closest(".saved").querySelector("table"));
+    if (kind === "csv") return table(button.closest(".saved"));
     const place = button.closest("[role=figure]");
     const name = button.dataset.name;
     const image = place.querySelector(".picture img");

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
+import dash_ag_grid as dag
 from dash import dcc, html
 
 from ...errors import NetloomError
@@ -31,6 +33,8 @@ THEME = {
 }
 
 
+LONG = 60  # rows of a table; more are shown in a window
+_TABLES = count()  # each window has an id
 SEARCHED_FROM = 9  # options of a list; fewer are seen at once
 VIEWS = (
     ("Front", ""),
@@ -80,8 +84,18 @@ def notation(text: str) -> html.Code:
 def rows_table(
     head: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: frozenset[int] = frozenset()
 ) -> html.Div:
-    """Return a small table that scrolls sideways in itself."""
+    """Return a table that scrolls sideways in itself; a long one of texts scrolls down, too."""
+    listed = [list(row) for row in rows]
+    long = len(listed) > LONG and all(isinstance(cell, str) for row in listed for cell in row)
+    table = _window(head, listed, numeric) if long else _table(head, listed, numeric)
+    save = html.Button("CSV", title="Save as CSV", className="save", **{"data-save": "csv"})
+    return html.Div(
+        [table, html.Div(save, className="files")],  # assets/files.js makes the file
+        className="saved",
+    )
 
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: frozenset[int]) -> html.Div:
     def kind(index: int) -> str:
         return "number" if index in numeric else ""
 
@@ -90,13 +104,29 @@ def rows_table(
         html.Tr([html.Td(cell, className=kind(i)) for i, cell in enumerate(row)]) for row in rows
     ]
     table = html.Table([html.Thead(header), html.Tbody(body)])
-    save = html.Button("CSV", title="Save as CSV", className="save", **{"data-save": "csv"})
-    return html.Div(
-        [
-            html.Div(table, className="scroll", tabIndex=0),
-            html.Div(save, className="files"),  # assets/files.js makes the file
-        ],
-        className="saved",
+    return html.Div(table, className="scroll", tabIndex=0)
+
+
+def _window(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: frozenset[int]) -> Any:
+    """Return a table as one component: as many components as cells would take many seconds."""
+    columns = [
+        {
+            "field": f"c{place}",
+            "headerName": name,
+            "flex": 1,
+            "minWidth": 40 + 8 * max(map(len, [*name.split(), *(row[place] for row in rows)])),
+            **({"type": "rightAligned"} if place in numeric else {}),
+        }
+        for place, name in enumerate(head)
+    ]
+    return dag.AgGrid(
+        id=f"table-{next(_TABLES)}",
+        columnDefs=columns,
+        rowData=[{f"c{place}": cell for place, cell in enumerate(row)} for row in rows],
+        defaultColDef={"sortable": False, "wrapHeaderText": True, "autoHeaderHeight": True},
+        dashGridOptions={"theme": THEME, "animateRows": False, "rowHeight": 34},
+        style={"height": 440},
+        className="grid",
     )
 
 
