@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import plotly.io as pio
 
-from ..errors import MissingDependency, NetloomError
+from ..errors import MissingDependency, NetloomError, SpecError
 from ..files import write_bytes
 from .figures import CONFIG
 from .markup import Html, el
@@ -50,6 +50,7 @@ def write_front_image(
 
     Raises:
         MissingDependency: If there is no Chromium on the path.
+        SpecError: If there is nothing to draw yet.
         NetloomError: If it gives no picture.
         OutputError: If the path cannot be written.
     """
@@ -60,6 +61,11 @@ def write_front_image(
             "(apt-get install chromium), or save one from the report with its camera button"
         )
     view, target = ParetoView.of(store, ref, x, y, objectives=objectives), Path(path)
+    if not view.shown.any():
+        raise SpecError(
+            f"a picture shows trials with {view.x.metric} and {view.y.metric}, and "
+            f"{view.experiment.name} has none yet; a report says why: -o report.html"
+        )
     figure = front_figure(view)
     figure.update_layout(width=size[0], height=size[1], font={"color": "#1b2330", "size": 15})
     figure.update_layout(margin={"l": 84})

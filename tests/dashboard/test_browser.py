@@ -17,7 +17,7 @@ from netloom.dashboard.app import make_server
 from netloom.dashboard.image import write_front_image
 from netloom.dashboard.pages import shell
 from netloom.dashboard.words import seconds_text
-from netloom.errors import MissingDependency
+from netloom.errors import MissingDependency, SpecError
 
 from .test_strategy_view import GENOTYPES, TREE, points
 
@@ -385,6 +385,14 @@ def test_a_picture_of_the_front(browser, store, real_looking, tmp_path):
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
     assert (213, 94, 0) in colours  # the front
     assert len(colours) > 100
+
+
+def test_no_picture_without_a_trial(store, make, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: "chromium")
+    make()
+    with pytest.raises(SpecError, match="and toy has none yet; a report says why"):
+        write_front_image(store, "toy", tmp_path / "front.png")
+    assert not (tmp_path / "front.png").exists()
 
 
 def test_no_picture_without_chromium(store, make, tmp_path, monkeypatch):
