@@ -190,6 +190,8 @@ def read_source(
     """
     trial = store.trial(record.id, number)
     _require_evaluated(trial, record)
+    folder = record.info.get("source_dir")
+    make_importable(Path(folder) if folder else None)
     if space is None:
         space, data = _searched(record)
     stored = stored_space(record, trial)
@@ -246,8 +248,6 @@ def _searched(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
             f"Python with objects ({', '.join(objects)}); call "
             "netloom.search.export.export_trial(store, record, number, folder, space=..., data=...)"
         )
-    folder = record.info.get("source_dir")
-    make_importable(Path(folder) if folder else None)
     spec = parse(record.spec)
     data = None if spec.data is None else make_data(spec.data)[0]
     wanted = wanted_options(spec.estimators, spec.space)
