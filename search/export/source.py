@@ -117,25 +117,6 @@ class Source:
         return [part for part in self.parts if part.builds]
 
     @property
-    def weights(self) -> Mapping[str, Any] | None:
-        """The state dict of the network, of the first one where there are several."""
-        return self.networks[0].weights
-
-    @property
-    def kind(self) -> Kind:
-        """Where its weights are from."""
-        return self.networks[0].kind
-
-    @property
-    def origin(self) -> str:
-        """The same in words."""
-        return self.networks[0].origin
-
-    def network(self) -> nn.Module:
-        """Return it; see `Part.network`."""
-        return self.networks[0].network()
-
-    @property
     def scale(self) -> Scale | None:
         """Mean and deviation of the training split per channel, where they are known."""
         return self._trained_on.scale

@@ -60,7 +60,7 @@ def test_the_command_writes_trained_weights_and_a_card(searched: Searched, folde
         data = (folder / file["name"]).read_bytes()
         assert file["sha256"] == hashlib.sha256(data).hexdigest()
         assert file["sha256"] in (folder / "README.md").read_text()
-    source = read_source(searched.store, searched.record, searched.best)
+    [source] = read_source(searched.store, searched.record, searched.best).networks
     assert source.weights is not None
     for name, value in load_file(folder / "weights.safetensors").items():
         assert torch.equal(value, source.weights[name])
@@ -141,7 +141,7 @@ def test_without_weights_it_says_so(searched: Searched, folder: Path) -> None:
 def test_weights_of_another_architecture_are_refused(
     searched: Searched, change: Any, message: str
 ) -> None:
-    source = read_source(searched.store, searched.record, searched.best)
+    [source] = read_source(searched.store, searched.record, searched.best).networks
     network, weights = source.network(), dict(source.weights or {})
     check_weights(network, weights, "mine")
     change(weights)
@@ -158,14 +158,15 @@ def test_a_reused_result_has_the_weights_that_it_came_from(searched: Searched) -
     )
     store.import_trials(record.id, [reused])
     source = read_source(store, record, 0)
-    assert source.origin == f"trained by trial {number} of digits, whose result trial 0 reused"
+    [part] = source.networks
+    assert part.origin == f"trained by trial {number} of digits, whose result trial 0 reused"
     [inherited] = inherited_weights(store, record, source.space, [source.trial])
     assert inherited.source == f"trial {number} of digits"
     assert inherited.sha256 == store.artifacts(searched.record.id, kind="weights")[0].sha256
-    own = read_source(store, searched.record, number).weights
+    own = read_source(store, searched.record, number).networks[0].weights
     assert own is not None
-    assert source.weights is not None
-    assert all(torch.equal(value, source.weights[name]) for name, value in own.items())
+    assert part.weights is not None
+    assert all(torch.equal(value, part.weights[name]) for name, value in own.items())
 
 
 def test_weights_of_several_trainings_are_those_of_the_first(
@@ -196,7 +197,7 @@ def test_a_part_of_a_super_network_is_inherited(
     [trial] = Runner(plan, store).run().front
     record = store.experiment(name)
     made = export_trial(store, record, trial.number, folder)
-    assert made.source.kind == "inherited"
+    assert made.networks[0].part.kind == "inherited"
     words = f"inherited from the super-network search of {name}"
     assert words in (folder / "README.md").read_text()
     [published] = store.artifacts(record.id, kind="supernet")
@@ -247,10 +248,10 @@ def test_a_part_with_other_convolutions_is_not_inherited(searched: Searched) -> 
     cells = {**SHARED["space"], "channels": 4}
     plan = build_plan(parse({**SHARED, "name": "pc", "space": cells, "strategy": strategy}))
     [trial] = Runner(plan, searched.store).run().front
-    source = read_source(searched.store, searched.store.experiment("pc"), trial.number)
-    assert source.kind == "initialised"
+    [part] = read_source(searched.store, searched.store.experiment("pc"), trial.number).networks
+    assert part.kind == "initialised"
     words = r"and the super-network search of pc has other layers \(got no layers[\w.]+weight \(4, "
-    assert re.search(words, source.origin)
+    assert re.search(words, part.origin)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +340,7 @@ def test_experiments_of_objects_need_the_function(searched: Searched, folder: Pa
     made = export_trial(
         searched.store, record, searched.best, folder, space=plan.space, data=plan.data
     )
-    assert made.source.kind == "trained"
+    assert made.networks[0].part.kind == "trained"
 
 
 def test_another_space_is_refused(searched: Searched, folder: Path) -> None:
