@@ -61,6 +61,8 @@ document.addEventListener("pointerup", (event) => {
 
 let listed = null; // which filters the list of experiments has
 
+let lastLive = null; // what the bar said of the store before
+
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.netloom = {
   // A tab is named after what its page shows.
@@ -69,6 +71,13 @@ window.dash_clientside.netloom = {
       const head = document.querySelector("h1");
       document.title = head ? head.firstChild.textContent.trim() + " · netloom" : "netloom";
     });
+    return window.dash_clientside.no_update;
+  },
+  // A page that could not be shown while the store was away is asked for again when it is back.
+  back: function (state) {
+    const again = lastLive === "live lost" && state === "live on";
+    lastLive = state;
+    if (again && document.querySelector("#page > [role=alert]")) window.location.reload();
     return window.dash_clientside.no_update;
   },
   // What was selected with box or lasso, in the units of the axes: region.py reads it.

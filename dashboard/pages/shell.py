@@ -66,6 +66,13 @@ def register(app: Dash, source: Source) -> None:
         Input("page", "children"),
     )
 
+    app.clientside_callback(
+        ClientsideFunction("netloom", "back"),
+        Output("live", "title"),
+        Input("live", "className"),
+        prevent_initial_call=True,
+    )
+
     @app.callback(
         Output("revision", "data"),
         Output("live", "children"),

@@ -387,6 +387,17 @@ def test_a_picture_of_the_front(browser, store, real_looking, tmp_path):
     assert len(colours) > 100
 
 
+def test_a_page_comes_back_with_its_store(page, site, store, make, pairs, tmp_path):
+    make(pairs([(90, 5), (95, 9)]))
+    store.close()
+    (tmp_path / "netloom.db").rename(tmp_path / "away.db")
+    page.goto(f"{site}/exp/toy")
+    page.wait_for_selector("#page [role=alert]:has-text('there is no store at')")
+    page.wait_for_selector("#live.lost")
+    (tmp_path / "away.db").rename(tmp_path / "netloom.db")
+    page.wait_for_selector("h1:has-text('toy')")
+
+
 def test_no_picture_without_a_trial(store, make, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: "chromium")
     make()
