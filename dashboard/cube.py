@@ -320,11 +320,8 @@ def _add_best(figure: go.Figure, space: SpaceView, drawn: Bools) -> None:
     }
     figure.add_scatter3d(
         **best,
-        mode="markers+text",
-        text=["better"],
-        textfont={"color": GREEN, "size": 14},
+        mode="markers",
         marker={"symbol": "cross", "size": 5, "color": GREEN},
-        name="better corner",
-        showlegend=False,
+        name="better corner",  # said in the legend: there it covers nothing
         hoverinfo="skip",
     )

@@ -164,20 +164,10 @@ def title_panel(figure: go.Figure, row: int, label: str) -> None:
 
 
 def mark_better(figure: go.Figure, x: Axis, y: Axis) -> None:
-    """Say which corner of the plane is the good one, beside the legend: nothing lies there."""
-    if not (corner := better_corner(x, y)):
-        return
-    figure.add_annotation(
-        text=f"better {corner}",
-        xref="paper",
-        yref="paper",
-        x=1,
-        y=1.02,
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 15, "color": GREEN},
-    )
+    """Say which corner of the plane is the good one, at the head of the legend: it makes room."""
+    if corner := better_corner(x, y):
+        title = {"text": f"better {corner}", "font": {"size": 15, "color": GREEN}}
+        figure.update_layout(legend={"title": title})
 
 
 def whole_steps(figure: go.Figure, steps: NDArray[np.int64]) -> None:

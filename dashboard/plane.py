@@ -12,6 +12,7 @@ from .axes import Axis
 from .figures import GREEN, GREY, ORANGE, WEBGL_FROM, mark_better, style
 from .look import (
     HOVER_TEXTS,
+    MARKS,
     Look,
     colour_axis,
     hover_template,
@@ -104,13 +105,24 @@ def _add_points(
                 mode="markers",
                 name=title,
                 legendgroup=kind,
-                showlegend=title not in {trace.name for trace in figure.data},
+                showlegend=look.colours is None,
                 customdata=view.table.number[part].tolist(),  # typed arrays: lost in WebGL clicks
                 text=hover_texts(view, part) if rich else None,
                 hovertemplate=hover_template(axes, rich=rich),
                 marker={"size": 5 if many else 7, "opacity": 0.85, **_edge(marker), **marker},
                 unselected={"marker": {"opacity": 0.15}},
                 **_bars(view, part, front=kind in (PUBLISHED, KINDS[-1])),
+            )
+        )
+    if count and look.colours is not None:  # a legend would show one colour of many
+        figure.add_trace(
+            _trace(view)(
+                x=[None],
+                y=[None],
+                mode="markers",
+                name=title,
+                legendgroup=kind,
+                marker={"size": 7, **MARKS[kind], "color": GREY},
             )
         )
 

@@ -100,7 +100,7 @@ def test_figures_have_units_colours_and_every_run(store, make, pairs):
     figure = fronts_figure(contest, x, y)
     assert figure.layout.xaxis.title.text == "latency_ms@pixel3"
     assert figure.layout.yaxis.title.text == "valid_accuracy (%)"
-    assert "better ↖" in figure.layout.annotations[0].text
+    assert figure.layout.legend.title.text == "better ↖"
     points = [trace for trace in figure.data if trace.mode == "markers"]
     assert [trace.showlegend for trace in points] == [True, True, False, False]
     assert len({trace.marker.color for trace in points}) == 2

@@ -16,7 +16,7 @@ from netloom.dashboard.choice import Choice, filter_text, order_text
 from netloom.dashboard.colours import REST, Colours, colour_names, colours_of
 from netloom.dashboard.cube import SpaceView, attained, space_figure
 from netloom.dashboard.downloads import csv_text, trial_rows
-from netloom.dashboard.figures import best_figure
+from netloom.dashboard.figures import GREY, best_figure
 from netloom.dashboard.look import Look
 from netloom.dashboard.pages.front import changed
 from netloom.dashboard.plane import front_figure
@@ -119,6 +119,8 @@ def test_colours_come_from_decisions_notes_and_sources(store, make, trial):
         colours_of(store, record, table, "metric:nothing")
     figure = front_figure(ParetoView.of(store, "toy"), look=Look(colours=edge))
     assert [t.name for t in figure.data if t.legend == "legend2"] == ["nor_conv_3x3"]
+    kinds = [t for t in figure.data if t.legendgroup and t.showlegend is not False]
+    assert {t.marker.color for t in kinds} == {GREY}  # colours mean the decision alone
 
 
 def test_the_surface_is_the_best_third_value_of_networks_no_worse(store, make):
@@ -138,7 +140,7 @@ def test_the_surface_is_the_best_third_value_of_networks_no_worse(store, make):
     assert {trace.type for trace in figure.data} == {"scatter3d", "surface"}
     numbers = [n for t in figure.data if t.customdata is not None for n in t.customdata]
     assert sorted(numbers) == [0, 1, 2, 3]
-    assert "better" in [text for t in figure.data for text in (t.text or ())]
+    assert "better corner" in [t.name for t in figure.data if t.showlegend is not False]
 
 
 def test_constraints_are_planes_in_space(store, make):
