@@ -103,6 +103,15 @@ window.dash_clientside.netloom = {
     );
     return window.dash_clientside.no_update;
   },
+  // What a row of the table opens is brought into sight; the row keeps the focus.
+  showDetails: function (clicked) {
+    const part = document.getElementById("details-part"), { top } = part.getBoundingClientRect();
+    if (clicked && (top < 0 || top > 0.8 * window.innerHeight)) {
+      const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      part.scrollIntoView({ block: "start", behavior: still ? "instant" : "smooth" });
+    }
+    return window.dash_clientside.no_update;
+  },
   reloadRows: function (drawn) {
     if (drawn) {
       dash_ag_grid.getApiAsync("trials").then((api) => api.refreshInfiniteCache());

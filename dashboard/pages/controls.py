@@ -44,7 +44,7 @@ def controls(source: Source, record: ExperimentRecord, choice: Choice) -> Any:
         ),
         html.Div(
             [
-                _ticks("logs", "Logarithmic", PLACES, logs),
+                _ticks("logs", "Log", PLACES, logs),
                 _ticks("shown", "Shown", {name: WORDS.get(name, name) for name in SHOWN}, shown),
             ],
             className="controls ticks",

@@ -48,7 +48,12 @@ def layout(source: Source, ref: str, search: str) -> Any:
                 html.Button("Close", id="close", className="close", n_clicks=0),
                 html.Div(trial.hint(), id="details"),
             ],
+            id="details-part",
             className="details-part",
+        ),
+        html.Section(
+            [trials.head(shot.record, choice), trials.grid(shot.record, choice)],
+            className="wide",
         ),
         html.Div(id="note", className="wide"),  # comes later: nothing above it may move then
         html.Section(
@@ -67,10 +72,6 @@ def layout(source: Source, ref: str, search: str) -> Any:
             className="half" if several else "wide",
         ),
         html.Div(id="strategy", className="wide parts"),
-        html.Section(
-            [trials.head(shot.record, choice), trials.grid(shot.record, choice)],
-            className="wide",
-        ),
     ]
 
 
@@ -179,11 +180,10 @@ def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
     record, limits = shot.record, bounds(shot.record)
     return [
         html.H1([record.name, " ", chip(record.status)]),
-        views(record.id, ""),
+        html.Div([views(record.id, ""), compare_links(record)], className="pages"),
         html.P(ExperimentRow.of(record).goal, className="goal"),
         *([html.P(limits, className="goal bounds")] if limits else []),
         html.P(" · ".join(facts(record)), className="facts"),
-        compare_links(record),
         *([html.Div([card(each) for each in numbers], className="cards")] if numbers else []),
         *_state_notes(shot),
     ]

@@ -23,6 +23,7 @@ from ..words import plural
 from .controls import IDS, controls, part_of, values
 from .parts import graph
 
+HEIGHT = 440  # of the plane: it ends where a window of 900 pixels does
 BRUSH = {**CONFIG, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # box and lasso stay
 _ACTIONS = (
     *(Input(id, "value") for id in IDS),
@@ -169,4 +170,5 @@ def figure(source: Source, shot: Snapshot, choice: Choice) -> tuple[Any, str]:
         return empty_figure(text), words
     if space is not None:
         return space_figure(space, selected=choice.trial, look=look, kept=kept), words
-    return front_figure(view, selected=choice.trial, look=look, kept=kept), words
+    plane = front_figure(view, selected=choice.trial, look=look, kept=kept)
+    return plane.update_layout(height=HEIGHT), words

@@ -153,6 +153,13 @@ def register(app: Dash, source: Source) -> None:
         return {"rowData": page, "rowCount": count}
 
     app.clientside_callback(
+        ClientsideFunction("netloom", "showDetails"),
+        Output("details-part", "className"),
+        Input("trials", "cellClicked"),
+        prevent_initial_call=True,
+    )
+
+    app.clientside_callback(
         ClientsideFunction("netloom", "reloadRows"),
         Output("trials", "className"),
         Input("drawn", "data"),

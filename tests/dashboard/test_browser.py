@@ -152,6 +152,9 @@ def test_a_url_reproduces_the_view_and_the_table_opens_trials(page, site, real_l
     best.locator("[col-id='m0']", has_text="94").wait_for()
     best.locator("[col-id='status']").click()
     page.wait_for_selector("#details h2:has-text('Trial'):not(:has-text('Trial 17'))")
+    place = "document.querySelector('#details h2').getBoundingClientRect()"
+    page.wait_for_function(f"{place}.top >= 0 && {place}.bottom <= innerHeight")
+    assert page.evaluate("document.activeElement.closest('#trials') !== null")
     assert page.locator("#trials .ag-center-cols-container .ag-row").count() < 60
 
 
@@ -262,6 +265,7 @@ def test_histories_over_time_are_in_the_url(page, site, real_looking):
 
 def test_without_a_mouse(page, site, real_looking):
     page.goto(site)
+    page.get_by_role("link", name="quickstart").wait_for()
     page.locator("#experiments .ag-row[row-index='0'] [col-id='status']").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#trials .ag-row[row-index='1'] [col-id='m0']")
