@@ -150,6 +150,9 @@ def export_trial(
     _require(bundle)
     for network in bundle.networks:
         say(_named(network, f"weights: {network.part.origin}"))
+    if source.broken:
+        say(f"trial {number} is infeasible: it breaks {'; '.join(source.broken)}")
+    _say_unknown(bundle, say)
     with appearing(target, say) as work:
         _fill(bundle, work, say)
     return bundle
@@ -206,6 +209,19 @@ def _require(bundle: Bundle) -> None:
         require_data(bundle.source)
 
 
+def _say_unknown(bundle: Bundle, say: Callable[[str], None]) -> None:
+    """Say that files are written without the scale of the inputs, where the data are not there."""
+    from .examples import problem_text
+
+    if set(bundle.formats) == {"json"}:
+        return  # it holds no scale
+    if (problem := bundle.source.examples.problem) is not None:
+        say(
+            f"how inputs are to be scaled is not known: {problem_text(problem)}; put the data back "
+            "that it was trained on and export again to have the scale"
+        )
+
+
 def _fill(bundle: Bundle, work: Path, say: Callable[[str], None]) -> None:
     """Write every file of the bundle into a folder, the card last."""
     from .card import card
@@ -246,9 +262,7 @@ def _writers(
     from .torch_files import LOADER_FILE, PROGRAM_FILE, write_program, write_torch
 
     return {
-        "torch": lambda place: {
-            LOADER_FILE: write_torch(place, program, source.scale, source.targets)
-        },
+        "torch": lambda place: {LOADER_FILE: write_torch(place, program, source.examples)},
         "pt2": lambda place: {PROGRAM_FILE: write_program(place, program)},
         "onnx": lambda place: {ONNX_FILE: write_onnx(place, program)},
     }
@@ -315,21 +329,27 @@ def _write_json(bundle: Bundle, path: Path) -> None:
 
 def _ports(bundle: Bundle, network: Delivered) -> dict[str, Any]:
     """Return what one needs to know to run a network."""
+    from .examples import layout
+
     values: dict[str, Any] = {"weights": _weights(network)}
     if (program := network.program) is not None:
         if network.folder:
             values["folder"] = network.folder
-        mean, std = bundle.source.scale or (None, None)
+        examples = bundle.source.examples
+        mean, std = examples.scale or (None, None)
         values["input"] = {
             "shape": list(program.example.shape[1:]),
             "dtype": str(program.example.dtype).removeprefix("torch."),
             "batch": 1 if program.fixed else None,
+            "layout": layout(program.example.shape),
+            "range": None if examples.bounds is None else list(examples.bounds),
+            "given_as": examples.dtype or None,
             "mean": mean,
             "std": std,
         }
         values["outputs"] = list(program.outputs)
-        if (targets := bundle.source.targets) is not None:
-            values["targets"] = dict(zip(("mean", "std"), targets, strict=True))
+        if examples.targets is not None:
+            values["targets"] = dict(zip(("mean", "std"), examples.targets, strict=True))
     return values
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...dashboard.markdown import pipes, span
 from ...dashboard.markdown import plain as _plain
-from ...dashboard.markdown import span
+from ...dashboard.origins import NOT_STATED, DataOrigin
 from ...jsonio import digest
+from .examples import layout
 
 if TYPE_CHECKING:
     from .bundle import Bundle, Delivered
@@ -138,6 +140,9 @@ def _metrics(bundle: Bundle) -> Iterator[str]:
     values = {**source.trial.metrics, **source.rescored}
     known = {m.name: m for m in (*rescored_metrics(source.record), *source.record.metrics)}
     yield "## Metrics"
+    if source.broken:
+        words = "; ".join(map(_plain, source.broken))
+        yield f"It is infeasible (by {source.trial.violation:.3g} in all): it breaks {words}."
     if not values:
         yield "The trial has none."
         return
@@ -154,8 +159,6 @@ def _metrics(bundle: Bundle) -> Iterator[str]:
             ]
         )
     yield _table(["metric", "value", "split", "source"], rows)
-    if bundle.source.trial.violation:
-        yield f"It breaks constraints of the search (by {source.trial.violation:.3g} in all)."
 
 
 def _origin(estimator: str, provenance: Mapping[str, Any]) -> str:
@@ -189,7 +192,7 @@ def _loading(bundle: Bundle) -> Iterator[str]:
         yield f"Each network has a folder of its own ({_listed(folders)}); run this in one of them."
     for name in bundle.formats:
         if name in _SNIPPETS:
-            known = bundle.source.scale is not None
+            known = bundle.source.examples.scale is not None
             words, code = _SNIPPETS[name]
             filled = code.format(
                 scaled=", scaled" if known else "", x="scaled(x)" if known else "x"
@@ -215,16 +218,24 @@ def _ports(bundle: Bundle) -> Iterator[str]:
         kind = str(program.example.dtype).removeprefix("torch.")
         outputs = _listed(program.outputs)
         yield (
-            f"{_whose(network)}Input `input`: {kind}, shape (batch, {shape}), {_plain(batch)}. "
+            f"{_whose(network)}Input `input`: {kind}, shape (batch, {shape}), that is "
+            f"{layout(program.example.shape)}, {_plain(batch)}. "
             f"Outputs: {outputs}."
         )
-    if source.scale is None:
-        yield f"How inputs are to be scaled is not known: {_plain(source.unscaled)}."
+    examples = source.examples
+    if examples.scale is None:
+        yield f"How inputs are to be scaled is not known: {_plain(examples.unscaled)}."
     else:
-        mean, std = (", ".join(f"{v:.6g}" for v in values) for values in source.scale)
+        mean, std = (", ".join(f"{v:.6g}" for v in values) for values in examples.scale)
         yield f"Scale inputs before: (x - mean) / std, per channel; mean [{mean}], std [{std}]."
-    if source.targets is not None:
-        mean, std = (", ".join(f"{v:.6g}" for v in values) for values in source.targets)
+    if examples.bounds is not None:
+        least, largest = (f"{v:.6g}" for v in examples.bounds)
+        yield (
+            f"x is what the data set gives: {examples.dtype}, from {least} to {largest} in the "
+            "training split."
+        )
+    if examples.targets is not None:
+        mean, std = (", ".join(f"{v:.6g}" for v in values) for values in examples.targets)
         yield f"Outputs in the unit of the targets: y * std + mean; mean [{mean}], std [{std}]."
 
 
@@ -267,13 +278,17 @@ def _int8(bundle: Bundle) -> Iterator[str]:
 
 
 def _data(bundle: Bundle) -> str:
-    data = bundle.source.data
-    if data is None:
+    data, origin = bundle.source.data, DataOrigin.of(bundle.source.record)
+    if data is None and origin is None:
         return "The experiment has no data set: nothing was trained in it."
     named = bundle.source.record.spec.get("data") or {}
     options = ", ".join(f"{k}={v!r}" for k, v in named.items() if k != "name" and _portable(v))
-    label = getattr(data, "label", "") or type(data).__name__
-    licence = getattr(data, "licence", "") or "not stated"
+    if data is not None:
+        label = getattr(data, "label", "") or type(data).__name__
+        licence = getattr(data, "licence", "")
+    elif origin is not None:
+        label, licence = origin.name, origin.licence
+    licence = licence or NOT_STATED
     return f"{span(label)}{f' ({_plain(options)})' if options else ''}. Licence: {_plain(licence)}."
 
 
@@ -314,8 +329,7 @@ def _recipes(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_cell(c) for c in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return pipes(head, ([_cell(c) for c in row] for row in rows))
 
 
 def _cell(text: str) -> str:

@@ -16,7 +16,7 @@ from ...errors import EvaluationError
 from .program import Program
 
 _CHECKS = ("aten._assert_", "aten.sym_constrain_range", "aten._assert_async")
-_WORDS = frozenset({"self", "t", "torch", "operator", "math", "nn", "x"})
+_WORDS = frozenset({"self", "t", "torch", "operator", "math", "nn", "x", "check"})
 
 
 def forward_code(program: Program) -> list[str]:

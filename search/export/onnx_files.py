@@ -13,7 +13,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 
 from ...errors import EvaluationError, MissingDependency
-from .program import Difference, Program, differences, one_line, quiet
+from ..run.evaluation import one_line
+from .program import Difference, Program, differences, quiet
 
 ONNX_FILE = "network.onnx"
 INPUT = "input"
@@ -83,8 +84,7 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise EvaluationError(
-            f"{path.name} must run in onnxruntime, got {type(error).__name__}: {one_line(error)}; "
-            "export another format"
+            f"{path.name} must run in onnxruntime, got {one_line(error)}; export another format"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...errors import EvaluationError
+from ..run.evaluation import one_line
 
 BATCHES = (1, 2, 5)
 _SEED = 0  # of the inputs that outputs are compared on
@@ -119,7 +121,7 @@ def exported(network: nn.Module, example: Tensor) -> Program:
             except Exception as other:
                 raise EvaluationError(
                     f"a network to export must be one that torch.export can follow, got "
-                    f"{type(other).__name__}: {one_line(other)}; write its forward pass without "
+                    f"{one_line(other)}; write its forward pass without "
                     "branches on the values of tensors"
                 ) from other
     return Program(network, program, example, fixed)
@@ -137,7 +139,7 @@ def _require_constant(network: nn.Module, example: Tensor) -> None:
         network(example)
     except Exception as error:
         raise EvaluationError(
-            f"a network to export must run on its example input, got {type(error).__name__}: "
+            f"a network to export must run on its example input, got "
             f"{one_line(error)}; mend its forward pass, or example_input of its space"
         ) from error
     for name, buffer in network.named_buffers():
@@ -192,6 +194,24 @@ def differences(
     return found
 
 
+@torch.no_grad()
+def require_shapes(program: Program, answer: Callable[[Tensor], Any], *, what: str) -> None:
+    """Compare the shapes of outputs alone, for what is to give other numbers than the network.
+
+    Raises:
+        EvaluationError: If they differ at some batch size, or an output is not finite.
+    """
+    for x in program.inputs():
+        right = pytree.tree_leaves(program.network(x))
+        others = pytree.tree_leaves(answer(x))
+        found = _difference(len(x), right, others)
+        if found is None or not math.isfinite(found.absolute):
+            raise EvaluationError(
+                f"{what} must give finite outputs of the network's shapes, got "
+                f"{_seen(found, right, others)} at batch size {len(x)}; export another format"
+            )
+
+
 def _difference(batch: int, right: Sequence[Tensor], others: Sequence[Tensor]) -> Difference | None:
     if [r.shape for r in right] != [o.shape for o in others]:
         return None
@@ -224,9 +244,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the text of an error on one line, cut where it is long."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else f"{text[:limit]}..."

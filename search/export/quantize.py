@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...errors import EvaluationError, SpecError
+from ...errors import EvaluationError, MissingDependency, SpecError
 from ...estimators.tasks.metrics import accuracy
+from ..run.evaluation import one_line
+from .examples import problem_text
 from .onnx_files import INPUT, ONNX_FILE, runner
-from .program import Program, one_line, quiet
+from .program import Program, quiet, require_shapes
 from .source import Source
 
 if TYPE_CHECKING:
@@ -55,17 +57,22 @@ def require_data(source: Source) -> DataSet:
     """Return the data set that calibrates, before anything is computed.
 
     Raises:
-        SpecError: If the experiment has none.
-        MissingDependency: If it is not on this machine.
+        SpecError: If the experiment has none, or they are not those that it was run with.
+        MissingDependency: If they are not on this machine.
     """
     from ...estimators import DataSet
 
+    if (problem := source.examples.problem) is not None:
+        kind = MissingDependency if isinstance(problem, MissingDependency) else SpecError
+        raise kind(
+            f"onnx-int8 calibrates on the training split that {source.record.name} was run with: "
+            f"{problem_text(problem)}; put those data back, or export onnx"
+        )
     if not isinstance(source.data, DataSet):
         raise SpecError(
             f"onnx-int8 calibrates on the training split, got {source.record.name}, which has no "
             "data set; export onnx, or retrain the network on data"
         )
-    source.data.splits()
     return source.data
 
 
@@ -81,7 +88,8 @@ def write_int8(folder: Path, program: Program, source: Source) -> Quantized:
         source: Gives the data set and the scale of the inputs.
 
     Raises:
-        EvaluationError: If onnxruntime cannot quantise it.
+        EvaluationError: If onnxruntime cannot quantise it, or what it writes gives outputs of
+            other shapes.
     """
     from ...estimators import loop
 
@@ -97,10 +105,10 @@ def write_int8(folder: Path, program: Program, source: Source) -> Quantized:
     except Exception as error:
         raise EvaluationError(
             f"a network to export as onnx-int8 must be one that onnxruntime can quantise, got "
-            f"{type(error).__name__}: {one_line(error)}; export onnx"
+            f"{one_line(error)}; export onnx"
         ) from error
+    require_shapes(program, runner(folder / INT8_FILE), what=INT8_FILE)
     if reason := _not_measured(data, program):
-        runner(folder / INT8_FILE)(next(_batches(ready, "train", chosen[:1], 1)))
         return Quantized(len(chosen), reason=reason)
     everything = torch.arange(len(ready.split("test")))
     before, after = (

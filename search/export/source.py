@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...db.records import ExperimentRecord, TrialRecord
-from ...errors import EvaluationError, MissingDependency, SpecError
+from ...errors import EvaluationError, NetloomError, SpecError
+from ...options import SpecProblems
 from ...spaces import AcceleratorSpace, Architecture, DecisionSpace, ProductSpace
+from ..objectives import Constraint
 from ..run.fixed import stored_space
 from ..run.inherited import supernet_network, trained_weights
-from ..run.parts import make_data, make_importable, make_space, wanted_options
+from ..run.parts import make_importable, make_space, wanted_options
 from ..run.spec import Named, parse
 from ..run.tensors import unpack_tensors
+from .examples import Examples, found_data, problem_text, read_examples
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from ...db import Store
     from ...estimators import DataSet
 
-Scale = tuple[list[float], list[float]]
 Kind = Literal["trained", "inherited", "initialised"]
 
 
@@ -96,7 +98,8 @@ class Source:
         trial: The trial.
         space: What it is of; that of the search but for published networks of other spaces.
         stored: What makes that space again: its name and options.
-        data: The data set of the experiment, if it has one.
+        data: The data set of the experiment as it is today, if it has one.
+        absent: Why it is not there, where the experiment had one.
         parts: What was decided; several of a product of spaces.
         details: What the run stored of its devices: name -> verdict and costs.
         rescored: Costs that were added after the run.
@@ -107,6 +110,7 @@ class Source:
     space: DecisionSpace
     stored: Mapping[str, Any]
     data: DataSet | None
+    absent: NetloomError | None
     parts: tuple[Part, ...]
     details: Mapping[str, Any]
     rescored: Mapping[str, float]
@@ -116,24 +120,15 @@ class Source:
         """The parts that are networks."""
         return [part for part in self.parts if part.builds]
 
-    @property
-    def scale(self) -> Scale | None:
-        """Mean and deviation of the training split per channel, where they are known."""
-        return self._trained_on.scale
-
-    @property
-    def unscaled(self) -> str:
-        """Why they are not."""
-        return self._trained_on.unscaled
-
-    @property
-    def targets(self) -> Scale | None:
-        """Mean and deviation of the targets of a regression: outputs are in these units."""
-        return self._trained_on.targets
-
     @cached_property
-    def _trained_on(self) -> _Examples:
-        return _examples(self.data)  # data are loaded for what needs them
+    def examples(self) -> Examples:
+        """What training knew of the data; they are loaded for what needs it."""
+        return read_examples(self.record, self.data, self.absent)
+
+    @property
+    def broken(self) -> list[str]:
+        """The constraints that the trial breaks, with what it has, and what a device refuses."""
+        return list(_broken(self.record, self.trial))
 
     def example(self, part: Part) -> Tensor:
         """Return an input of batch size 1, of the shape that training gave the network.
@@ -141,7 +136,7 @@ class Source:
         A space makes vectors as images of one pixel, a data set gives them as they are.
         """
         example: Tensor = part.space.example_input(part.architecture)  # type: ignore[attr-defined]
-        shape = self._trained_on.shape
+        shape = self.examples.shape
         if len(shape) not in (0, example.dim() - 1) and prod(shape) == example.numel():
             example = example.reshape(1, *shape)
         return example
@@ -173,11 +168,12 @@ def read_source(
     _require_evaluated(trial, record)
     folder = record.info.get("source_dir")
     make_importable(Path(folder) if folder else None)
+    absent: NetloomError | None = None
     if space is None:
-        space, data = _searched(record)
+        space, data, absent = _searched(record)
     stored = stored_space(record, trial)
     if trial.space is not None:
-        space = make_space(Named(**stored), data)[0]
+        space = _space(record, Named(**stored), data, absent)
     _require_same(space, trial, record)
     return Source(
         record,
@@ -185,6 +181,7 @@ def read_source(
         space,
         stored,
         data,
+        absent,
         tuple(_parts(store, record, trial, space)),
         _details(store, record, number),
         store.rescored(record).get(trial.key, {}),
@@ -221,8 +218,8 @@ def _require_evaluated(trial: TrialRecord, record: ExperimentRecord) -> None:
         )
 
 
-def _searched(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
-    """Return space and data of a stored experiment; the data are not loaded."""
+def _searched(record: ExperimentRecord) -> tuple[DecisionSpace, Any, NetloomError | None]:
+    """Return space and data of a stored experiment, not loaded, or why its data are not there."""
     if objects := record.spec.get("objects"):
         raise SpecError(
             f"an experiment to export must name its parts, got {record.name}, which was run from "
@@ -230,9 +227,34 @@ def _searched(record: ExperimentRecord) -> tuple[DecisionSpace, Any]:
             "netloom.search.export.export_trial(store, record, number, folder, space=..., data=...)"
         )
     spec = parse(record.spec)
-    data = None if spec.data is None else make_data(spec.data)[0]
+    data, absent = found_data(spec.data)
     wanted = wanted_options(spec.estimators, spec.space)
-    return make_space(spec.space, data, wanted=wanted)[0], data
+    return _space(record, spec.space, data, absent, wanted), data, absent
+
+
+def _space(
+    record: ExperimentRecord,
+    named: Named,
+    data: Any,
+    absent: NetloomError | None,
+    wanted: Mapping[str, Any] | None = None,
+) -> DecisionSpace:
+    """Return a stored space; its options say what the data decided, but for inputs of modules.
+
+    Raises:
+        SpecError: If it cannot be made.
+    """
+    try:
+        return make_space(named, wanted=wanted)[0]
+    except SpecProblems as error:
+        if absent is not None:
+            raise SpecError(
+                f"the space {named.name} of {record.name} must be made from its options where the "
+                f"data are not there ({problem_text(absent)}), got: {error}; put the data back"
+            ) from error
+        if data is None:
+            raise
+        return make_space(named, data, wanted=wanted)[0]
 
 
 def _require_same(space: DecisionSpace, trial: TrialRecord, record: ExperimentRecord) -> None:
@@ -324,35 +346,19 @@ def _read(data: bytes, whose: str) -> Mapping[str, Any]:
         ) from error
 
 
-# ---------------------------------------------------------------- data and devices
-@dataclass(frozen=True)
-class _Examples:
-    """What training knows of a data set: scales of inputs and targets, the shape of an input."""
+# ---------------------------------------------------------------- devices and constraints
+def _broken(record: ExperimentRecord, trial: TrialRecord) -> Iterator[str]:
+    from ...dashboard.words import constraint_text, value_text
 
-    scale: Scale | None = None
-    unscaled: str = ""
-    targets: Scale | None = None
-    shape: tuple[int, ...] = ()
-
-
-def _examples(data: Any) -> _Examples:
-    from ...estimators import DataSet
-
-    if not isinstance(data, DataSet):
-        return _Examples(unscaled="the experiment has no data set")
-    from torch import device
-
-    from ...estimators import loop
-
-    try:
-        ready = loop.prepared(data, device("cpu"), tasks=True)
-    except MissingDependency as error:
-        return _Examples(unscaled=f"the data set is not there: {' '.join(str(error).split())}")
-    inputs, targets = (
-        None if s is None else (s.mean.flatten().tolist(), s.std.flatten().tolist())
-        for s in (ready.inputs, ready.targets)
-    )
-    return _Examples(inputs, targets=targets, shape=tuple(data.splits().train.x.shape[1:]))
+    units = {metric.name: metric.unit for metric in record.metrics}
+    for item in record.constraints:
+        bound = Constraint(item["metric"], item.get("max"), item.get("min"))
+        if bound.metric in trial.metrics and bound.violation(trial.metrics) > 0:
+            unit = units.get(bound.metric, "")
+            value = value_text(trial.metrics[bound.metric], unit)
+            yield f"{constraint_text(item, unit)} (it has {value})"
+    if trial.status == "infeasible" and trial.error:
+        yield trial.error
 
 
 def _details(store: Store, record: ExperimentRecord, number: int) -> Mapping[str, Any]:

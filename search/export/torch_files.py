@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from ...errors import EvaluationError, MissingDependency
+from ..run.evaluation import one_line
 from .code import forward_code, tensors
-from .program import Difference, Program, differences, one_line, quiet
+from .examples import Examples, layout
+from .program import Difference, Program, differences, quiet
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +25,6 @@ WEIGHTS_FILE = "weights.safetensors"
 CONSTANTS_FILE = "constants.safetensors"
 LOADER_FILE = "load.py"
 PROGRAM_FILE = "network.pt2"
-_Scale = tuple[Sequence[float], Sequence[float]]
 _LIMIT = 1e-5  # relative; the operators are the same ones
 
 _LOADER = '''\
@@ -43,6 +44,9 @@ import torch
 from torch import nn
 
 SHAPE = {shape}  # of one input, without the batch
+LAYOUT = {layout!r}  # of a batch
+DTYPE = {given!r}  # of the inputs that `scaled` takes: the data set's; None: it is not known
+RANGE = {bounds}  # least and largest of those in the training data; None: it is not known
 BATCH = {batch}  # the only batch size; None: any
 MEAN = {mean}  # of the training data, per channel; None: it is not known
 STD = {std}
@@ -81,6 +85,7 @@ class Network(nn.Module):
 
     def forward(self, x):
         """Return the outputs for a batch of (scaled) inputs."""
+        check(x)
         t = dict(self.named_parameters(remove_duplicate=False))
         t.update(self.named_buffers(remove_duplicate=False))
 {forward}
@@ -101,8 +106,22 @@ def read(path):
     return found
 
 
+def check(x):
+    """Refuse what is no batch of inputs."""
+    if x.dim() != len(SHAPE) + 1 or tuple(x.shape[1:2]) != SHAPE[:1]:
+        wanted = ", ".join(str(size) for size in ("N", *SHAPE))
+        raise ValueError(
+            f"inputs must be a batch of the shape ({{wanted}}), got {{tuple(x.shape)}}; "
+            "x[None] makes one of a single input"
+        )
+
+
 def scaled(x):
-    """Return inputs as the network was trained on: mean 0, standard deviation 1 per channel."""
+    """Return inputs as the network was trained on: mean 0, standard deviation 1 per channel.
+
+    Give them as the data set did: LAYOUT, with numbers of DTYPE in RANGE.
+    """
+    check(x)
     if MEAN is None:
         raise ValueError("mean and deviation of the training data are not known; scale x yourself")
     shape = (1, -1) + (1,) * (x.dim() - 2)
@@ -162,16 +181,13 @@ def save_tensors(path: Path, named: Mapping[str, Tensor]) -> None:
     path.write_bytes(save(copies))
 
 
-def write_torch(
-    folder: Path, program: Program, scale: _Scale | None, targets: _Scale | None = None
-) -> list[Difference]:
+def write_torch(folder: Path, program: Program, examples: Examples) -> list[Difference]:
     """Write `load.py` and the weights, load them again as a user will, and compare the outputs.
 
     Args:
         folder: Where to.
         program: What is written.
-        scale: Mean and deviation of the training data per channel, where they are known.
-        targets: Those of the targets of a regression.
+        examples: What is known of the training data.
 
     Returns:
         How far the outputs are from the network's.
@@ -184,15 +200,21 @@ def write_torch(
     if constants := {n: v for n, v, kind in held if kind == "constant"}:
         save_tensors(folder / CONSTANTS_FILE, constants)
     rows = [f"    ({n!r}, {tuple(v.shape)}, {v.dtype}, {kind!r})," for n, v, kind in held]
+    (mean, std), (target_mean, target_std) = (
+        pair or (None, None) for pair in (examples.scale, examples.targets)
+    )
     text = _LOADER.format(
         weights=WEIGHTS_FILE,
         constants=CONSTANTS_FILE,
         shape=tuple(program.example.shape[1:]),
         batch=1 if program.fixed else None,
-        mean=None if scale is None else list(scale[0]),
-        std=None if scale is None else list(scale[1]),
-        target_mean=None if targets is None else list(targets[0]),
-        target_std=None if targets is None else list(targets[1]),
+        layout=layout(program.example.shape),
+        given=examples.dtype or None,
+        bounds=examples.bounds,
+        mean=mean,
+        std=std,
+        target_mean=target_mean,
+        target_std=target_std,
         table="\n".join(rows),
         forward="\n".join(f"        {line}" for line in forward_code(program)),
         dtype=program.example.dtype,
@@ -235,6 +257,6 @@ def write_program(folder: Path, program: Program) -> list[Difference]:
     except Exception as error:
         raise EvaluationError(
             f"a network to export as pt2 must be one that torch.export.save can write, got "
-            f"{type(error).__name__}: {one_line(error)}; export another format"
+            f"{one_line(error)}; export another format"
         ) from error
     return differences(program, again, limit=_LIMIT, what=PROGRAM_FILE)

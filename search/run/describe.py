@@ -14,6 +14,7 @@ from ...errors import MissingDependency
 from .evaluation import label, std_name
 
 if TYPE_CHECKING:
+    from ...db.records import ExperimentRecord
     from ...estimators import DataSet
     from .plan import Plan
 
@@ -101,6 +102,23 @@ def data_info(data: DataSet) -> dict[str, Any]:
         "identity": identity,
         "fingerprint": fingerprint,
     }
+
+
+def changed_data(record: ExperimentRecord, data: DataSet) -> str:
+    """Return how a data set of today differs from the one that an experiment ran with.
+
+    Empty: it does not, or the store does not say which examples that one gave.
+
+    Raises:
+        MissingDependency: If its files are not there.
+    """
+    stored = (record.info.get("data") or {}).get("fingerprint")
+    if stored is None or stored == data.fingerprint:
+        return ""
+    return (
+        f"the data set {data.label} gives other examples than when {record.name} ran (fingerprint "
+        f"{data.fingerprint[:12]} instead of {stored[:12]})"
+    )
 
 
 def versions(command: Sequence[str] = ()) -> Mapping[str, Any]:

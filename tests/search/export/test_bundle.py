@@ -410,11 +410,11 @@ def test_only_files_with_the_scale_load_the_data(searched: Searched, folder: Pat
             raise AssertionError("the data were loaded")
 
     objects = {"space": plan.space, "data": Unread()}
-    export_trial(searched.store, searched.record, searched.other, folder, ["json"], **objects)
+    same = {**searched.record.info["data"], "fingerprint": Unread().fingerprint}
+    record = replace(searched.record, info={**searched.record.info, "data": same})
+    export_trial(searched.store, record, searched.other, folder, ["json"], **objects)
     with pytest.raises(AssertionError, match="the data were loaded"):
-        export_trial(
-            searched.store, searched.record, searched.other, folder / "more", ["torch"], **objects
-        )
+        export_trial(searched.store, record, searched.other, folder / "more", ["torch"], **objects)
 
 
 def test_places_that_are_no_folders_are_refused(searched: Searched, tmp_path: Path) -> None:

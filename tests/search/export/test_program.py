@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from netloom.errors import EvaluationError, MissingDependency
 from netloom.search.export import onnx_files
+from netloom.search.export.examples import Examples
 from netloom.search.export.onnx_files import write_onnx
-from netloom.search.export.program import differences, exported
+from netloom.search.export.program import differences, exported, require_shapes
 from netloom.search.export.torch_files import _module, write_torch
 
 
@@ -72,7 +73,7 @@ class Remembering(nn.Module):
 def test_code_holds_tied_weights_constants_and_nested_outputs(tmp_path: Path) -> None:
     made = exported(Rich(), torch.zeros(1, 4))
     assert made.outputs == ("output.a.0", "output.a.1.heat", "output.a.1.boxes", "output.b.0")
-    write_torch(tmp_path, made, ([0.5] * 4, [2.0] * 4))
+    write_torch(tmp_path, made, Examples(([0.5] * 4, [2.0] * 4)))
     module = _module(tmp_path / "load.py")
     network, x = module.load(), torch.randn(3, 4)
     assert list(network.state_dict()) == list(Rich().state_dict())
@@ -112,7 +113,7 @@ def test_an_operator_that_onnx_lacks_is_refused_with_its_layer(tmp_path: Path) -
 def test_a_batch_size_that_a_network_fixes_is_one(tmp_path: Path) -> None:
     made = exported(nn.Sequential(nn.Linear(4, 4), Counting()), torch.zeros(1, 4))
     assert "batch" in made.fixed
-    assert [d.batch for d in write_torch(tmp_path, made, None)] == [1]
+    assert [d.batch for d in write_torch(tmp_path, made, Examples())] == [1]
     module = _module(tmp_path / "load.py")
     assert module.BATCH == 1
     with pytest.raises(ValueError, match="not known; scale x yourself"):
@@ -148,7 +149,7 @@ def test_operators_of_others_are_refused_as_code(tmp_path: Path) -> None:
     made = exported(network, torch.zeros(1, 4))
     message = r"got netloom_tests.twice.default in the layer 1 \(Foreign\); export it as pt2"
     with pytest.raises(EvaluationError, match=message):
-        write_torch(tmp_path, made, None)
+        write_torch(tmp_path, made, Examples())
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,16 @@ def test_other_outputs_are_refused(answer: object, message: str) -> None:
     made = exported(nn.Identity(), torch.zeros(1, 4))
     with pytest.raises(EvaluationError, match=message):
         differences(made, answer, limit=1e-3, what="a file")  # type: ignore[arg-type]
+
+
+def test_shapes_alone_are_compared_of_what_gives_other_numbers() -> None:
+    made = exported(nn.Identity(), torch.zeros(1, 4))
+    require_shapes(made, lambda x: x * 3, what="a file")
+    words = r"a file must give finite outputs of the network's shapes, got the shapes \(1, 4\) inst"
+    with pytest.raises(EvaluationError, match=words):
+        require_shapes(made, lambda x: x[:1], what="a file")
+    with pytest.raises(EvaluationError, match="got nan"):
+        require_shapes(made, lambda x: x * float("nan"), what="a file")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from netloom.estimators.network import built
+from netloom.search.export.examples import Examples
 from netloom.search.export.onnx_files import write_onnx
 from netloom.search.export.program import Program, exported
 from netloom.search.export.torch_files import write_program, write_torch
@@ -77,7 +78,7 @@ def loaded_alone(folder: Path, x: Tensor) -> list[Tensor]:
 
 def everything(whole: Program, folder: Path) -> None:
     assert whole.fixed == ""
-    for found in (write_torch(folder, whole, None), write_onnx(folder, whole)):
+    for found in (write_torch(folder, whole, Examples()), write_onnx(folder, whole)):
         assert [d.batch for d in found] == [1, 2, 5]
         assert all(d.relative < 1e-3 for d in found)
     x = list(whole.inputs())[1]
@@ -92,7 +93,7 @@ def test_a_small_network_of_every_space_is_delivered(name: str, tmp_path: Path) 
     """The quick half of the next one: written as code, loaded again, compared."""
     space = SPACES.get(name)(preset="tiny")
     first = next(a for a in map(space.at, range(100)) if looks_at_its_inputs(space, a))
-    found = write_torch(tmp_path, made(space, first), None)
+    found = write_torch(tmp_path, made(space, first), Examples())
     assert [(d.batch, d.relative < 1e-5) for d in found] == [(1, True), (2, True), (5, True)]
 
 
