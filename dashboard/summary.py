@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..db.records import RETRAINED, ExperimentRecord
+from ..db.records import RETRAINED, ExperimentRecord, TrialRecord
 from .axes import TRIAL_AXIS
 from .rows import ExperimentRow
 from .views import PUBLISHED, PUBLISHED_OUT, HistoryView, ParetoView
@@ -67,6 +67,14 @@ def retrained_text(record: ExperimentRecord) -> str:
         f"{link['name']} (trial{'s' * (len(trials) > 1)} {', '.join(trials[:_NAMED])}{more}), "
         f"from {start}"
     )
+
+
+def retrained_trial_text(record: ExperimentRecord, trial: TrialRecord) -> str:
+    """Return which trial a retrained one is; empty: it was searched."""
+    link = record.info.get(RETRAINED)
+    if not link or RETRAINED not in trial.tags:
+        return ""
+    return f"trial {trial.tags[RETRAINED]} of {link['name']}"
 
 
 def bounds(record: ExperimentRecord) -> str:

@@ -216,6 +216,7 @@ def _seeing(record: ExperimentRecord, notes: Sequence[NoteRecord]) -> str:
 
 
 def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:
+    from ...dashboard.summary import retrained_trial_text
     from ...dashboard.words import seconds_text, value_text
 
     units = {m.name: m.unit for m in record.metrics}
@@ -228,6 +229,7 @@ def _show_trial(record: ExperimentRecord, trial: TrialRecord) -> None:
         "key": trial.key,
         "violation": f"{trial.violation:g}" if trial.violation else "",
         "parent": "" if trial.parent is None else str(trial.parent),
+        "retrained from": retrained_trial_text(record, trial),
         "seed": str(trial.seed),
         "attempts": str(trial.attempts) if trial.attempts > 1 else "",
         "took": "" if trial.duration_s is None else seconds_text(trial.duration_s),

@@ -104,7 +104,17 @@ class Explainer:
         devices = dict(known.get("devices", {}))
         for name, asked in self.devices.items():
             devices[name] = self._device(architecture, name, asked, devices.get(name))
-        return _small_enough({**self._drawn(architecture, known), "devices": devices})
+        drawn = self._drawn(architecture, known)
+        try:
+            return _small_enough({**drawn, "devices": devices})
+        except Exception as error:  # of parts that are made next time, as they say why not now
+            return self._lost(one_line(error), known)
+
+    def _lost(self, reason: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a document that holds why there is none; devices not asked about stay."""
+        lost = {name: {"device": name, "error": reason} for name in self.devices}
+        devices = {**known.get("devices", {}), **lost}
+        return {"format": FORMAT, "networks": [], "error": reason, "devices": devices}
 
     # ------------------------------------------------------------ drawing and layers
     def _drawn(self, architecture: Architecture, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The last step of a search: test metrics of the front, details, what the summary says."""
+"""The last step of a search: test metrics, details, what the summary says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...db.records import SpaceRef, TrialRecord
+from ...db.records import RETRAINED, SpaceRef, TrialRecord
 from ...errors import EvaluationError
 from ...estimators import Estimator, check_finite
 from ...pareto import front_mask, hypervolume, reference_point
@@ -24,6 +24,7 @@ from .tensors import unpack_tensors
 
 if TYPE_CHECKING:
     from ...db import Store
+    from ...db.records import ExperimentRecord
     from .context import Mapper
     from .events import Emitter
     from .plan import Plan
@@ -61,26 +62,38 @@ def volume(objectives: Sequence[Objective], records: Sequence[TrialRecord]) -> f
     return hypervolume(points, reference_point(points)) if points else None
 
 
-def test_front(
+def to_be_tested(
+    record: ExperimentRecord, front: Sequence[TrialRecord], records: Sequence[TrialRecord]
+) -> list[TrialRecord]:
+    """Return whose test metrics are due: the front's; of networks chosen before, of every one."""
+    if record.kind != RETRAINED:
+        return list(front)
+    ahead = {r.number for r in front}
+    return [*front, *(r for r in records if r.feasible and r.number not in ahead)]
+
+
+def test_chosen(
     plan: Plan,
     store: Store,
     experiment_id: str,
-    front: Sequence[TrialRecord],
+    chosen: Sequence[TrialRecord],
     *,
     mapper: Mapper,
     emit: Emitter,
 ) -> dict[int, str]:
-    """Store the test metrics of the front's members that have none yet.
+    """Store the test metrics of those of the chosen trials that have none yet.
 
     Returns:
-        Trial number -> why a member could not be tested.
+        Trial number -> why it could not be tested.
     """
     failed: dict[int, str] = {}
-    for estimator, names, members in _tests(plan, front):
+    for estimator, names, members in _tests(plan, chosen):
         waiting = [r for r in members if not all(name in r.metrics for name in names)]
         if not names or not waiting:
             continue
-        emit("progress", text=f"testing the front ({label(estimator)})", done=0, total=len(waiting))
+        emit(
+            "progress", text=f"taking test metrics ({label(estimator)})", done=0, total=len(waiting)
+        )
         items = [_item(store, experiment_id, estimator, record) for record in waiting]
         try:
             found = mapper(partial(_tested, estimator, tuple(names)), items)
@@ -93,19 +106,19 @@ def test_front(
                 else:
                     transaction.set_metrics(experiment_id, record.number, answer)
     for number, reason in failed.items():
-        emit("message", text=f"trial {number} of the front has no test metrics: {reason}")
+        emit("message", text=f"trial {number} has no test metrics: {reason}")
     return failed
 
 
 def _tests(
-    plan: Plan, front: Sequence[TrialRecord]
+    plan: Plan, chosen: Sequence[TrialRecord]
 ) -> Iterator[tuple[Estimator, list[str], list[TrialRecord]]]:
-    """Yield each estimator with its test metrics and the members of the front of its space."""
+    """Yield each estimator with its test metrics and the chosen trials of its space."""
     for estimator in plan.estimators:
         names = [m.name for m in estimator.metrics if m.split == "test"]
-        yield estimator, names, [r for r in front if r.space is None]
+        yield estimator, names, [r for r in chosen if r.space is None]
     for ref, there in plan.foreign.items():
-        members = [r for r in front if r.space == ref]
+        members = [r for r in chosen if r.space == ref]
         for estimator in there.estimators:
             tested = [m.name for m in estimator.metrics if m.split == "test"]
             yield estimator, [name for name in tested if name in there.metrics], members

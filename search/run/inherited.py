@@ -24,7 +24,12 @@ _SUPERNET = "supernet"
 
 
 def inherited_weights(
-    store: Store, record: ExperimentRecord, space: DecisionSpace, chosen: Sequence[TrialRecord]
+    store: Store,
+    record: ExperimentRecord,
+    space: DecisionSpace,
+    chosen: Sequence[TrialRecord],
+    *,
+    asked: str = "--inherit",
 ) -> list[Inherited]:
     """Return what the training of each of the trials starts from.
 
@@ -36,6 +41,7 @@ def inherited_weights(
         record: It.
         space: What it searched.
         chosen: Some of its trials.
+        asked: How the caller writes that it wants them.
 
     Raises:
         SpecError: If there are none for one of them; says which trials have some.
@@ -54,8 +60,8 @@ def inherited_weights(
         there = sorted({a.number for a in kept if a.number is not None})
         known = f"those of {_numbers(there)} are" if there else "there are none"
         raise SpecError(
-            f"--inherit needs the weights of the trials, and those of {_numbers(missing)} are not "
-            f"kept in {record.name}: {known}; leave --inherit out to train from scratch"
+            f"{asked} needs the weights of the trials, and those of {_numbers(missing)} are not "
+            f"kept in {record.name}: {known}; leave {asked} out to train from scratch"
         )
     return [found[trial.number] for trial in chosen]
 

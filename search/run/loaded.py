@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...db import Store, store_url
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ...db.records import ExperimentRecord
+    from ...estimators import DataSet
+    from ...spaces import DecisionSpace
+    from ..export.bundle import Bundle
     from .events import Listener
     from .runner import RunSummary
 
@@ -85,6 +90,7 @@ class StoredExperiment:
         name: str | None = None,
         overrides: Sequence[str] = (),
         listeners: Sequence[Listener] = (),
+        note: Callable[[str], None] | None = None,
     ) -> RunSummary:
         """Train chosen networks again, as a new experiment: see `retrain_plan`.
 
@@ -95,13 +101,16 @@ class StoredExperiment:
             name: Name of the new experiment.
             overrides: `a.b=c` texts, applied to the new spec.
             listeners: Called with every event.
+            note: Called with what the user is to know; else that is warned of.
 
         Raises:
             SpecError: If the trials, the weights or the recipe are not there; says what to do.
         """
+        from .recipe import PYTHON
         from .retrain import retrain_plan
         from .runner import Runner
 
+        said: list[str] = []
         with self._opened(write=True) as opened:
             plan, origin = retrain_plan(
                 opened,
@@ -112,8 +121,56 @@ class StoredExperiment:
                 name=name,
                 overrides=overrides,
                 store_url=opened.url,
+                note=note or said.append,
+                wording=PYTHON,
             )
+            for text in said:
+                warnings.warn(text, stacklevel=2)
             return Runner(plan, opened, listeners=listeners).run(origin=origin)
+
+    def export(
+        self,
+        trial: int,
+        folder: str | Path,
+        *,
+        formats: Sequence[str] | None = None,
+        force: bool = False,
+        space: DecisionSpace | None = None,
+        data: DataSet | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Bundle:
+        """Write the network of a trial as files that run without netloom: see `export_trial`.
+
+        Args:
+            trial: Its number.
+            folder: Where to; must not exist, or be empty.
+            formats: Any of `torch`, `pt2`, `onnx`, `onnx-int8` and `json`; `torch` and `json` when
+                left out.
+            force: Whether what an earlier export wrote there is replaced.
+            space: The space of an experiment that was run with Python objects.
+            data: The data set of such an experiment.
+            note: Called with what the user is to know.
+
+        Raises:
+            SpecError: If the trial, a format or the folder cannot be used.
+            EvaluationError: If a format cannot hold the network, or a file gives other outputs.
+            MissingDependency: If a package or the data set is not there.
+            OutputError: If the folder cannot be written.
+        """
+        from ..export.bundle import DEFAULT, export_trial
+
+        with self._opened() as opened:
+            return export_trial(
+                opened,
+                opened.experiment(self.id),
+                trial,
+                folder,
+                DEFAULT if formats is None else formats,
+                force=force,
+                space=space,
+                data=data,
+                note=note,
+            )
 
     @property
     def plot(self) -> Plots:

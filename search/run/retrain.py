@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...db.records import ARCHIVED
+from ...db.records import ARCHIVED, RETRAINED
 from ...errors import EvaluationError, SpecError
 from ...seeds import derive_seed
 from ...spaces import Architecture, ProductSpace
@@ -17,8 +17,9 @@ from .finishing import front_records
 from .fixed import stored_space
 from .inherited import inherited_weights
 from .origin import Inherited, Origin, give_initial
-from .parts import FACTOR
+from .parts import FACTOR, make_importable
 from .plan import build_plan
+from .recipe import COMMAND, TRAINING, Wording, for_data_of, no_recipe
 from .spec import Spec, parse
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ...db.records import ExperimentRecord, TrialRecord
     from .plan import Plan
 
-_TRAINING = "training"
 _OURS = ("strategy", "fixed", "warm_start", "dedup")  # what decides which networks are trained
 
 
@@ -41,6 +41,7 @@ def retrain_plan(
     overrides: Sequence[str] = (),
     store_url: str | None = None,
     note: Callable[[str], None] = lambda text: None,
+    wording: Wording = COMMAND,
 ) -> tuple[Plan, Origin]:
     """Return the plan that trains chosen networks again, and where they come from.
 
@@ -57,27 +58,29 @@ def retrain_plan(
         overrides: `a.b=c` texts, applied to the new spec.
         store_url: Store of the new spec; `NETLOOM_STORE`, then the default when left out.
         note: Called with what the user is to know.
+        wording: How the caller writes these arguments.
 
     Raises:
         SpecError: If the trials, the weights or the recipe are not there; says what to do.
         StoreError: If there is no such experiment or trial.
     """
     record = store.experiment(ref)
-    chosen = _chosen(store, record, trials, note)
+    chosen = _chosen(store, record, trials, note, wording)
     values = _values(record, chosen) | {"store": store_url}
     if name is not None:
         values["name"] = name
-    spec = _parsed(record, values, overrides, epochs)
     folder = record.info.get("source_dir")
     source_dir = Path(folder) if folder else None
+    make_importable(source_dir)  # the data may be of there
+    spec = _parsed(record, values, overrides, epochs, wording)
     plan = build_plan(spec, source_dir=source_dir)
     if not inherit:
         return plan, Origin(record, tuple(t.number for t in chosen))
-    weights = inherited_weights(store, record, plan.space, chosen)
+    weights = inherited_weights(store, record, plan.space, chosen, asked=wording.inherit)
     plan = build_plan(_inheriting(spec, plan, chosen, weights), source_dir=source_dir)
     origin = Origin(record, tuple(t.number for t in chosen), tuple(weights))
     give_initial(plan, origin)
-    _check_fit(plan, chosen)
+    _check_fit(plan, chosen, wording)
     return plan, origin
 
 
@@ -86,6 +89,7 @@ def _chosen(
     record: ExperimentRecord,
     numbers: Sequence[int] | None,
     note: Callable[[str], None],
+    wording: Wording,
 ) -> list[TrialRecord]:
     """Return the trials to train again, all of one space; of equal architectures the first.
 
@@ -93,7 +97,7 @@ def _chosen(
         SpecError: If one was not evaluated, or there is no front.
     """
     if numbers is None:
-        found = _front(store, record, note)
+        found = _front(store, record, note, wording)
     else:
         if not numbers:
             raise SpecError("retrain needs at least one trial, got none; name some, or the front")
@@ -110,7 +114,7 @@ def _chosen(
 
 
 def _front(
-    store: Store, record: ExperimentRecord, note: Callable[[str], None]
+    store: Store, record: ExperimentRecord, note: Callable[[str], None], wording: Wording
 ) -> list[TrialRecord]:
     """Return the front without published networks of other spaces: one experiment has one space.
 
@@ -123,17 +127,18 @@ def _front(
     others = ", ".join(f"{t.number} ({t.fixed})" for t in front if t.space is not None)
     if not front:
         raise SpecError(
-            f"--front needs an experiment with a front, and {record.name} has no feasible "
-            f"trial (it is {record.status}); name trials with --trial, or search on"
+            f"{wording.front} needs an experiment with a front, and {record.name} has no feasible "
+            f"trial (it is {record.status}); name trials with {wording.trial}, or "
+            "search on"
         )
     if not found:
         raise SpecError(
-            f"--front trains networks of the space that was searched, and the front of "
+            f"{wording.front} trains networks of the space that was searched, and the front of "
             f"{record.name} has published networks of others alone: {others}; name trials with "
-            "--trial"
+            f"{wording.trial}"
         )
     if others:
-        note(f"left out, being of other spaces: {others}; --trial trains them")
+        note(f"left out, being of other spaces: {others}; {wording.trial} trains them")
     return found
 
 
@@ -162,13 +167,14 @@ def _values(record: ExperimentRecord, chosen: Sequence[TrialRecord]) -> dict[str
         )
     runner = {**record.spec.get("runner", {}), "scheduler": {"name": "none"}}
     architectures = [dict(trial.architecture) for trial in chosen]
+    tags = [{RETRAINED: trial.number} for trial in chosen]  # which one each of them is
     return {
         **record.spec,
         "space": dict(stored_space(record, chosen[0])),
         "name": f"{_plain_name(record)[:90]}-retrained",
         # seeds of its own: a network chosen for a lucky draw is not to have the same one again
         "seed": derive_seed(record.seed, "retrain"),
-        "strategy": {"name": PATH, "architectures": architectures},
+        "strategy": {"name": PATH, "architectures": architectures, "tags": tags},
         "fixed": [],
         "warm_start": None,
         "dedup": "key",  # each of the chosen ones is meant
@@ -188,38 +194,39 @@ def _plain_name(record: ExperimentRecord) -> str:
 
 
 def _parsed(
-    record: ExperimentRecord, values: dict[str, Any], overrides: Sequence[str], epochs: int | None
+    record: ExperimentRecord,
+    values: dict[str, Any],
+    overrides: Sequence[str],
+    epochs: int | None,
+    wording: Wording,
 ) -> Spec:
     """Return the new spec, its training found and given its epochs.
 
     Raises:
         SpecError: If nothing trains in it, or an override would train other networks.
     """
-    for text in overrides:
-        key = text.partition("=")[0].strip()
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    for key, text in zip(keys, overrides, strict=True):
         if key.partition(".")[0] in _OURS:
             raise SpecError(
-                f"retrain trains the chosen networks, got --set {text}; {key} cannot be changed, "
-                "start a search for it"
+                f"retrain trains the chosen networks, got {wording.override} {text}; {key} cannot "
+                "be changed, start a search for it"
             )
-    spec = parse(values, overrides=overrides)
+    spec = parse(values, overrides=overrides, called=wording.override)
+    if any(key.partition(".")[0] == "data" for key in keys):
+        values = for_data_of(spec, values)
+        spec = parse(values, overrides=overrides, called=wording.override)
     if not _trainings(spec):
-        names = ", ".join(e.name for e in spec.estimators)
-        raise SpecError(
-            f"retrain needs the estimator training, and {record.name} has {names}; add it with its "
-            "data and the objectives that it serves: --set data=digits --set "
-            "'estimators=[{name: training, epochs: 50}, complexity]' --set "
-            "'objectives=[{maximize: valid_accuracy}, {minimize: macs}]'"
-        )
+        raise no_recipe(record, spec, wording)
     if epochs is not None:
         longer = [f"estimators.{i}.epochs={epochs}" for i in _trainings(spec)]
-        spec = parse(values, overrides=[*overrides, *longer])
+        spec = parse(values, overrides=[*overrides, *longer], called=wording.override)
     return spec
 
 
 def _trainings(spec: Spec) -> list[int]:
     """Return which estimators of a spec train; several where a product has several networks."""
-    return [i for i, e in enumerate(spec.estimators) if e.name == _TRAINING]
+    return [i for i, e in enumerate(spec.estimators) if e.name == TRAINING]
 
 
 def _inheriting(
@@ -239,7 +246,7 @@ def _inheriting(
     return parse(values)
 
 
-def _check_fit(plan: Plan, chosen: Sequence[TrialRecord]) -> None:
+def _check_fit(plan: Plan, chosen: Sequence[TrialRecord], wording: Wording) -> None:
     """Refuse weights of other networks before anything is stored.
 
     Raises:
@@ -252,5 +259,5 @@ def _check_fit(plan: Plan, chosen: Sequence[TrialRecord]) -> None:
             except EvaluationError as error:
                 raise SpecError(
                     f"trial {trial.number} cannot go on from its weights: {error}; leave "
-                    "--inherit out to train from scratch"
+                    f"{wording.inherit} out to train from scratch"
                 ) from error

@@ -15,7 +15,14 @@ from .describe import info, metric_records, new_experiment
 from .diagnosis import Diagnosis, diagnose
 from .engines import Engine, make_engine
 from .events import Emitter, Listener
-from .finishing import add_details, add_explanations, front_records, test_front, volume
+from .finishing import (
+    add_details,
+    add_explanations,
+    front_records,
+    test_chosen,
+    to_be_tested,
+    volume,
+)
 from .fixed import stored_fixed, stored_ref, with_fixed
 from .origin import Origin, give_initial, give_stored_initial, keep_initial, with_origin
 from .session import Session
@@ -46,7 +53,7 @@ class RunSummary:
         exit_code: What the command line returns: 0, 1 (every trial failed), 3 (nothing feasible),
             130 (resumable).
         nearest: Why nothing was feasible, where that is so.
-        test_failures: Trial of the front -> why it has no test metrics.
+        test_failures: Trial -> why it has no test metrics.
         failure: Why the first trial failed, where all of them did.
     """
 
@@ -237,7 +244,8 @@ class Runner:
             "epochs": session.ledger.epochs,
         }
         try:
-            failures = test_front(plan, store, record.id, front, mapper=engine.map, emit=emit)
+            due = to_be_tested(record, front, records)
+            failures = test_chosen(plan, store, record.id, due, mapper=engine.map, emit=emit)
             summary["untested"] = {str(n): text for n, text in failures.items()}
             add_details(plan, store, record.id, records, session.standing, emit=emit)
             add_explanations(plan, store, record.id, front, records, emit=emit)

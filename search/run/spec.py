@@ -315,12 +315,18 @@ class Spec(_Model):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def parse(values: Mapping[str, Any] | yaml_text.Document, *, overrides: Sequence[str] = ()) -> Spec:
+def parse(
+    values: Mapping[str, Any] | yaml_text.Document,
+    *,
+    overrides: Sequence[str] = (),
+    called: str = "--set",
+) -> Spec:
     """Return the spec that `values` says.
 
     Args:
         values: JSON values, or a loaded file (then errors carry file, line and column).
         overrides: `a.b=c` texts applied first.
+        called: What stands before one of them where it is the place of an error.
 
     Raises:
         SpecProblems: With everything that is wrong, at once.
@@ -330,7 +336,7 @@ def parse(values: Mapping[str, Any] | yaml_text.Document, *, overrides: Sequence
         if isinstance(values, yaml_text.Document)
         else yaml_text.Document(_copied(values), "spec")
     )
-    yaml_text.override(document, overrides)
+    yaml_text.override(document, overrides, called=called)
     if not isinstance(document.data, dict):
         kind = "an empty file" if document.data is None else type(document.data).__name__
         raise SpecError(f"{document.source}: a spec must be a mapping of keys, got {kind}")

@@ -202,11 +202,12 @@ class _Builder:
             ) from error
 
 
-def override(document: Document, assignments: Sequence[str]) -> None:
+def override(document: Document, assignments: Sequence[str], *, called: str = "--set") -> None:
     """Apply `a.b=c` texts (`--set`) to a document; values are read as YAML.
 
     A list item is named by its position or by its `name`: `estimators.training.epochs=2`. A bare
-    name on the way becomes a mapping: `strategy.population=8` over `strategy: nsga2`.
+    name on the way becomes a mapping: `strategy.population=8` over `strategy: nsga2`. Problems are
+    located at a text with `called` before it.
 
     Raises:
         SpecProblems: If a text is not `path=value` or leads through something that has no keys.
@@ -215,7 +216,7 @@ def override(document: Document, assignments: Sequence[str]) -> None:
     for text in assignments:
         name, sign, value = text.partition("=")
         parts = [p for p in re.split(r"[.\[\]]+", name.strip()) if p]
-        origin = f"--set {text}"
+        origin = f"{called} {text}"
         if not sign or not parts:
             message = "an override must read path=value, for example strategy.population=32"
             problems.append(Problem((), message, origin))

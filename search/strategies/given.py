@@ -19,6 +19,7 @@ class Given(Strategy):
 
     Args:
         architectures: Each as a mapping decision -> option, or as text in the space's notation.
+        tags: Short notes for each, stored with its trial; none when left out.
         batch: Candidates asked for at once.
     """
 
@@ -28,9 +29,16 @@ class Given(Strategy):
         self,
         *,
         architectures: Annotated[list[str | dict[str, Any]], Field(min_length=1)],
+        tags: list[dict[str, Any]] | None = None,
         batch: Annotated[int, Field(ge=1)] = 32,
     ) -> None:
         self._written, self.batch = architectures, batch
+        self._tags = [{} for _ in architectures] if tags is None else tags
+        if len(self._tags) != len(architectures):
+            raise SpecError(
+                f"tags must have one entry for each architecture, got {len(self._tags)} for "
+                f"{len(architectures)}; write {{}} for those without"
+            )
         self._next = 0
 
     def check_space(self, space: DecisionSpace) -> None:
@@ -60,10 +68,10 @@ class Given(Strategy):
         """Return the next `n` of the list that this experiment has no trial of."""
         candidates: list[Candidate] = []
         while len(candidates) < n and self._next < len(self._given):
-            architecture = self._given[self._next]
+            architecture, tags = self._given[self._next], self._tags[self._next]
             self._next += 1
             if not self.context.known(architecture):
-                candidates.append(Candidate(architecture))
+                candidates.append(Candidate(architecture, tags=tags))
         return candidates
 
     def tell(self, results: Sequence[Result]) -> None:

@@ -100,6 +100,20 @@ def test_the_layers_of_a_network_that_can_be_counted_with_a_pencil(board: str) -
     assert (device["fits"], device["reasons"]) == (True, [])
 
 
+def test_what_cannot_be_put_together_says_why_and_is_made_next_time(board: str) -> None:
+    space = Two()
+    explainer = Explainer(space, [hardware(space, board)])
+    known = {"devices": {"gone": {"layers": {"latency_ms": None}}}}  # no columns of an older run
+    document = explainer.document(space.at(0), known)
+    assert document["networks"] == []
+    assert document["error"].startswith("TypeError: ")
+    assert document["devices"]["board"] == {"device": "board", "error": document["error"]}
+    assert document["devices"]["gone"] == known["devices"]["gone"]
+    whole = explainer.document(space.at(0), {**document, "devices": {}})
+    assert whole == explainer.document(space.at(0))
+    assert "error" not in whole
+
+
 def test_without_parts_and_without_layers_there_is_no_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from toy_plans import make_plan
+from toy_plans import PROJECT, make_plan
 from toys import Cost, Grid
 
 from netloom import Experiment, Objective
 from netloom.db import Store
-from netloom.errors import StoreError, UnknownName
+from netloom.errors import SpecError, StoreError, UnknownName
 from netloom.search import Runner
+from netloom.search.run.plan import build_plan
+from netloom.search.run.spec import parse
 from netloom.search.strategies.random import RandomSearch
 
 
@@ -146,6 +148,22 @@ def test_it_shows_itself_after_its_store_is_gone(store: Store, tmp_path: Path) -
     for part in tmp_path.glob("*.moved"):
         part.rename(tmp_path / part.name.removesuffix(".moved"))
     assert "20 done" in repr(loaded)
+
+
+def test_a_network_is_exported(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nets.db"
+    spec = {"name": "nets", "space": "nets:Perceptron", "estimators": ["complexity"], "store": url}
+    spec |= {"objectives": [{"minimize": "macs"}], "budget": {"trials": 1}, "baseline": False}
+    plan = build_plan(parse({**spec, "strategy": "random"}), source_dir=PROJECT)
+    with Store(url) as opened:
+        Runner(plan, opened).run()
+    loaded, said = Experiment.load("nets", store=url), list[str]()
+    bundle = loaded.export(0, tmp_path / "there", formats=["json"], note=said.append)
+    assert bundle.folder == tmp_path / "there"
+    assert (bundle.folder / "architecture.json").is_file()
+    assert [text for text in said if text.startswith("weights: ")]
+    with pytest.raises(SpecError, match="onx"):
+        loaded.export(0, tmp_path / "other", formats=["onx"])
 
 
 def test_loading_draws_nothing_until_it_is_asked() -> None:

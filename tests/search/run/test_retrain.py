@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from netloom.search.run.spec import Budget, parse
 from netloom.search.strategies.given import PATH, Given
 from netloom.spaces import SPACES
 
+QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
 SPEC: dict[str, Any] = {
     "name": "nets",
     "space": "nets:Perceptron",
@@ -107,6 +110,84 @@ def test_the_front_is_trained_with_the_recipe_of_the_search(folder: Path, store:
     assert all(state(store, record.name, t.number) for t in trials)
 
 
+def test_all_that_was_chosen_is_tested_and_says_which_trial_it_was(store: Store) -> None:
+    numbers = by_status(store, "done")
+    words = [word for number in numbers for word in ("--trial", str(number))]
+    said = netloom("retrain", "nets", *words, "--no-progress").stderr
+    record, old = store.experiment("nets-retrained"), store.experiment("nets")
+    trials = store.trial_records(record.id)
+    assert len(trials) > len(record.summary["front"])  # the front is not all that was asked for
+    assert all("test_accuracy" in trial.metrics for trial in trials)
+    assert [trial.tags for trial in trials] == [{"retrained": number} for number in numbers]
+    assert "training for 1 epoch, as its spec says; --epochs E changes that" in said
+    for trial, number in zip(trials, numbers, strict=True):
+        was, now = (
+            f"{metrics['valid_accuracy']:.4g} %"
+            for metrics in (store.trial(old.id, number).metrics, trial.metrics)
+        )
+        assert was != now
+        line = f"trial {trial.number} is trial {number} of nets: valid_accuracy {was} before, {now}"
+        assert line in said
+    best = record.summary["front"][0]
+    assert f"netloom export nets-retrained --trial {best} -o delivered" in said
+    shown = netloom("show", "nets-retrained", "--trial", "1").stdout
+    assert f"trial {numbers[1]} of nets" in shown
+    quiet = netloom("retrain", "nets", "--trial", str(numbers[0]), "--name", "on", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("on\n", "")
+
+
+def test_the_overrides_that_are_suggested_train_what_was_found_in_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NETLOOM_STORE", raising=False)
+    netloom("search", str(QUICKSTART), "--set", "budget.trials=4", "--set", "baseline=false", "-q")
+    said = netloom("retrain", "quickstart", "--front", code=2).stderr
+    added = shlex.split(said[said.index("--set") :])
+    assert added[::2] == ["--set"] * (len(added) // 2)
+    words = ["retrain", "quickstart", "--front", "--epochs", "1", *added]
+    spec = json.loads(netloom(*words, "--dry-run").stdout)
+    assert (spec["data"]["name"], spec["space"]["in_channels"]) == ("digits", 1)
+    assert [e["name"] for e in spec["estimators"]] == ["training", "complexity"]
+    assert (spec["objectives"], spec["constraints"]) == ([{"maximize": "valid_accuracy"}], [])
+    faster = "space.channels=1", "space.cells=1", "runner.engine=inline"
+    faster += "estimators.training.threads=1", "estimators.training.batch_size=512"
+    small = [word for text in faster for word in ("--set", text)]
+    said = netloom(*words, *small, "--no-progress").stderr
+    assert "before" not in said  # other data: nothing is compared
+    with Store("sqlite:///netloom.db", read_only=True) as store:
+        front = store.experiment("quickstart").summary["front"]
+        trials = store.trial_records(store.experiment("quickstart-retrained").id)
+    assert [trial.status for trial in trials] == ["done"] * len(front)
+    assert all({"valid_accuracy", "test_accuracy", "macs"} <= t.metrics.keys() for t in trials)
+
+
+def test_what_is_suggested_fits_the_space_and_the_caller(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/counted.db"
+    product = {"name": "product", "factors": {"a": "nets:Perceptron", "b": "nets:Deep"}}
+    counted = [{"name": "complexity", "factor": factor} for factor in "ab"]
+    goal, bounds = [{"minimize": "macs@a"}], ["params@b <= 2000"]
+    spec = {**SPEC, "space": product, "estimators": counted, "objectives": goal}
+    spec |= {"constraints": bounds, "store": url}
+    with Store(url) as store:
+        Runner(build_plan(parse(spec), source_dir=PROJECT), store).run()
+        with pytest.raises(SpecError) as refused:
+            Experiment.load("nets", store=store).retrain(overrides=["tags=[again]"])
+        assert "--" not in str(refused.value)
+        with pytest.raises(SpecError, match=r"^the override seed=x: "):
+            Experiment.load("nets", store=store).retrain(overrides=["seed=x"])
+        added = ast.literal_eval(str(refused.value).partition("overrides=")[2])
+        plan, _ = retrain_plan(store, "nets", overrides=added, epochs=1)
+        assert [(e.name, e.factor) for e in plan.estimators] == [
+            ("training", "a"),
+            ("training", "b"),
+            ("complexity", "a"),
+            ("complexity", "b"),
+        ]
+        assert [o.metric for o in plan.objectives] == ["valid_accuracy@a", "macs@a"]
+        assert [(c.metric, c.max) for c in plan.constraints] == [("params@b", 2000)]
+
+
 def test_it_is_reproduced_by_the_same_seed(folder: Path, store: Store) -> None:
     loaded = Experiment.load("nets", store="sqlite:///netloom.db")
     first, second = (loaded.retrain(epochs=2, name=name) for name in ("first", "second"))
@@ -179,6 +260,8 @@ def test_a_published_network_of_another_space_is_trained_again(tmp_path: Path) -
         said: list[str] = []
         assert retrain_plan(store, "nets", note=said.append)[1].trials == (1,)
         assert said == ["left out, being of other spaces: 0 (deep/Eight); --trial trains them"]
+        with pytest.warns(UserWarning, match=r"left out, being of other spaces: 0 .*; trials=\["):
+            Experiment.load("nets", store=store).retrain()
         alone = {"name": "alone", "objectives": sizes[1:], "constraints": ["params >= 650"]}
         Runner(build_plan(parse({**changes, **alone}), source_dir=PROJECT), store).run()
         with pytest.raises(SpecError, match=r"published networks of others alone: 0 \(deep/Eight"):
@@ -239,7 +322,7 @@ def test_a_dry_run_prints_the_spec_and_stores_nothing(store: Store) -> None:
         (["nets", "--trial", "BROKEN"], "breaks a constraint, so that it would not be trained"),
         (["nets", "--trial", "BEHIND", "--inherit"], "leave --inherit out to train from scratch"),
         (["nets", "--front", "--set", "strategy=random"], "strategy cannot be changed"),
-        (["nets", "--front", "--set", "estimators=[complexity]"], "needs the estimator training"),
+        (["nets", "--front", "--set", "estimators=[complexity]"], "keep training in estimators"),
         (["nets", "--front", "--set", "estimators.training.lr=-1"], "lr must be above 0, got -1"),
         (["nets", "--front", "--set", "estimators.0.epoch=3"], "did you mean epochs?"),
     ],
@@ -341,6 +424,11 @@ def test_a_list_of_architectures_is_a_strategy(tmp_path: Path) -> None:
             (["besst"], r"architectures\[0\]: grid: an architecture is written as"),
             ([], "architectures"),
         ):
+            strategy = {"name": PATH, "architectures": wrong}
             with pytest.raises(SpecError, match=message):
-                make_plan(store.url, strategy={"name": PATH, "architectures": wrong})
+                make_plan(store.url, strategy=strategy)
+        with pytest.raises(
+            SpecError, match="tags must have one entry for each architecture, got 2"
+        ):
+            make_plan(store.url, strategy={**strategy, "architectures": ["best"], "tags": [{}, {}]})
     assert Given(architectures=["best"]).state_dict() == {"next": 0}
