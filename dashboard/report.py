@@ -39,7 +39,7 @@ from .strategy_view import Notation, Part, StrategyView
 from .summary import VERDICTS, Note, alone_note, bounds, caption, cards, facts, progress_note
 from .table import TrialTable
 from .views import HistoryView, Objectives, ParetoView, front, with_objectives
-from .words import MISSING, plural, value_text
+from .words import MISSING, plural, split_text, value_text
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -336,7 +336,8 @@ def _part(part: Part, number: int, prefix: str) -> Html:
         rows = [[notation(c) if isinstance(c, Notation) else c for c in r] for r in part.rows.rows]
         whole = table(part.rows.head, rows, numeric=part.rows.numeric)
         summary = el("summary", plural(len(rows), "row"))
-        children.append(el("details", summary, whole) if part.folded else whole)
+        folded = el("details", summary, whole, class_="folded") if part.folded else whole
+        children.append(folded)
     if part.code is not None:
         children.append(el("pre", part.code, class_="any", tabindex=0))
     return _section(part.title, *children, wide=True)
@@ -378,7 +379,7 @@ def _provenance(record: ExperimentRecord) -> Html:
             metric.name,
             metric.unit or MISSING,
             metric.direction,
-            "test, held out" if metric.split == "test" else metric.split,
+            split_text(metric.name, metric.split) or MISSING,
             metric.estimator,
             metric.provenance or MISSING,
             el("code", metric.fingerprint[:12]),

@@ -31,7 +31,7 @@ from .rows import ExperimentRow, open_record
 from .summary import VERDICTS, Note, alone_note, bounds, cards, facts, progress_note
 from .table import Row, TrialTable
 from .views import HistoryView, Objectives, ParetoView, front, with_objectives
-from .words import MISSING
+from .words import MISSING, split_text
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -215,13 +215,11 @@ def _figures(value: float | None) -> str:
 
 
 def _sources(record: ExperimentRecord) -> str:
-    rows = [
-        [
-            *map(cell, (m.name, m.unit, m.direction, m.split, m.estimator, m.provenance)),
-            code(m.fingerprint[:12]),
-        ]
-        for m in metric_rows(record)
-    ]
+    rows = []
+    for m in metric_rows(record):
+        split = split_text(m.name, m.split)
+        known = (m.name, m.unit, m.direction, split, m.estimator, m.provenance)
+        rows.append([*map(cell, known), code(m.fingerprint[:12])])
     head = ["metric", "unit", "better", "split", "estimator", "source", "fingerprint"]
     return pipes(head, rows)
 

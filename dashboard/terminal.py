@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingDependency, SpecError
-from .axes import better_corner
+from .axes import TRIAL_AXIS, Axis, better_corner
 from .table import Bools, Floats
 from .views import PUBLISHED, PUBLISHED_OUT, ParetoView
+from .words import value_text
 
 MIN_WIDTH, MIN_HEIGHT = 30, 12  # columns and rows that axes and labels leave something of
 _MARKS = {  # later ones are drawn over earlier ones
@@ -32,7 +33,7 @@ def front_text(view: ParetoView, *, width: int, height: int, colour: bool = Fals
     Args:
         view: The plane.
         width: Columns of the drawing, at least 30.
-        height: Rows of the drawing, at least 12; two lines of words come on top.
+        height: Rows of the drawing, at least 12; two or three lines of words come on top.
         colour: Whether the text may hold colour codes.
 
     Raises:
@@ -48,12 +49,13 @@ def front_text(view: ParetoView, *, width: int, height: int, colour: bool = Fals
                 figure.signal(view.xs[rows].tolist(), view.ys[rows].tolist(), marker=marker)
             )
     figure.label(view.x.label, "x")
+    _ticks(figure, "x", view.x, view.xs[view.shown], max(2, min(7, width // 16)))
+    _ticks(figure, "y", view.y, view.ys[view.shown], max(2, min(5, height // 4)))
     drawn = figure.build().string(colorless=not colour)
     lines = [line.rstrip() for line in drawn.rstrip("\n").split("\n")]
     corner = better_corner(view.x, view.y)
-    return "\n".join(
-        [f"{view.y.label}{f'   better {corner}' if corner else ''}", *lines, _key(view)]
-    )
+    head = f"{view.y.label}{f'   better {corner}' if corner else ''}"
+    return "\n".join([head, *lines, _key(view), *_left_out(view)])
 
 
 def _figure(width: int, height: int) -> Any:
@@ -74,6 +76,14 @@ def _figure(width: int, height: int) -> Any:
     figure.plot_size(width, height)
     figure.theme("colorless")
     return figure
+
+
+def _ticks(figure: Any, side: str, axis: Axis, values: Floats, count: int) -> None:
+    """Write values with their units, as tables do; numbers of trials stay as they are."""
+    if axis.metric == TRIAL_AXIS or not len(values) or values.min() == values.max():
+        return
+    places = np.linspace(values.min(), values.max(), count).tolist()
+    figure.ruler(side).ticks(places, [value_text(place, axis.unit) for place in places])
 
 
 def _painted(mark: str, paint: str) -> Any:
@@ -107,3 +117,13 @@ def _key(view: ParetoView) -> str:
         for kind, (mark, _) in reversed(_MARKS.items())
         if counts[kind]
     )
+
+
+def _left_out(view: ParetoView) -> list[str]:
+    """Return a line on the objectives that a plane has no room for."""
+    shown = (view.y.metric, view.x.metric)
+    goals = [axis.metric for axis in view.experiment.objectives]
+    rest = [goal for goal in goals if goal not in shown]
+    if not rest:
+        return []
+    return [f"drawn: {' and '.join(shown)}, not {' and '.join(rest)}, which the front is of, too"]

@@ -9,14 +9,19 @@ from typing import Any
 
 _BYTES = ((1024**3, "GB"), (1024**2, "MB"), (1024, "KB"))
 _COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_COUNTED = ("", "MACs", "FLOPs", "parameters")  # units before which a k or M can be read
 MISSING = "–"  # noqa: RUF001 (an en dash on the page)
 
 
 def value_text(value: float | None, unit: str = "") -> str:
     """Return a value with at most four significant digits and its unit.
 
+    Large counts are in thousands and millions; of what is measured the digits are grouped.
+
     >>> value_text(327680, "bytes"), value_text(1_073_466, "MACs"), value_text(94.3749, "%")
     ('320 KB', '1.073 M MACs', '94.37 %')
+    >>> value_text(21_690.4, "ms"), value_text(9_999.7, "ms"), value_text(1e20, "ms")
+    ('21,690 ms', '10,000 ms', '1e+20 ms')
     """
     if value is None or math.isnan(value):
         return MISSING
@@ -26,9 +31,11 @@ def value_text(value: float | None, unit: str = "") -> str:
                 return f"{value / size:.4g} {name}"
         return f"{value:.4g} B"
     text = f"{value:.4g}"
-    if abs(value) >= 1e4 and math.isfinite(value):
+    if abs(rounded := float(text)) >= 1e4 and unit in _COUNTED and math.isfinite(value):
         scale, name = next(pair for pair in _COUNTS if abs(value) >= pair[0])
         text = f"{value / scale:.4g} {name}"
+    elif 1e4 <= abs(rounded) < 1e12:
+        text = f"{rounded:,.0f}"
     return f"{text} {unit}".rstrip()
 
 
@@ -57,6 +64,19 @@ def constraint_text(constraint: Mapping[str, Any], unit: str = "") -> str:
     if bound is None:
         sign, bound = "≥", constraint.get("min")
     return f"{constraint['metric']} {sign} {value_text(bound, unit)}"
+
+
+def split_text(metric: str, split: str) -> str:
+    """Return the split of a metric that data decide, as its name says; of others nothing.
+
+    >>> split_text("valid_accuracy", "valid"), split_text("test_loss@net", "test")
+    ('valid', 'test, held out')
+    >>> split_text("params", "valid"), split_text("latency_ms@pixel3", "valid")
+    ('', '')
+    """
+    if split == "test":
+        return "test, held out"
+    return split if metric.startswith(f"{split}_") else ""
 
 
 def pieces(text: str) -> list[str]:

@@ -37,6 +37,14 @@
       figure.style.height = `${height}px`;
       Plotly.relayout(figure, { ...size, height });
     });
-  window.addEventListener("beforeprint", () => resize({ autosize: false, width: WIDTH }, LOWER));
-  window.addEventListener("afterprint", () => resize({ autosize: true, width: null }, 1));
+  let folded = []; // tables that are a line until a click: on paper nobody can open them
+  window.addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details.folded:not([open])")];
+    folded.forEach((each) => { each.open = true; });
+    resize({ autosize: false, width: WIDTH }, LOWER);
+  });
+  window.addEventListener("afterprint", () => {
+    folded.forEach((each) => { each.open = false; });
+    resize({ autosize: true, width: null }, 1);
+  });
 })();

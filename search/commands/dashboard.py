@@ -24,7 +24,14 @@ from .pareto import ObjectiveOption
 
 Shape: TypeAlias = Literal["html", "md", "csv", "json"]
 PASSWORD = "NETLOOM_DASHBOARD_PASSWORD"
-SHAPES: dict[str, Shape] = {".md": "md", ".csv": "csv", ".json": "json"}  # by a file's ending
+ENDINGS: dict[str, Shape | Literal["png"]] = {
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".csv": "csv",
+    ".json": "json",
+    ".png": "png",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -51,8 +58,8 @@ def report(
         typer.Option(
             "--format",
             "-f",
-            help="html, or what the ending of FILE says. md (for papers), csv and json (for "
-            "scripts) are printed unless -o names a file.",
+            help="What the ending of FILE says, html without one. md (for papers), csv and json "
+            "(for scripts) are printed unless -o names a file.",
         ),
     ] = None,
     every: Annotated[
@@ -72,11 +79,11 @@ def report(
     from ...dashboard.rows import open_record
     from ..run.rescoring import objectives_of
 
-    shape = shape or SHAPES.get(Path(output or "").suffix.lower(), "html")
-    if every and shape not in ("csv", "json"):
-        raise SpecError(f"--all lists every trial as csv or json, got the format {shape}")
-    if shape != "html":
-        _report_text(experiment, shape, output, objective, store, every=every)
+    made = _shape(output, shape)
+    if every and made not in ("csv", "json"):
+        raise SpecError(f"--all lists every trial as csv or json, got the format {made}")
+    if made == "md" or made == "csv" or made == "json":
+        _report_text(experiment, made, output, objective, store, every=every)
         return
 
     with open_store(store) as opened:
@@ -84,7 +91,7 @@ def report(
         record, *others = records.values()
         objectives = objectives_of(record, objective or ())
         target = writable_file(output or _file_name("comparison" if others else record.name))
-        if target.suffix.lower() == ".png":
+        if made == "png":
             if others:
                 raise SpecError(
                     f"a picture shows the front of one experiment, got {len(records)}; give one, "
@@ -96,6 +103,28 @@ def report(
         else:
             path = write_report(opened, list(records), target, objectives=objectives)
     emit(str(path))
+
+
+def _shape(output: str | None, wanted: Shape | None) -> Shape | Literal["png"]:
+    """Return what to write: what the ending of the file says, and `--format` must not deny it.
+
+    Raises:
+        SpecError: If both differ, or neither says anything.
+    """
+    ending = Path(output or "").suffix.lower()
+    told = ENDINGS.get(ending)
+    if told is not None and wanted not in (None, told):
+        remedy = f"write --format {told}" if told != "png" else "leave --format out"
+        raise SpecError(
+            f"a file that ends with {ending} holds {told}, got {output} with --format {wanted}; "
+            f"{remedy}, or give the file another ending"
+        )
+    if ending and told is None and wanted is None:
+        raise SpecError(
+            f"the ending of a file says what a report is written as ({', '.join(ENDINGS)}), got "
+            f"{output}; use one of these endings, or add --format"
+        )
+    return told or wanted or "html"
 
 
 def _file_name(name: str) -> str:

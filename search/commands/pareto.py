@@ -28,8 +28,10 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ...dashboard.views import ParetoView
+    from ...dashboard.table import TrialTable
+    from ...dashboard.views import Objectives, ParetoView
     from ...db.records import ExperimentRecord, TrialRecord
+    from ..objectives import Constraint
 
 FormatOption = Annotated[
     Literal["table", "csv", "json"], typer.Option("--format", "-f", help="Shape of the output.")
@@ -88,8 +90,10 @@ def pareto(
         record = open_record(opened, experiment)
         objectives = objectives_of(record, objective or ())
         bounds = constraints_of(record, constraint or ())
-        table = kept(TrialTable.read(opened, record), bounds)
+        whole = TrialTable.read(opened, record)
+        table = kept(whole, bounds)
         trials = front(opened, record.id, table=table, objectives=objectives)
+        nothing = "" if trials else nothing_text(record, whole, objectives, bounds)
         added = [{"metric": bound.metric} for bound in bounds]
         record = with_objectives(record, objectives)
         view = ParetoView.from_table(record, table, None, None) if plot else None
@@ -102,8 +106,34 @@ def pareto(
         if view is not None:
             emit_drawing(view)
         emit_front(record, trials)
-    if not trials:
-        note(f"{record.name} has no feasible architecture yet")
+    if nothing:
+        note(nothing)
+
+
+def nothing_text(
+    record: ExperimentRecord,
+    table: TrialTable,
+    objectives: Objectives,
+    bounds: Sequence[Constraint],
+) -> str:
+    """Return why there is no front: as the report says it, or by the bounds that were added."""
+    from ...dashboard.details import units_of
+    from ...dashboard.diagnosis import Diagnosis
+    from ...dashboard.words import value_text
+
+    why = f"{record.name} has no feasible architecture"
+    if (found := Diagnosis.of(record, table)) is not None:
+        return f"{why}{' yet' if record.status == 'running' else ''}. {found.sentence}"
+    units, nearest = units_of(record), []
+    for bound in bounds:
+        values = table.metric(bound.metric)[table.feasible]
+        known = values[values == values].tolist()
+        closest = (min if bound.max is not None else max)(known) if known else None
+        nearest.append(f"{bound.metric} {value_text(closest, units[bound.metric])}")
+    if bounds:
+        said = " and ".join(map(str, bounds))
+        return f"{why} that keeps {said}, too; the closest: {', '.join(nearest)}"
+    return f"{why} with a value of {' and '.join(item['metric'] for item in objectives)}"
 
 
 def emit_drawing(view: ParetoView) -> None:

@@ -198,14 +198,14 @@ class Progress:
             shown[f"best {metric}"] = f"{value:.5g}"
         if len(self.goal.objectives) > 1 and self._standing.front:
             shown["front"] = str(len(self._standing.front))
-            shown["hypervolume"] = f"{self._volume():.4f}"
+            shown["dominated"] = f"{100 * self._dominated():.2f} % of the box seen"
         elapsed = time.monotonic() - self._start
         shown["time"] = seconds_text(elapsed)
         if left := self._left(elapsed):
             shown["left"] = seconds_text(left)
         return shown
 
-    def _volume(self) -> float:
+    def _dominated(self) -> float:
         """Return the share of the box of the values seen (and 10 % around) that is dominated."""
         import numpy as np
 

@@ -110,7 +110,10 @@ def test_markdown_has_headline_front_and_provenance(store, make, pairs):
     assert "- networks on the front: **2**" in text
     assert "| trial | valid_accuracy (%) ↑ | latency_ms@pixel3 ↓ | architecture |" in text
     assert r"| 0 | 90 | 5 | `\|nor_conv_3x3~0\|+\|skip~0\|` |" in text
-    assert "measured · HW-NAS-Bench · 1" in text
+    assert "| valid_accuracy | % | maximize | valid | tabular |" in text
+    # no data decide a latency
+    latency = "| latency_ms@pixel3 | ms | minimize | – | tabular | measured · HW-NAS-Bench · 1 |"  # noqa: RUF001
+    assert latency in text
     assert "| python | 3.11.7 |" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from netloom.dashboard.terminal import front_text
 from netloom.dashboard.views import ParetoView
 from netloom.errors import MissingDependency, SpecError
+
+from .conftest import MAX_ACCURACY, MIN_LATENCY
 
 CROSS = "×"  # noqa: RUF001
 
@@ -37,6 +40,23 @@ def test_every_trial_stands_where_it_belongs(view):
     assert first[0] < middle < right  # 1, 5 and 9 ms
     assert abs(below - middle) <= 1  # 5 ms both
     assert top < upper < first[1] < lower  # 99, 95, 90, 80 %
+
+
+def test_axes_have_units_and_say_what_is_not_drawn(store, make, trial):
+    goals = (MAX_ACCURACY, MIN_LATENCY, {"metric": "params", "direction": "minimize"})
+    values = [(90, 1, 20_000), (95, 5, 73_310)]
+    names = [goal["metric"] for goal in goals]
+    trials = [trial(i, dict(zip(names, row, strict=True))) for i, row in enumerate(values)]
+    make(trials, objectives=goals)
+    view = ParetoView.of(store, "toy")
+    lines = front_text(view, width=60, height=20).split("\n")
+    assert lines[2].lstrip().startswith("95 %┤")
+    assert {"1 ms", "5 ms"} <= set(re.findall(r"\d+ ms", lines[-4]))
+    assert lines[-1] == (
+        "drawn: valid_accuracy and latency_ms@pixel3, not params, which the front is of, too"
+    )
+    view = ParetoView.of(store, "toy", "params", "valid_accuracy")
+    assert "20 k" in front_text(view, width=60, height=20)
 
 
 def test_it_is_as_wide_as_asked_and_has_no_codes(view):

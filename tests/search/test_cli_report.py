@@ -34,8 +34,23 @@ def test_the_ending_of_the_file_decides(searched: Any) -> None:
     assert shown.stdout == "front.CSV\n"
     text = (searched.folder / "front.CSV").read_text(encoding="utf-8")
     assert text.startswith("trial,score,")
-    searched.stored("report", "toy", "-o", "front.csv", "-f", "md")
-    assert (searched.folder / "front.csv").read_text(encoding="utf-8").startswith("# toy")
+    searched.stored("report", "toy", "-o", "front.txt", "-f", "md")
+    assert (searched.folder / "front.txt").read_text(encoding="utf-8").startswith("# toy")
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "said"),
+    [
+        ("a.txt", (), "use one of these endings, or add --format"),
+        ("b.json", ("-f", "csv"), "ends with .json holds json, got b.json with --format csv"),
+        ("c.png", ("-f", "html"), "leave --format out, or give the file another ending"),
+    ],
+)
+def test_an_ending_that_says_something_else_is_refused(
+    searched: Any, file: str, words: tuple[str, ...], said: str
+) -> None:
+    assert said in searched.stored("report", "toy", "-o", file, *words, code=2).stderr
+    assert not (searched.folder / file).exists()
 
 
 def test_all_is_for_programs(searched: Any) -> None:
@@ -53,6 +68,18 @@ def test_a_front_in_the_terminal(searched: Any, monkeypatch: pytest.MonkeyPatch)
     assert "30 columns" in searched.stored("pareto", "toy", "--plot", code=2).stderr
     for words in (("--json",), ("--format", "csv")):
         assert "not both" in searched.stored("pareto", "toy", "--plot", *words, code=2).stderr
+
+
+def test_without_a_front_it_says_why(searched: Any) -> None:
+    words = ("--quiet", "--set", "constraints=['cost <= 0']", "--set", "name=none")
+    searched.stored("search", "toy.yaml", *words, code=3)
+    said = searched.stored("pareto", "none", "--plot").stderr
+    assert said.startswith("none has no feasible architecture. None of ")
+    assert "The binding one is cost ≤ 0: 0 of " in said
+    assert "the closest: 1. Trial " in said
+    said = searched.stored("pareto", "toy", "--constraint", "cost <= 0.5").stderr
+    assert said.startswith("toy has no feasible architecture that keeps cost <= 0.5, too; the ")
+    assert said.endswith("closest: cost 1\n")
 
 
 def test_several_experiments_are_compared_first(searched: Any) -> None:
