@@ -226,7 +226,9 @@ def test_no_button_sends_a_figure_anywhere(page, site, store, real_looking, tmp_
 
 
 @pytest.mark.full
-def test_figures_of_a_report_are_saved_and_printed(page, site, store, real_looking, tmp_path):
+def test_figures_of_a_report_are_saved_and_printed(page, store, real_looking, keep, tmp_path):
+    many = {**GENOTYPES, "genotypes": 20 * GENOTYPES["genotypes"]}
+    keep(real_looking, notes={"s/genotypes": ("genotypes", many)})
     page.goto(write_report(store, "quickstart", tmp_path / "report.html").as_uri())
     page.wait_for_selector("#figure-hypervolume .scatterlayer .trace")
     figure = page.locator("[role=figure]", has=page.locator("#figure-hypervolume"))
@@ -243,12 +245,14 @@ def test_figures_of_a_report_are_saved_and_printed(page, site, store, real_looki
     before = page.evaluate(size)
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate(size) == [670, 0.66 * before[1]]
+    assert page.locator("details.folded td:visible").count() >= 40  # on paper nothing opens it
     page.set_viewport_size({"width": 703, "height": 1000})  # A4 between its margins: nothing is cut
     assert page.evaluate("document.documentElement.scrollWidth") == 703
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(media="screen")
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.wait_for_function(f"JSON.stringify({size}) === '{json.dumps(before).replace(' ', '')}'")
+    assert page.locator("details.folded td:visible").count() == 0
 
 
 def test_histories_over_time_are_in_the_url(page, site, real_looking):
