@@ -60,10 +60,12 @@
     save(new Blob(html, { type: "text/html" }), `${name}.html`);
   };
 
-  // As downloads.py guards its files: a text must not be run by a spreadsheet.
-  const number = /^-?[\d.,]+(e[+-]?\d+)?$/i;
+  // As downloads.py guards its files: a text must not be run by a spreadsheet. A number below zero is none,
+  // nor with its unit; with what calls a function or names another file it is.
+  const number = /^-\.?\d/, calls = /[=|!&]|[\w.]\s*\(/;
   const cell = (text) => {
-    const plain = /^[=+\-@\t\r]/.test(text) && !number.test(text) ? `'${text}` : text;
+    const run = /^[=+\-@\t\r]/.test(text) && (!number.test(text) || calls.test(text));
+    const plain = run ? `'${text}` : text;
     return /[",\n\r]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
   };
 
@@ -76,9 +78,22 @@
     return found;
   };
 
+  // A table is named after its page and the heads above it.
+  const named = (saved) => {
+    const part = saved.closest("section"), heads = [document.querySelector("h1")];
+    for (const kind of ["h2", "h3"]) {
+      const above = [...part.querySelectorAll(kind)].filter(
+        (head) => head.compareDocumentPosition(saved) & Node.DOCUMENT_POSITION_FOLLOWING
+      );
+      heads.push(above.at(-1));
+    }
+    const words = heads.map((head) => (head ? head.firstChild.textContent : "")).join(" ");
+    return words.toLowerCase().replace(/[^\p{L}\p{N}_.@]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "") || "table";
+  };
+
   const table = (saved) => {
     const rows = texts(saved).map((row) => row.map((each) => cell(each.trim())).join(","));
-    save(new Blob([rows.join("\r\n"), "\r\n"], { type: "text/csv" }), "table.csv");
+    save(new Blob([rows.join("\r\n"), "\r\n"], { type: "text/csv" }), `${named(saved)}.csv`);
   };
 
   document.addEventListener("click", async (event) => {

@@ -27,7 +27,7 @@ from .architecture_parts import (
     neighbours_part,
 )
 from .parts import SEARCHED_FROM, chip, dropdown, notation, trouble, views
-from .trial import facts
+from .trial import facts_line
 
 _OFFERED = 300  # members of the front that can be chosen from a list
 
@@ -87,10 +87,11 @@ def register(app: Dash, source: Source) -> None:
         if by == "arch-place":  # a link, or the way back
             try:
                 shot = source.snapshot(of["id"])
+                view = ArchitectureView.of(source.store, shot.record.id, int(of["number"]))
             except NetloomError:
                 raise PreventUpdate from None  # the page says it
             options = _others(source, shot, of["number"], known.beside)
-            return no_update, options, known.beside, known.device or no_update
+            return no_update, options, known.beside, _device(view, known)
         if by == "arch-beside":
             new = replace(known, beside=None if beside is None else int(beside))
         else:
@@ -148,7 +149,7 @@ def _head(shot: Snapshot, view: ArchitectureView) -> list[Any]:
             className="facts",
         ),
         html.P(notation(trial.notation or trial.key), className="notation", tabIndex=0),
-        html.P(" · ".join(facts(view.trial)), className="facts"),
+        facts_line(view.trial, record.id),
         *([html.P(trial.error, className="broken")] if trial.error else []),
     ]
 

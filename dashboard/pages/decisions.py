@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import sklearn.ensemble  # noqa: F401 - a second that the first page shall not wait for
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
@@ -23,10 +24,14 @@ from ..words import plural
 from .parts import SEARCHED_FROM, chip, dropdown, graph, note, rows_table, trouble, views
 
 PATH = "decisions"
+DRAG = "Drag along an axis to keep some lines, drag a name to move its axis."
 OBSERVED = (
     "Observed, not causal: trials with one option differ in other decisions too, and a search "
-    "tries good ones more often. Below each option stands how many trials took it. Diamonds are "
-    "what the random forest predicts when only this decision changes (partial dependence)."
+    "tries good ones more often. Below each option stands how many trials took it."
+)
+PREDICTED = (
+    " Diamonds are what the random forest predicts when only this decision changes (partial "
+    "dependence)."
 )
 MEANING = (
     "Permutation importance: a random forest learns the metric from the decisions of four fifths "
@@ -83,7 +88,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
                 html.Div(
                     [
                         html.H2("Decisions and metrics"),
-                        _box("decisions-metric", "Metric", metrics, _metric(record, choice), False),
+                        _metric_box(metrics, _metric(record, choice)),
                     ],
                     className="controls",
                 ),
@@ -105,7 +110,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
                 html.Div(id="importance-quality"),
                 graph("importance-graph", waiting, "Importance of each decision"),
                 html.Div(id="importance-table"),
-                html.P(MEANING, className="about"),
+                html.P(id="importance-words", className="about"),
             ],
             className="half",
         ),
@@ -114,12 +119,12 @@ def layout(source: Source, ref: str, search: str) -> Any:
                 html.Div(
                     [
                         html.H2("Option by option"),
-                        _box("decisions-decision", "Decision", decisions, choice.decision, True),
+                        _decision_box(decisions, choice.decision),
                     ],
                     className="controls",
                 ),
                 graph("marginal-graph", waiting, "Distribution of the metric for each option"),
-                html.P(OBSERVED, className="about"),
+                html.P(id="marginal-words", className="about"),
             ],
             className="half",
         ),
@@ -137,8 +142,13 @@ def register(app: Dash, source: Source) -> None:
         Output("importance-quality", "children"),
         Output("importance-graph", "figure"),
         Output("importance-table", "children"),
+        Output("importance-words", "children"),
+        Output("parallel-graph-files", "hidden"),
+        Output("importance-graph-files", "hidden"),
         Output("decisions-decision", "options"),
         Output("marginal-graph", "figure"),
+        Output("marginal-words", "children"),
+        Output("marginal-graph-files", "hidden"),
         Output("decisions-drawn", "data"),
         Input("decisions-choice", "data"),
         Input("revision", "data"),
@@ -154,12 +164,11 @@ def register(app: Dash, source: Source) -> None:
                 raise PreventUpdate
             view = source.decisions(shot, choice.metric)
         except NetloomError as error:
-            nothing = empty_figure(str(error))
-            return nothing, {}, "", trouble(error), nothing, None, no_update, nothing, None
+            return _nothing(error)
         marginal = _marginal(view, choice)
         if drawn == state:  # another decision, the same trials
-            return (*[no_update] * 7, marginal, no_update)
-        return *_whole(shot, view, choice), marginal, state
+            return (*[no_update] * 10, *marginal, no_update)
+        return *_whole(shot, view, choice), *marginal, state
 
 
 def _register_navigation(app: Dash) -> None:
@@ -201,6 +210,13 @@ def _clicked(click: Any) -> str | None:
     return data[0] if isinstance(data, list) else None
 
 
+def _nothing(error: NetloomError) -> tuple[Any, ...]:
+    """Return the page when it cannot be drawn: why, nothing to save, nothing explained."""
+    said, none = empty_figure(str(error)), empty_figure("")
+    first: tuple[Any, ...] = (said, {}, "", trouble(error), none, None, "", True, True, no_update)
+    return *first, none, "", True, None
+
+
 def _whole(shot: Snapshot, view: DecisionView, choice: DecisionChoice) -> list[Any]:
     """Return all but the distribution: it changes with the trials and the metric only."""
     place: dict[str, Any] = {}
@@ -213,11 +229,15 @@ def _whole(shot: Snapshot, view: DecisionView, choice: DecisionChoice) -> list[A
         importances = _importances(view.study)
     known = [column.name for column in view.ranked]
     extra = [choice.decision] if choice.decision and choice.decision not in known else []
-    words = f"{view.sentence} Drag along an axis to keep some lines, drag a name to move its axis."
-    if shot.record.status == "running":
-        words += " While the search runs, this page is drawn anew with every tenth more trials."
-    said = (_quality(view), importances, _table(view))
-    return [parallel, place, words, *said, [*known, *extra]]
+    words = ""
+    if view.total:
+        words = f"{view.sentence} {DRAG}"
+        if shot.record.status == "running":
+            words += " While the search runs, this page is drawn anew with every tenth more trials."
+    meaning = MEANING if importances.data else ""
+    said = (_quality(view), importances, _table(view), meaning)
+    unsaved = (not parallel.data, not importances.data)
+    return [parallel, place, words, *said, *unsaved, [*known, *extra]]
 
 
 def _importances(study: Study) -> Any:
@@ -246,28 +266,36 @@ def _table(view: DecisionView) -> Any:
     return parts
 
 
-def _marginal(view: DecisionView, choice: DecisionChoice) -> Any:
+def _marginal(view: DecisionView, choice: DecisionChoice) -> tuple[Any, str, bool]:
+    """Return the distribution, what is to know of it, and whether there is nothing to save."""
     try:
         marginal = view.marginal(choice.decision)
     except UnknownName as error:
-        return empty_figure(f"{error}. Choose a decision above.")
+        return empty_figure(f"{error}. Choose a decision above."), "", True
     if marginal is None:
         said = "Every decision was taken one way only." if view.total else view.sentence
-        return empty_figure(said)
-    return marginal_figure(marginal)
+        return empty_figure(said), "", True
+    predicted = any(np.isfinite(group.predicted) for group in marginal.groups)
+    return marginal_figure(marginal), OBSERVED + (PREDICTED if predicted else ""), False
 
 
 def _metric(record: Any, choice: DecisionChoice) -> str:
     return choice.metric or default_axes(record)[1]
 
 
-def _box(id: str, label: str, options: list[str], value: str | None, clear: bool) -> html.Label:
+def _metric_box(options: list[str], value: str) -> html.Label:
     return dropdown(
-        id,
-        label,
+        "decisions-metric",
+        "Metric",
         options,
         value,
-        clearable=clear,
-        searchable=clear or len(options) >= SEARCHED_FROM,
-        placeholder="the most important",
+        clearable=False,
+        searchable=len(options) >= SEARCHED_FROM,
+        placeholder=f"unknown: {value}",  # shown where the value is no option
+    )
+
+
+def _decision_box(options: list[str], value: str | None) -> html.Label:
+    return dropdown(
+        "decisions-decision", "Decision", options, value, placeholder="the most important"
     )

@@ -151,7 +151,7 @@ def graph(id: str, figure: Any, label: str, *, config: Mapping[str, Any] | None 
     return html.Div(
         [
             dcc.Graph(id=id, figure=figure, config=dict(config or CONFIG)),
-            html.Div(saved, className="files"),
+            html.Div(saved, id=f"{id}-files", className="files"),
         ],
         role="figure",
         **{"aria-label": label},

@@ -66,7 +66,7 @@ def panel(view: TrialView, experiment: str) -> list[Any]:
     parts: list[Any] = [
         html.H2([f"Trial {record.number} ", chip(view.status)]),
         html.P(notation(record.notation or record.key), className="notation", tabIndex=0),
-        html.P(" · ".join(facts(view)), className="facts"),
+        facts_line(view, experiment),
         dcc.Link("Take it apart", href=href(experiment, record.number), className="apart"),
     ]
     if view.violated:
@@ -95,16 +95,23 @@ def panel(view: TrialView, experiment: str) -> list[Any]:
     return parts
 
 
+def facts_line(view: TrialView, experiment: str) -> html.P:
+    """Return what is known of a trial beside its values, with a link to what it is derived from."""
+    parts: list[Any] = [child for fact in facts(view) for child in (" · ", fact)][1:]
+    if (parent := view.trial.parent) is not None:
+        link = dcc.Link(f"derived from trial {parent}", href=href(experiment, parent))
+        parts = [*parts, " · ", link]
+    return html.P(parts, className="facts")
+
+
 def facts(view: TrialView) -> list[str]:
-    """Return what is known of a trial beside its values, in words."""
+    """Return what is known of a trial beside its values and its parent, in words."""
     record = view.trial
     facts = [f"seed {record.seed}"]
     if record.fixed is not None:
         facts.insert(0, f"published network {record.fixed}")
     if record.duration_s is not None:
         facts.append(seconds_text(record.duration_s))
-    if record.parent is not None:
-        facts.append(f"derived from trial {record.parent}")
     if record.budget is not None:
         facts.append(f"budget {record.budget:g}")
     if record.reused_from is not None:

@@ -78,6 +78,10 @@ def test_the_url_chooses_device_and_neighbour(page, site, store, make, pairs):  
     picture = page.locator(".picture").first
     dark, white = picture.evaluate("box => getComputedStyle(box).backgroundColor"), "255, 255, 255"
     assert white not in dark
+    page.goto(f"{site}/exp/toy/trial/1?device=nowhere")
+    page.get_by_role("heading", name="Costs on").wait_for()
+    shown = page.get_by_role("heading", name="Costs on").first.inner_text()
+    page.locator("#arch-device", has_text=shown.removeprefix("Costs on ")).wait_for()
     page.goto(f"{site}/exp/toy/trial/1?beside=77")
     page.get_by_role("alert").get_by_text("77").wait_for()
     page.set_viewport_size({"width": 1280, "height": 900})

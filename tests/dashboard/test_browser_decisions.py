@@ -82,8 +82,13 @@ def test_what_cannot_be_known_is_said(page, site, make, trial):  # noqa: F811
     make([trial(0, {"valid_accuracy": 90.0, "latency_ms@pixel3": 5.0})])
     page.goto(f"{site}/exp/toy/decisions")
     page.wait_for_selector("#importance-graph :text('29 more')")
+    words = page.locator("#importance-words, #marginal-words").all_inner_texts()
+    assert "forest" not in " ".join(words)  # there is none
+    assert page.locator("#importance-graph-files, #marginal-graph-files").count() == 2
+    assert page.locator(".files:visible").count() == 1  # of the lines: there are no others
     page.goto(f"{site}/exp/toy/decisions?metric=test_accuracy&decision=nonsense")
     page.wait_for_selector("#parallel-graph :text('No trial has a value of test_accuracy')")
     page.wait_for_selector("#marginal-graph :text('unknown decision')")
     page.goto(f"{site}/exp/toy/decisions?metric=nonsense")
     page.get_by_role("alert").get_by_text("unknown metric").wait_for()
+    page.locator("#decisions-metric", has_text="unknown: nonsense").wait_for()

@@ -128,7 +128,15 @@ def test_figures_and_tables_leave_as_files(page, site, search):  # noqa: F811
     with page.expect_download() as saved:
         page.locator("#details .saved [data-save=csv]").first.click()
     rows = list(csv.reader(io.StringIO(saved.value.path().read_text())))
+    assert saved.value.suggested_filename == "search-trial-9.csv"
     assert rows[0] == ["metric", "value", "source"]
+    runs = {"-0.108 % → 2 %": False, "-1+x|' /C calc'!A0": True, "-1+HYPERLINK (1)": True}
+    fill = "(cells, texts) => texts.forEach((text, n) => (cells[3 * n].textContent = text))"
+    page.locator("#details .saved td").evaluate_all(fill, list(runs))
+    with page.expect_download() as saved:
+        page.locator("#details .saved [data-save=csv]").first.click()
+    rows = list(csv.reader(io.StringIO(saved.value.path().read_text())))[1:4]
+    assert [row[0] for row in rows] == [f"'{text}" if run else text for text, run in runs.items()]
     alone = saved.value.path().with_name("alone.html")
     alone.write_bytes(texts["html"])
     page.goto(alone.as_uri())

@@ -9,6 +9,7 @@ import pytest
 from netloom.dashboard import TrialView, details, diagnosis, markup, words
 from netloom.dashboard.choice import Choice
 from netloom.dashboard.details import metric_rows, provenance_text
+from netloom.dashboard.pages.trial import facts_line
 from netloom.dashboard.words import MISSING
 from netloom.db import CurvePoint
 from netloom.db.records import CostRecord, MetricRecord
@@ -16,6 +17,13 @@ from netloom.db.rescored import rescored_info
 from netloom.errors import StoreError
 
 BOUND = ({"metric": "latency_ms@eyeriss", "max": 6.0}, {"metric": "params", "max": 10.0})
+
+
+def test_a_parent_is_a_link(store, make, trial):
+    make([trial(0), trial(1, parent=0)])
+    line = facts_line(TrialView.of(store, "toy", 1), "toy")
+    assert line.children[-1].href == "/exp/toy/trial/0"
+    assert line.children[-1].children == "derived from trial 0"
 
 
 def test_a_trial_with_everything(store, make, trial):
