@@ -9,11 +9,12 @@ and has nothing to say is a round node. Parts whose labels begin alike (`stage1.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from math import log2
 from typing import NamedTuple, TypeAlias
 
+from ..jsonio import digest
 from .box_words import Words, size, words
 from .layout import COLUMN, GAP, HEAD, MARGIN, Box, Layout, layout
 from .part import NETWORK_INPUT, Input, Part
@@ -22,7 +23,10 @@ _RADIUS, _FRAME, _LINE = 21, 9, 11  # pixels
 _BOLD = ' font-weight="bold"'
 _LEAST = 4  # columns of a drawing, for its words
 _LETTERS, _LINES = 24, 3  # that fit into a box, the lines of facts
-_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759")
+_COLOURS = (
+    *("#7f7f7f", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#e15759"),
+    *("#17a2d6", "#d4459c", "#8a8a00", "#6a51a3", "#4e79a7", "#ff9da7", "#9ccc3c", "#0b6e5f"),
+)
 
 
 class Drawn(NamedTuple):
@@ -60,15 +64,15 @@ def draw(parts: Sequence[Part | Drawn], *, title: str = "", per_line: int = 8) -
     sizes = [_size(said, node) for said, node in zip(texts, nodes, strict=True)]
     groups = _groups(parts)
     placed = layout([_sources(part) for part in parts], sizes, groups, per_line)
-    kinds = dict.fromkeys(said.kind for said in texts)
-    colours = {kind: _COLOURS[i % len(_COLOURS)] for i, kind in enumerate(kinds)}
+    kinds = list(dict.fromkeys(said.kind for said in texts))
+    colours = _coloured(kinds)
     columns = max(max(box.column for box in placed.boxes) + 1, _LEAST)
     width = 2 * MARGIN + columns * (COLUMN + GAP) - GAP
     bottom = placed.spans[-1][1]
     body = [*_frames(groups, placed), *_edges(parts, nodes, placed)]
     for part, said, box, group in zip(parts, texts, placed.boxes, groups, strict=True):
         body += _drawn(part.label, _name(part.label, group), said, box, colours[said.kind])
-    body += _legend(texts, colours, bottom + HEAD, int(width))
+    body += _legend(texts, {kind: colours[kind] for kind in kinds}, bottom + HEAD, int(width))
     height = bottom + HEAD + 16 * (len(kinds) - 1) + MARGIN
     head = _short(title, int(width) // 7)
     return "\n".join(
@@ -111,6 +115,21 @@ def _groups(parts: Sequence[_Part]) -> list[str]:
 
 def _name(label: str, group: str) -> str:
     return label[len(group) + 1 :] if group and label != group else label
+
+
+def _coloured(kinds: Collection[str]) -> dict[str, str]:
+    """Return the colour of each kind: by its name alone, so that drawings can be compared.
+
+    Where two names want one colour, the second of the alphabet gets the next that is free.
+    """
+    count = len(_COLOURS)
+    wanted = {kind: int(digest(kind), 16) % count for kind in sorted(kinds)}
+    owners = {slot: kind for kind, slot in reversed(wanted.items())}
+    for kind, slot in wanted.items():
+        if kind not in owners.values():
+            free = ((slot + step) % count for step in range(count))
+            owners[next((each for each in free if each not in owners), count + len(owners))] = kind
+    return {kind: _COLOURS[slot % count] for slot, kind in owners.items()}
 
 
 # ---------------------------------------------------------------- frames and lines

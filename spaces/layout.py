@@ -158,15 +158,18 @@ def _centres(
 def _passing(
     sources: Sequence[Sequence[int]], ranks: Sequence[int], places: Sequence[tuple[int, int]]
 ) -> list[list[int]]:
-    """Return for each rank the parts whose tensor passes it on the way to a reader."""
-    last = list(ranks)  # the furthest reader in the same line
+    """Return for each rank the parts whose tensor passes it on the way to a reader.
+
+    One from another line comes in where the line begins, so that cells look alike everywhere.
+    """
+    last: dict[tuple[int, int], int] = {}  # (part, line) -> its furthest reader there
     for reads, rank in zip(sources, ranks, strict=True):
         for source in reads:
-            if places[ranks[source]][0] == places[rank][0]:
-                last[source] = max(last[source], rank)
+            at = source, places[rank][0]
+            last[at] = max(last.get(at, 0), rank)
     return [
-        [part for part, rank in enumerate(ranks) if rank < at < last[part]]
-        for at in range(len(places))
+        [part for part, rank in enumerate(ranks) if rank < at < last.get((part, line), 0)]
+        for at, (line, _) in enumerate(places)
     ]
 
 
@@ -190,21 +193,21 @@ def _ways(
             start = boxes[source]
             x, y = start.x + start.width, start.y + start.height / 2
             path = f"M{x:g} {y:g}"
-            if start.line == end.line:
-                for rank in range(ranks[source] + 1, ranks[reader]):
-                    left = MARGIN + (start.column + rank - ranks[source]) * (COLUMN + GAP)
-                    path += _bend(x, y, left, centres[source, rank]) + f" H{left + COLUMN:g}"
-                    x, y = left + COLUMN, centres[source, rank]
-                path += _bend(x, y, x2, y2)
-            else:
+            between = range(ranks[source] + 1, ranks[reader])
+            if start.line != end.line:
                 others = crossing.setdefault(end.line, [])
                 others += [source] if source not in others else []
                 aside = 3 * others.index(source)
                 right = MARGIN + start.column * (COLUMN + GAP) + COLUMN + GAP / 2 - aside
-                x = MARGIN + end.column * (COLUMN + GAP) - GAP / 2 + aside
-                y = spans[end.line][0] - GAP + aside
-                path += f" H{right:g} V{y:g} H{x:g} V{y2:g} H{x2:g}"
-                y = y2
+                between = range(ranks[reader] - end.column, ranks[reader])
+                over = spans[end.line][0] - GAP + aside
+                x, y = MARGIN - GAP / 2 + aside, centres[source, between[0]] if between else y2
+                path += f" H{right:g} V{over:g} H{x:g} V{y:g}"
+            for rank in between:
+                left = MARGIN + (end.column + rank - ranks[reader]) * (COLUMN + GAP)
+                path += _bend(x, y, left, centres[source, rank]) + f" H{left + COLUMN:g}"
+                x, y = left + COLUMN, centres[source, rank]
+            path += _bend(x, y, x2, y2)
             paths[source, reader] = path
             middles[source, reader] = ((x + x2) / 2, (y + y2) / 2)
     return paths, middles

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from netloom.spaces import SPACES, Input, Part
 from netloom.spaces.drawing import draw
-from netloom.spaces.layout import COLUMN, layout
+from netloom.spaces.layout import COLUMN, LANE, layout
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -74,6 +74,54 @@ def test_parallel_parts_stand_below_each_other_and_in_order() -> None:
     assert y["left"] < y["right"]
 
 
+def test_equal_cells_stand_in_one_order_in_every_line() -> None:
+    """A cell reads what the line before made, as the first one of a stack reads its neighbour."""
+    space = SPACES.get("nb201")(preset="tiny", cells=3)
+    root = drawn(space.parts(space.parse("ResNet")))
+    places: dict[str, list[tuple[float, float, str]]] = {}
+    for group in root.findall(f"{SVG}g"):
+        cell, _, name = group.find(f"{SVG}title").text.partition(":")[0].partition(".")
+        box = group.find(f"{SVG}rect").attrib
+        if name:
+            places.setdefault(cell, []).append((float(box["x"]), float(box["y"]), name))
+    orders = {tuple(name for *_, name in sorted(cell)) for cell in places.values()}
+    assert len(places) == 9
+    names = ("node1.from0", "node2.from1", "node2.from0", "node3.from1", "node2", "node3")
+    assert orders == {names}
+
+
+def test_a_kind_has_one_colour_in_all_drawings() -> None:
+    space = SPACES.get("nb201")(preset="tiny", cells=1)
+    drawings = [
+        colours_of(drawn(space.parts(space.parse(text))))
+        for text in (
+            "|avg_pool_3x3~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|",
+            "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|avg_pool_3x3~0|none~1|none~2|",
+        )
+    ]
+    assert drawings[0] == drawings[1]
+    assert list(drawings[0]) != list(drawings[1])  # in the order of their first boxes
+    assert len(set(drawings[0].values())) == len(drawings[0]) == 7
+
+
+def test_names_that_want_one_colour_get_two() -> None:
+    shape = (1, 4, 8, 8)
+    kinds = [f"a.b:Kind{i}(3) @ 1" for i in range(16)]  # as many as there are colours
+    parts = [part(f"p{i}", (i - 1, shape), key=key) for i, key in enumerate(kinds)]
+    first, second = colours_of(drawn(parts)), colours_of(drawn(parts[:1]))
+    assert len(first) == len(set(first.values())) == 16
+    assert second["Kind0"] == first["Kind0"]
+    more = [*parts, part("last", (15, shape), key="a.b:Other() @ 1")]
+    assert len(set(colours_of(drawn(more)).values())) == 16
+
+
+def colours_of(root) -> dict[str, str]:
+    """Return the colour of each kind, from the legend."""
+    marks = [each for each in root.findall(f"{SVG}rect") if each.get("fill-opacity") == "0.35"]
+    names = [each.text for each in root.iter(f"{SVG}tspan")]
+    return {n: str(mark.get("fill")) for n, mark in zip(names, marks, strict=True)}
+
+
 def test_long_networks_go_on_in_another_line() -> None:
     chain = [part(f"p{i}", (i - 1, (1, 2, 4, 4))) for i in range(25)]
     assert lines_of(drawn(chain, per_line=10)) == [10, 10, 5]
@@ -122,6 +170,6 @@ def points(path: str) -> list[tuple[float, float]]:
 def lines_of(root) -> list[int]:
     """Return how many boxes stand in each line, from the top; in chains alone."""
     boxes = [g.find(f"{SVG}rect").attrib for g in root.findall(f"{SVG}g")]
-    middles = [float(box["y"]) + float(box["height"]) / 2 for box in boxes]
-    tops = sorted({round(middle / 60) for middle in middles})
-    return [sum(round(middle / 60) == top for middle in middles) for top in tops]
+    middles = sorted(float(box["y"]) + float(box["height"]) / 2 for box in boxes)
+    starts = [i for i, y in enumerate(middles) if i == 0 or y - middles[i - 1] > LANE / 2]
+    return [end - i for i, end in zip(starts, [*starts[1:], len(middles)], strict=True)]
