@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...db.records import ARCHIVED, RETRAINED
-from ...errors import EvaluationError, SpecError
+from ...errors import EvaluationError, MissingDependency, SpecError
 from ...seeds import derive_seed
 from ...spaces import Architecture, ProductSpace
 from ..objectives import Objective
 from ..strategies.given import PATH
+from .describe import changed_data
 from .finishing import front_records
 from .fixed import stored_space
 from .inherited import inherited_weights
@@ -74,6 +75,7 @@ def retrain_plan(
     make_importable(source_dir)  # the data may be of there
     spec = _parsed(record, values, overrides, epochs, wording)
     plan = build_plan(spec, source_dir=source_dir)
+    _compare_data(record, plan, note)
     if not inherit:
         return plan, Origin(record, tuple(t.number for t in chosen))
     weights = inherited_weights(store, record, plan.space, chosen, asked=wording.inherit)
@@ -82,6 +84,18 @@ def retrain_plan(
     give_initial(plan, origin)
     _check_fit(plan, chosen, wording)
     return plan, origin
+
+
+def _compare_data(record: ExperimentRecord, plan: Plan, note: Callable[[str], None]) -> None:
+    """Say so where the same data set gives other examples than it did in the search."""
+    if plan.data is None or plan.spec.get("data") != record.spec.get("data"):
+        return
+    try:
+        changed = changed_data(record, plan.data)
+    except MissingDependency:
+        return  # the run says which file is missing, and a dry run needs none
+    if changed:
+        note(f"{changed}: its metrics and those of the search cannot be compared")
 
 
 def _chosen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from netloom.dashboard import write_report
 from netloom.db import Store
 from netloom.errors import NetloomError, SpecError, StoreError
+from netloom.estimators.data.digits import Digits
 from netloom.search import Runner
 from netloom.search.cli import app
 from netloom.search.run.events import Event
@@ -186,6 +188,19 @@ def test_what_is_suggested_fits_the_space_and_the_caller(tmp_path: Path) -> None
         ]
         assert [o.metric for o in plan.objectives] == ["valid_accuracy@a", "macs@a"]
         assert [(c.metric, c.max) for c in plan.constraints] == [("params@b", 2000)]
+
+
+def test_other_examples_under_the_same_name_are_noticed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    retrain_plan(store, "nets", note=said.append)
+    assert not any("fingerprint" in text for text in said)
+    monkeypatch.setattr(Digits, "fingerprint", "0" * 64)
+    retrain_plan(store, "nets", note=said.append)
+    assert re.search(
+        r"digits.* gives other examples than when nets ran.*cannot be compared", said[-1]
+    )
 
 
 def test_it_is_reproduced_by_the_same_seed(folder: Path, store: Store) -> None:
