@@ -305,7 +305,7 @@ def _add_classes(figure: go.Figure, look: Look) -> None:
             hoverinfo="skip",
             marker={"size": 8, "symbol": "square", "color": shade},
         )
-    figure.update_layout(legend2={**class_legend(escape(colours.label)), "y": 0})
+    figure.update_layout(legend2=class_legend(escape(colours.label)))
 
 
 def _add_best(figure: go.Figure, space: SpaceView, drawn: Bools) -> None:

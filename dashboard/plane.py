@@ -223,7 +223,7 @@ def _add_classes(figure: go.Figure, view: ParetoView, look: Look) -> None:
 
 def class_legend(title: str) -> dict[str, Any]:
     """Return the layout of a legend below the figure."""
-    place = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}
+    place = {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
     return {**place, "title": {"text": f"{title}: "}, "itemclick": False, "itemdoubleclick": False}
 
 

@@ -24,6 +24,7 @@ from .controls import IDS, controls, part_of, values
 from .parts import graph
 
 HEIGHT = 440  # of the plane: it ends where a window of 900 pixels does
+KEY = 40  # more with a key of colours below it
 BRUSH = {**CONFIG, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # box and lasso stay
 _ACTIONS = (
     *(Input(id, "value") for id in IDS),
@@ -171,4 +172,5 @@ def figure(source: Source, shot: Snapshot, choice: Choice) -> tuple[Any, str]:
     if space is not None:
         return space_figure(space, selected=choice.trial, look=look, kept=kept), words
     plane = front_figure(view, selected=choice.trial, look=look, kept=kept)
-    return plane.update_layout(height=HEIGHT), words
+    keyed = colours is not None and bool(colours.classes)
+    return plane.update_layout(height=HEIGHT + KEY * keyed), words
