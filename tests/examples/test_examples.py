@@ -64,9 +64,27 @@ def test_it_searches_is_interrupted_resumes_and_reports(
     check_report(example, shell, tmp_path)
 
 
+RAY = [e for e in ALL if e.ray]
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("example", [e for e in ALL if e.ray], ids=lambda e: e.path.stem)
-def test_it_trains_under_ray_goes_on_and_reports(example, shell, tmp_path):
+@pytest.mark.parametrize("example", RAY, ids=lambda e: e.path.stem)
+def test_it_trains_under_ray_and_reports(example, shell, tmp_path):
+    shell("search", str(example.path), *example.overrides(), "--quiet")
+    with Store("sqlite:///netloom.db") as store:
+        assert store.experiment(example.name).status == "done"
+        trials = store.trials(example.name)
+    assert len(trials) == example.trials
+    assert set(trials["status"]) == {"done", "pruned"}  # some are stopped early
+    front = shell.json("pareto", example.name, "--format", "json")["front"]
+    check_front(example, front)
+    check_report(example, shell, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.ray
+@pytest.mark.parametrize("example", RAY, ids=lambda e: e.path.stem)
+def test_it_goes_on_under_ray(example, shell):
     """A larger budget goes on: no trial is lost, none is evaluated twice."""
     shell("search", str(example.path), *example.overrides(trials=3), "--quiet")
     with Store("sqlite:///netloom.db") as store:
@@ -77,13 +95,9 @@ def test_it_trains_under_ray_goes_on_and_reports(example, shell, tmp_path):
         assert store.experiment(example.name).status == "done"
     assert list(after.index) == list(range(example.trials))
     assert after["key"].is_unique
-    assert set(after["status"]) == {"done", "pruned"}  # some are stopped early
+    assert set(after["status"]) == {"done", "pruned"}
     columns = ["key", "status", "valid_accuracy", "macs"]
     assert after.loc[before.index, columns].equals(before[columns])
-
-    front = shell.json("pareto", example.name, "--format", "json")["front"]
-    check_front(example, front)
-    check_report(example, shell, tmp_path)
 
 
 @pytest.fixture
