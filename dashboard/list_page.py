@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import SpecError
 from .grid_request import checked_request
-from .paging import MAX_PAGE, PAGE
+from .paging import window
 from .results import Result, best_text
 from .rows import ExperimentRow, spent_text
 
@@ -40,9 +40,7 @@ def experiments_page(
         SpecError: If the request sorts by a column that the list has not.
     """
     request = checked_request(request)
-    start = request["startRow"] or 0
-    end = min(request["endRow"] or start + PAGE, start + MAX_PAGE)
-    page = ordered(rows, request["sortModel"], results)[start:end]
+    page = ordered(rows, request["sortModel"], results)[window(request)]
     found = results(page)
     return [_cells(row, found[row.id]) for row in page]
 

@@ -39,10 +39,14 @@ def page_of(
     """
     request = checked_request(request)
     rows = chosen_rows(table, request, front, metrics, within)
-    start = request["startRow"] or 0
-    end = min(request["endRow"] or start + PAGE, start + MAX_PAGE)
-    chosen = rows[start:end].tolist()
+    chosen = rows[window(request)].tolist()
     return [row_cells(table.rows[row], bool(front[row]), metrics) for row in chosen], len(rows)
+
+
+def window(request: Mapping[str, Any]) -> slice:
+    """Return which rows a checked request asks for: a page, and never more than `MAX_PAGE`."""
+    start = request["startRow"] or 0
+    return slice(start, min(request["endRow"] or start + PAGE, start + MAX_PAGE))
 
 
 def chosen_rows(

@@ -14,6 +14,18 @@ from typer.testing import CliRunner
 
 from netloom.search.cli import app
 
+BOARD = """\
+name: board
+family: cpu
+title: A board
+calibrated: false
+numbers:
+  clock: {value: 1, unit: GHz, source: data sheet}
+  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet}
+  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet}
+  layer_overhead: {value: 0, unit: us, source: data sheet}
+  memory: {value: 4, unit: MiB, source: data sheet}
+"""
 PARTS = '''
 """A space of 24 architectures and functions that judge them in microseconds."""
 import time

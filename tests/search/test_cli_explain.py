@@ -9,6 +9,8 @@ import pytest
 from netloom.db import Store
 from netloom.db.records import EXPLANATION
 
+from .conftest import BOARD
+
 SPEC = """\
 space: nb201
 estimators: [tabular]
@@ -16,18 +18,6 @@ strategy: random
 objectives: [{maximize: valid_accuracy}, {minimize: latency_ms@pixel3}]
 budget: {trials: 8}
 baseline: false
-"""
-BOARD = """\
-name: board
-family: cpu
-title: A board
-calibrated: false
-numbers:
-  clock: {value: 1, unit: GHz, source: data sheet}
-  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet}
-  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet}
-  layer_overhead: {value: 0, unit: us, source: data sheet}
-  memory: {value: 4, unit: MiB, source: data sheet}
 """
 
 

@@ -12,6 +12,8 @@ from netloom.db import Store
 from netloom.estimators import ESTIMATORS
 from netloom.spaces import SPACES
 
+from .conftest import BOARD
+
 SPEC = """\
 space: nb201
 estimators: [tabular]
@@ -19,18 +21,6 @@ strategy: random
 objectives: [{maximize: valid_accuracy}, {minimize: latency_ms@pixel3}]
 budget: {trials: 30}
 baseline: false
-"""
-BOARD = """\
-name: board
-family: cpu
-title: A board
-calibrated: false
-numbers:
-  clock: {value: 1, unit: GHz, source: data sheet of the board}
-  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet of the board}
-  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet of the board}
-  layer_overhead: {value: 0, unit: us, source: data sheet of the board}
-  memory: {value: 4, unit: MiB, source: data sheet of the board}
 """
 
 

@@ -22,19 +22,9 @@ from netloom.search.run.runner import Runner
 from netloom.search.run.traced_drawing import drawn_layers
 from netloom.spaces import SPACES, Decision, DecisionSpace, Space
 
+from ..conftest import BOARD
+
 Plans = Callable[..., Plan]
-BOARD = """\
-name: board
-family: cpu
-title: A board
-calibrated: false
-numbers:
-  clock: {value: 1, unit: GHz, source: data sheet}
-  flops_per_cycle: {value: 2, unit: FLOP/cycle, source: data sheet}
-  memory_bandwidth: {value: 1, unit: GB/s, source: data sheet}
-  layer_overhead: {value: 0, unit: us, source: data sheet}
-  memory: {value: 4, unit: MiB, source: data sheet}
-"""
 
 
 class Two(Space):
