@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import dashboard_store
-from dashboard_store import LARGE
+from dashboard_server import Server, served
+from dashboard_store import LARGE, made
 from dashboard_visit import ROWS, Answer, Visit
 from machine import RESULTS, machine, sentence
 
@@ -35,47 +32,6 @@ LIMIT_S = 2.0
 REFRESHES, WARM = 30, 10  # of a live page; the first ones fill caches
 BATCH = 20  # trials that come between two refreshes
 COLUMNS = ("Page", "requests", "slowest", "its own time", "of which slowest", "MB sent")
-
-
-class Server:
-    """A dashboard in a process of its own."""
-
-    def __init__(self, url: str) -> None:
-        netloom = str(Path(sys.executable).with_name("netloom"))
-        self._process = subprocess.Popen(
-            [netloom, "dashboard", "--port", "0", "--store", url], stderr=subprocess.PIPE, text=True
-        )
-        assert self._process.stderr is not None
-        line = self._process.stderr.readline()
-        self.url = next(word for word in line.split() if word.startswith("http"))
-
-    def cpu_s(self) -> float:
-        """Return the processor time spent so far."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory_mb(self, name: str = "VmRSS") -> float:
-        """Return the resident memory now, or its peak (`VmHWM`)."""
-        line = next(each for each in self._proc("status").splitlines() if each.startswith(name))
-        return int(line.split()[1]) / 1024
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait()
-
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self._process.pid}/{name}").read_text()
-
-
-@contextmanager
-def served(url: str) -> Iterator[Server]:
-    """Run a dashboard."""
-    server = Server(url)
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def pages(visit: Visit, server: Server) -> Iterator[dict[str, Any]]:
@@ -137,16 +93,6 @@ def live(store: Store, visit: Visit, server: Server) -> dict[str, Any]:
     store.update_experiment(record.id, status="done")
     slowest = max(refreshes[WARM:], key=lambda each: float(each["slowest_cpu_s"]))
     return {**slowest, "memory_mb": memory, "peak_mb": round(server.memory_mb("VmHWM"))}
-
-
-def made(path: Path) -> float | None:
-    """Make the store unless it is there; return the seconds."""
-    if path.exists():
-        return None
-    start = time.perf_counter()
-    with Store(f"sqlite:///{path}") as store:
-        dashboard_store.fill(store, trials=100_000, experiments=1000, small=20)
-    return round(time.perf_counter() - start, 1)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -87,6 +88,8 @@ def serve(
     app = create_app(store_url, password)
     server = make_server(app, host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
+    gc.collect()
+    gc.freeze()  # what is imported stays: looking through it while rows are read costs most of that
     (on_ready or _announce)(url)
     if not is_loopback(host):
         logger.warning("%s", PLAIN)

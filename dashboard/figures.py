@@ -136,6 +136,8 @@ def empty_figure(text: str) -> go.Figure:
 
 def wrapped(text: str, width: int, most: int | None = None) -> str:
     """Return a text as lines of a figure, at most so many of them."""
+    if len(text) <= width and text.isprintable():
+        return escape(text)  # thousands of points have one each
     return "<br>".join(escape(part) for part in wrap(text, width)[:most])
 
 

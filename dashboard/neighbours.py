@@ -96,7 +96,7 @@ def change_text(change: float, unit: str) -> str:
 def front_rows(record: ExperimentRecord, table: TrialTable) -> tuple[Row, ...]:
     """Return the members of the front."""
     members = np.flatnonzero(front_of(feasible_losses(table, record)))
-    return tuple(table.rows[i] for i in members.tolist())
+    return tuple(table.where(members).rows)
 
 
 def neighbours(

@@ -39,8 +39,9 @@ def page_of(
     """
     request = checked_request(request)
     rows = chosen_rows(table, request, front, metrics, within)
-    chosen = rows[window(request)].tolist()
-    return [row_cells(table.rows[row], bool(front[row]), metrics) for row in chosen], len(rows)
+    chosen = rows[window(request)]
+    shown = zip(table.where(chosen).rows, front[chosen].tolist(), strict=True)
+    return [row_cells(row, member, metrics) for row, member in shown], len(rows)
 
 
 def window(request: Mapping[str, Any]) -> slice:

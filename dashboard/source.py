@@ -63,6 +63,7 @@ class Source:
         )
         self._results = Results()
         self._computed: dict[tuple[str, str], tuple[str, Any]] = {}
+        self._turns: dict[tuple[str, str], threading.Lock] = {}  # of what is being computed
 
     @property
     def store(self) -> Store:
@@ -199,17 +200,25 @@ class Source:
         return self.contests.contest(self.store, refs, groups, apart=apart)
 
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
-        """Return what `read` gives, asked once per state of the experiment."""
+        """Return what `read` gives, asked once per state of the experiment; others wait for it."""
+        key = (kind, shot.record.id)
         with self._lock:
-            state, value = self._computed.get((kind, shot.record.id), ("", None))
-        if state == shot.state:
-            return cast(Made, value)
-        value = read()
-        with self._lock:
-            if len(self._computed) > KEPT:
-                self._computed.clear()
-            self._computed[kind, shot.record.id] = (shot.state, value)
-        return value
+            turn = self._turns.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                with self._lock:
+                    state, value = self._computed.get(key, ("", None))
+                if state == shot.state:
+                    return cast(Made, value)
+                value = read()
+                with self._lock:
+                    if len(self._computed) > KEPT:
+                        self._computed.clear()
+                    self._computed[key] = (shot.state, value)
+                return value
+        finally:
+            with self._lock:
+                self._turns.pop(key, None)
 
 
 def _file_of(url: str) -> _File | None:

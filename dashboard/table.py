@@ -65,7 +65,10 @@ class TrialTable:
             name: np.array([row.metrics.get(name, np.nan) for row in rows], dtype=np.float64)
             for name in names
         }
-        nothing = np.full(len(rows), np.nan)
+
+        def nothing(_: str, some: NDArray[np.int64] | None) -> Floats:
+            return np.full(len(rows) if some is None else len(some), np.nan)
+
         columns = TrialColumns(
             id=np.arange(len(rows)),
             number=np.array([row.number for row in rows], dtype=np.int64),
@@ -80,7 +83,7 @@ class TrialTable:
             notation=objects([row.notation for row in rows]),
             fixed=objects([row.fixed for row in rows]),
         )
-        self._put(columns, Metrics(lambda _: nothing, tuple(names), known), 0.0)
+        self._put(columns, Metrics(nothing, tuple(names), known), 0.0)
 
     def _put(self, columns: TrialColumns, metrics: Metrics, start: float) -> None:
         self.columns, self.metrics, self._start = columns, metrics, start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 _Floats = NDArray[np.float64]
 _Rows = NDArray[np.bool_] | NDArray[np.int64]
+_Read = Callable[[str, "NDArray[np.int64] | None"], _Floats]
+FEW = 500  # rows; a metric of more is read as a whole column
 
 
 class Metrics:
     """Columns of (n,) values, NaN where a trial has none.
 
     Args:
-        read: Gives a column by its name.
+        read: Gives a column by its name, or those rows of it.
         names: Of every metric that there may be.
         known: Columns that are there already.
         added: Names of those that rescoring may have changed.
@@ -31,12 +34,13 @@ class Metrics:
 
     def __init__(
         self,
-        read: Callable[[str], _Floats],
+        read: _Read,
         names: tuple[str, ...],
         known: dict[str, _Floats],
         added: Collection[str] = (),
     ) -> None:
         self._read, self.names, self._known, self._added = read, names, known, added
+        self._lock = threading.Lock()  # requests come at once: the second waits for the column
 
     @classmethod
     def of(cls, store: Store, experiment: ExperimentRecord, columns: TrialColumns) -> Metrics:
@@ -44,15 +48,17 @@ class Metrics:
         costs = store.rescored(experiment)
         added = dict.fromkeys(name for each in costs.values() for name in each)
         names = dict.fromkeys([*(metric.name for metric in experiment.metrics), *added])
-        order = np.argsort(columns.id)
 
-        def read(name: str) -> _Floats:
-            found = np.full(len(columns), np.nan)
-            ids, values = store.metric_column(experiment.id, name)
-            known = np.isin(ids, columns.id)  # others came since
-            found[order[np.searchsorted(columns.id, ids[known], sorter=order)]] = values[known]
+        def read(name: str, rows: NDArray[np.int64] | None = None) -> _Floats:
+            wanted = columns.id if rows is None else columns.id[rows]
+            few = None if rows is None else wanted.tolist()
+            ids, values = store.metric_column(experiment.id, name, ids=few)
+            found, order = np.full(len(wanted), np.nan), np.argsort(wanted)
+            known = np.isin(ids, wanted)  # others came since
+            found[order[np.searchsorted(wanted, ids[known], sorter=order)]] = values[known]
             if name in added:
-                extra = np.array([costs.get(key, {}).get(name, np.nan) for key in columns.key])
+                keys = columns.key if rows is None else columns.key[rows]
+                extra = np.array([costs.get(key, {}).get(name, np.nan) for key in keys])
                 found = np.where(np.isnan(extra), found, extra)
             return found
 
@@ -60,18 +66,27 @@ class Metrics:
 
     def column(self, name: str) -> _Floats:
         """Return one column; a metric that nobody has is NaN."""
-        if name not in self._known:
-            self._known[name] = self._read(name)
-        return self._known[name]
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = self._read(name, None)
+            return self._known[name]
 
     def of_row(self, row: int) -> Mapping[str, float]:
         """Return the metrics that one trial has."""
         return _RowMetrics(self, row)
 
     def taken(self, rows: _Rows) -> Metrics:
-        """Return the metrics of some of the rows."""
-        known = {name: values[rows] for name, values in self._known.items()}
-        return Metrics(lambda name: self.column(name)[rows], self.names, known)
+        """Return the metrics of some of the rows: of a few, nothing else is read."""
+        known = {name: values[rows] for name, values in list(self._known.items())}
+        places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
+
+        def read(name: str, part: NDArray[np.int64] | None) -> _Floats:
+            chosen = places if part is None else places[part]
+            if len(chosen) <= FEW and name not in self._known:
+                return self._read(name, chosen)
+            return self.column(name)[chosen]
+
+        return Metrics(read, self.names, known)
 
     def grow(
         self,
@@ -89,7 +104,7 @@ class Metrics:
             found: Their metrics by row id.
         """
         new = np.isin(ids, fresh)
-        for name, values in before._known.items():
+        for name, values in list(before._known.items()):
             if name in self._added:  # read again, with what rescoring says of the fresh ones
                 continue
             column = np.empty(len(ids))

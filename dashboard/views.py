@@ -356,8 +356,7 @@ def front(
     if not view.front_numbers:
         return []
     records = store.trial_records(view.experiment.id, numbers=view.front_numbers)
-    rows = (view.table.rows[index] for index in np.flatnonzero(view.front).tolist())
-    metrics = {row.number: dict(row.metrics) for row in rows}
+    metrics = {row.number: dict(row.metrics) for row in view.table.where(view.front).rows}
     by_number = {r.number: replace(r, metrics=metrics[r.number]) for r in records}
     return [by_number[number] for number in view.front_numbers]
 

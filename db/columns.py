@@ -114,20 +114,27 @@ def _columns(rows: Sequence[Any]) -> TrialColumns:
 
 
 def metric_column(
-    connection: Connection, entry: Entry, name: str
+    connection: Connection, entry: Entry, name: str, *, ids: Iterable[int] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the values of one metric: row ids of trials, ascending, and a value for each.
 
     A metric that the experiment does not have has no values.
+
+    Args:
+        connection: Of an open transaction.
+        entry: The experiment.
+        name: The metric.
+        ids: Row ids of the only trials that count.
     """
     import numpy as np
 
-    rows: Sequence[Any] = ()
-    if (source := entry.sources.get(name)) is not None:
-        rows = connection.execute(
-            select(METRICS.c.trial_id, METRICS.c.value)
-            .where(METRICS.c.source_id == source)
-            .order_by(METRICS.c.trial_id)
-        ).all()
-    ids, values = zip(*rows, strict=True) if rows else ((), ())
-    return np.array(ids, dtype=np.int64), np.array(values, dtype=np.float64)
+    if (source := entry.sources.get(name)) is None:
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    chosen = select(METRICS.c.trial_id, METRICS.c.value).where(METRICS.c.source_id == source)
+    chosen = chosen.order_by(METRICS.c.trial_id)
+    statements = [chosen]
+    if ids is not None:
+        statements = [chosen.where(METRICS.c.trial_id.in_(part)) for part in chunks(sorted(ids))]
+    rows = [row for each in statements for row in connection.execute(each).all()]
+    numbers = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+    return numbers, np.fromiter((row[1] for row in rows), dtype=np.float64, count=len(rows))

@@ -143,11 +143,18 @@ class TrialReader:
             return trial_columns(connection, entry, numbers=numbers, above=above)
 
     def metric_column(
-        self, experiment_id: str, name: str
+        self, experiment_id: str, name: str, *, ids: Iterable[int] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return a metric's values: row ids of trials, ascending, and a value for each."""
+        """Return a metric's values: row ids of trials, ascending, and a value for each.
+
+        Args:
+            experiment_id: The experiment's id.
+            name: The metric.
+            ids: Row ids of the only trials that count.
+        """
         with self._read() as connection:
-            return metric_column(connection, self._catalog.entry(connection, experiment_id), name)
+            entry = self._catalog.entry(connection, experiment_id)
+            return metric_column(connection, entry, name, ids=ids)
 
     def metrics(self, experiment_id: str, ids: Iterable[int]) -> dict[int, dict[str, float]]:
         """Return the metrics of trials by their row ids."""

@@ -8,6 +8,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
+from ...db.records import ExperimentRecord
 from ...errors import NetloomError, UnknownName
 from ..axes import objective_axes
 from ..brushed import mark_selected
@@ -15,7 +16,7 @@ from ..choice import Choice
 from ..compare import BaselineView
 from ..diagnosis import Diagnosis
 from ..figures import along, best_figure, empty_figure, hypervolume_figure
-from ..rows import ExperimentRow
+from ..rows import ExperimentRow, open_record
 from ..selection import within
 from ..source import Snapshot, Source
 from ..summary import VERDICTS, Card, Note, alone_note, bounds, cards, facts, progress_note
@@ -31,18 +32,18 @@ def layout(source: Source, ref: str, search: str) -> Any:
     Raises:
         StoreError: If there is no such experiment.
     """
-    shot = source.snapshot(ref)
+    record = open_record(source.store, ref)  # not its trials: the front's figure reads those
     choice = Choice.parse(search)
-    several = len(objective_axes(shot.record)) > 1
+    several = len(objective_axes(record)) > 1
     waiting = empty_figure("Loading …")
     return [
         dcc.Location(id="place", refresh=False),  # of this page: its axes and trial live in the URL
-        dcc.Store(id="experiment", data=shot.record.id),
+        dcc.Store(id="experiment", data=record.id),
         dcc.Store(id="choice", data=choice.data),
         dcc.Store(id="plotted"),
         dcc.Store(id="drawn"),
-        html.Div(_head(shot), id="exp-head", className="wide"),
-        front.section(source, shot, choice),
+        html.Div(_head(record, notes=_progress(record)), id="exp-head", className="wide"),
+        front.section(source, record, choice),
         html.Section(
             [
                 html.Button("Close", id="close", className="close", n_clicks=0),
@@ -52,7 +53,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
             className="details-part",
         ),
         html.Section(
-            [trials.head(shot.record, choice), trials.grid(shot.record, choice)],
+            [trials.head(record, choice), trials.grid(record, choice)],
             className="wide",
         ),
         html.Div(id="note", className="wide"),  # comes later: nothing above it may move then
@@ -113,7 +114,7 @@ def _register_figures(app: Dash, source: Source) -> None:
                 raise PreventUpdate
             shown, words = front.figure(source, shot, Choice.load(chosen))
         except NetloomError as error:
-            return empty_figure(str(error)), "", None
+            return empty_figure(str(error)), "", str(error)
         return shown, words, shot.state
 
     @app.callback(
@@ -121,15 +122,15 @@ def _register_figures(app: Dash, source: Source) -> None:
         Output("volume-graph", "figure"),
         Output("best-graph", "figure"),
         Output("drawn", "data"),
-        Input("revision", "data"),
+        Input("plotted", "data"),  # after the front: a baseline of many trials takes a moment
         Input("choice", "data"),
         State("experiment", "data"),
         State("drawn", "data"),
     )
-    def grow(_: int | None, chosen: Any, id: str, drawn: str | None) -> Any:
-        try:  # beside the front, not before it: a baseline of many trials takes a moment
+    def grow(_: str | None, chosen: Any, id: str, drawn: str | None) -> Any:
+        try:
             shot = source.snapshot(id)
-            if drawn == shot.state and ctx.triggered_id != "choice":
+            if drawn == shot.state and "choice" not in ctx.triggered_prop_ids.values():
                 raise PreventUpdate
             choice = Choice.load(chosen)
             volume, best = _growth(source, shot, choice)
@@ -140,8 +141,8 @@ def _register_figures(app: Dash, source: Source) -> None:
             nothing = empty_figure(str(error))
             return no_update, nothing, nothing, None
         view = ParetoView.from_table(shot.record, shot.table, None, None)
-        head = _head(shot, cards(shot.record, view, history))
-        return head, volume, best, shot.state
+        numbers = cards(shot.record, view, history)
+        return _head(shot.record, numbers, _state_notes(shot)), volume, best, shot.state
 
     @app.callback(
         Output("note", "children"),
@@ -176,8 +177,10 @@ def _growth(source: Source, shot: Snapshot, choice: Choice) -> tuple[Any, Any]:
     return hypervolume_figure(history, beside), best
 
 
-def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
-    record, limits = shot.record, bounds(shot.record)
+def _head(
+    record: ExperimentRecord, numbers: Sequence[Card] = (), notes: Sequence[Any] = ()
+) -> list[Any]:
+    limits = bounds(record)
     return [
         html.H1([record.name, " ", chip(record.status)]),
         html.Div([views(record.id, ""), compare_links(record)], className="pages"),
@@ -185,18 +188,24 @@ def _head(shot: Snapshot, numbers: Sequence[Card] = ()) -> list[Any]:
         *([html.P(limits, className="goal bounds")] if limits else []),
         html.P(" · ".join(facts(record)), className="facts"),
         *([html.Div([card(each) for each in numbers], className="cards")] if numbers else []),
-        *_state_notes(shot),
+        *notes,
     ]
+
+
+def _progress(record: ExperimentRecord) -> list[Any]:
+    """Return how a search goes on that has not come to its end, without a look at its trials."""
+    if record.status == "running":
+        begun = Note("No trial yet", "The search has just begun: this page fills by itself.")
+        return [] if record.counts else [note(begun)]
+    return [note(said)] if (said := progress_note(record)) else []
 
 
 def _state_notes(shot: Snapshot) -> list[Any]:
     """Return what is wrong with a search, or not finished."""
-    record = shot.record
-    if record.status == "running":
-        begun = Note("No trial yet", "The search has just begun: this page fills by itself.")
-        return [] if len(shot.table) else [note(begun)]
-    found = [note(said)] if (said := progress_note(record)) else []
-    if (diagnosis := Diagnosis.of(record, shot.table)) is not None:
+    found = _progress(shot.record)
+    if shot.record.status == "running":
+        return found
+    if (diagnosis := Diagnosis.of(shot.record, shot.table)) is not None:
         kind = "behind" if diagnosis.broken else ""
         nearest = html.P(notation(diagnosis.notation)) if diagnosis.notation else None
         found.append(note(Note(diagnosis.title, diagnosis.sentence, kind), nearest))

@@ -8,6 +8,7 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
+from ...db.records import ExperimentRecord
 from ...errors import NetloomError, UnknownName
 from ..captions import front_words
 from ..choice import Choice, filter_text, order_text
@@ -38,12 +39,12 @@ _ACTIONS = (
 )
 
 
-def section(source: Source, shot: Snapshot, choice: Choice) -> html.Section:
+def section(source: Source, record: ExperimentRecord, choice: Choice) -> html.Section:
     """Return the part of the page; callbacks fill it."""
     waiting = empty_figure("Loading …")
     return html.Section(
         [
-            *controls(source, shot.record, choice),
+            *controls(source, record, choice),
             graph("front-graph", waiting, "Trials in the plane of two metrics", config=BRUSH),
             dcc.Store(id="region"),
             html.Div(

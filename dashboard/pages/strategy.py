@@ -21,11 +21,12 @@ def register(app: Dash, source: Source) -> None:
     @app.callback(
         Output("strategy", "children"),
         Output("strategy", "data-state"),
+        Input("plotted", "data"),  # after the front
         Input("revision", "data"),
         State("experiment", "data"),
         State("strategy", "data-state"),
     )
-    def show(_: int | None, id: str, shown: str | None) -> Any:
+    def show(_: str | None, __: int | None, id: str, shown: str | None) -> Any:
         try:
             shot = source.snapshot(id)
             view = StrategyView.of(source.store, shot.record)

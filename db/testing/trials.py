@@ -369,6 +369,8 @@ class TrialChecks(Fixtures):
             each.id: each.metrics["accuracy"] for each in records if each.metrics
         }
         assert ids.tolist() == sorted(ids.tolist())
+        some = store.metric_column(exp, "accuracy", ids=[10**9, records[2].id])
+        assert [part.tolist() for part in some] == [[records[2].id], [50.0]]
         assert [part.tolist() for part in store.metric_column(exp, "nope")] == [[], []]
         assert store.metrics(exp, [records[2].id]) == {records[2].id: dict(records[2].metrics)}
 

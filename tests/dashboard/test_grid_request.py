@@ -75,16 +75,19 @@ def test_sorting_and_paging_read_no_metric_that_they_do_not_show(store, make, pa
     read: list[str] = []
     plain = store.metric_column
 
-    def watched(id, name):
-        read.append(name)
-        return plain(id, name)
+    def watched(id, name, *, ids=None):
+        read.append((name, ids is not None))
+        return plain(id, name, ids=ids)
 
     monkeypatch.setattr(store, "metric_column", watched)
     table = TrialTable.read(store, make(pairs([(90, 5), (95, 9)])))
     request = {"sortModel": [{"colId": "m0", "sort": "desc"}]}
     page, _ = page_of(table, request, np.zeros(2, dtype=bool), ["valid_accuracy"])
     assert [row["number"] for row in page] == [1, 0]
-    assert read == ["valid_accuracy"]
+    assert read == [("valid_accuracy", False)]  # to sort by it
+    page, _ = page_of(table, {}, np.zeros(2, dtype=bool), ["valid_accuracy", "latency_ms@pixel3"])
+    assert [row["m1"] for row in page] == [5, 9]
+    assert read[1:] == [("latency_ms@pixel3", True)]  # of the rows that are shown
 
 
 def test_an_error_of_the_program_shows_no_trace(store, make, pairs, monkeypatch):
