@@ -29,17 +29,16 @@ SCALE = [[0.0, BLUE], [0.5, PURPLE], [1.0, ORANGE]]  # seen on light and on dark
 
 
 def parallel_figure(view: DecisionView) -> go.Figure:
-    """Draw each trial as a line through its decisions and metrics, coloured by the metric.
+    """Draw trials as lines through their decisions and metrics, coloured by the metric.
 
     Lines through one option lie side by side around it, so that many are told from few.
     """
-    names = [view.axis.metric, *(n for n in view.metrics if n != view.axis.metric)][:METRICS]
-    columns = view.ranked[: AXES - len(names) - 1]
+    (columns, names), rows = _axes(view), view.drawn
     rng = np.random.default_rng(0)
-    dimensions = [_decision_axis(column, rng) for column in columns]
-    front = {"values": view.front.astype(int), "tickvals": [0, 1], "ticktext": ["no", "yes"]}
+    dimensions = [_decision_axis(column.at(rows), rng) for column in columns]
+    front = {"values": view.front[rows].astype(int), "tickvals": [0, 1], "ticktext": ["no", "yes"]}
     dimensions.append({"label": "front", "range": [0, 1], **front})
-    dimensions += [_metric_axis(name, view.metrics[name]) for name in reversed(names)]
+    dimensions += [_metric_axis(name, view.metrics[name][rows]) for name in reversed(names)]
     low, high = np.quantile(view.values, (0.02, 0.98)).tolist()
     bar = {"title": {"text": escape(view.axis.label), "side": "right"}, "thickness": 12}
     figure = go.Figure(
@@ -51,7 +50,7 @@ def parallel_figure(view: DecisionView) -> go.Figure:
             rangefont={"size": 10},
             unselected={"line": {"color": GREY, "opacity": 0.06}},
             line={
-                "color": view.values,
+                "color": view.values[rows],
                 "colorscale": SCALE,
                 "cmin": low,
                 "cmax": high if high > low else low + 1.0,
@@ -147,9 +146,16 @@ def marginal_figure(marginal: Marginal) -> go.Figure:
     return figure
 
 
-def parallel_width(figure: go.Figure) -> int:
+def parallel_width(view: DecisionView) -> int:
     """Return the pixels below which the axes of parallel coordinates crowd each other."""
-    return 200 + AXIS_PX * len(figure.data[0].dimensions)
+    columns, names = _axes(view)
+    return 200 + AXIS_PX * (len(columns) + 1 + len(names))
+
+
+def _axes(view: DecisionView) -> tuple[Sequence[Column], Sequence[str]]:
+    """Return the decisions and the metrics that have an axis; whether on the front has one, too."""
+    names = [view.axis.metric, *(n for n in view.metrics if n != view.axis.metric)][:METRICS]
+    return view.ranked[: AXES - len(names) - 1], names
 
 
 def _decision_axis(column: Column, rng: np.random.Generator) -> dict[str, Any]:

@@ -26,12 +26,14 @@ from .axes import (
 from .columns import ABSENT, Column, Level, columns_of
 from .importance import MAX_TRIALS, SEED, Study, study
 from .table import Bools, Floats, TrialTable
+from .thinning import evenly
 from .words import plural
 
 if TYPE_CHECKING:
     from ..db import Store
 
-LINES = 2000  # trials that are drawn and counted; the front is always among them
+COUNTED = 2000  # trials; the front is always among them
+DRAWN = 500  # of those, as lines: more hide each other, and take a browser without a GPU seconds
 WHOLE = ("done", "infeasible")  # a trial that was stopped early has values of another budget
 
 
@@ -138,6 +140,19 @@ class DecisionView:
         first = [named.pop(each.decision) for each in self.study.importances]
         return (*first, *named.values())
 
+    @cached_property
+    def drawn(self) -> NDArray[np.int64]:
+        """Rows of the trials that are drawn as lines, ascending, at most `DRAWN`.
+
+        Evenly spread over the metric; of front and others as many, where there are.
+        """
+        front, others = (
+            rows[np.argsort(self.values[rows], kind="stable")]
+            for rows in (np.flatnonzero(self.front), np.flatnonzero(~self.front))
+        )
+        members = evenly(front, max(DRAWN // 2, DRAWN - len(others)))
+        return np.sort(np.concatenate([members, evenly(others, DRAWN - len(members))]))
+
     @property
     def fixed(self) -> list[str]:
         """Decisions that were taken one way only."""
@@ -201,14 +216,14 @@ def _own(store: Store, record: ExperimentRecord, table: TrialTable) -> Bools:
 
 
 def _sample(table: TrialTable, known: Bools, front: Bools) -> NDArray[np.int64]:
-    """Return rows of at most `LINES` trials of different architectures, the front first of all."""
+    """Return at most `COUNTED` rows of different architectures, the front first of all."""
     rng = np.random.default_rng(SEED)
     rows = np.flatnonzero(known)
     first = rng.permutation(rows[front[rows]])
     others = rng.permutation(rows[~front[rows]])
     chosen: dict[str, int] = {}
-    for row in (*first.tolist(), *others[:LINES].tolist()):
-        if len(chosen) == LINES:
+    for row in (*first.tolist(), *others[:COUNTED].tolist()):
+        if len(chosen) == COUNTED:
             break
         chosen.setdefault(table.key[row], row)
     return np.sort(np.array(list(chosen.values()), dtype=np.int64))

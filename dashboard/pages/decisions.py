@@ -18,6 +18,7 @@ from ..decision_parts import HEAD, importance_rows
 from ..decision_view import DecisionView, metric_axes
 from ..figures import empty_figure
 from ..importance import Study
+from ..rows import open_record
 from ..source import Snapshot, Source, epoch_of
 from ..summary import Note
 from ..words import plural
@@ -66,7 +67,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
     Raises:
         StoreError: If there is no such experiment.
     """
-    record = source.snapshot(ref).record
+    record = open_record(source.store, ref)  # its trials are read when the page is there
     choice = DecisionChoice.parse(search)
     metrics = [axis.metric for axis in metric_axes(record)]
     waiting = empty_figure("Loading …")
@@ -136,14 +137,12 @@ def register(app: Dash, source: Source) -> None:
     _register_navigation(app)
 
     @app.callback(
-        Output("parallel-graph", "figure"),
         Output("parallel-place", "style"),
         Output("parallel-words", "children"),
         Output("importance-quality", "children"),
         Output("importance-graph", "figure"),
         Output("importance-table", "children"),
         Output("importance-words", "children"),
-        Output("parallel-graph-files", "hidden"),
         Output("importance-graph-files", "hidden"),
         Output("decisions-decision", "options"),
         Output("marginal-graph", "figure"),
@@ -167,8 +166,25 @@ def register(app: Dash, source: Source) -> None:
             return _nothing(error)
         marginal = _marginal(view, choice)
         if drawn == state:  # another decision, the same trials
-            return (*[no_update] * 10, *marginal, no_update)
+            return (*[no_update] * 8, *marginal, no_update)
         return *_whole(shot, view, choice), *marginal, state
+
+    @app.callback(
+        Output("parallel-graph", "figure"),
+        Output("parallel-graph-files", "hidden"),
+        Input("decisions-drawn", "data"),  # last: without a GPU a browser draws them for seconds
+        State("decisions-choice", "data"),
+        State("decisions-experiment", "data"),
+    )
+    def lines(_: str | None, chosen: dict[str, Any], id: str) -> Any:
+        try:
+            shot = source.snapshot(id)
+            view = source.decisions(shot, DecisionChoice(**chosen).metric)
+        except NetloomError as error:
+            return empty_figure(str(error)), True
+        if not view.total:
+            return empty_figure(_wait(shot, view)), True
+        return parallel_figure(view), False
 
 
 def _register_navigation(app: Dash) -> None:
@@ -212,32 +228,34 @@ def _clicked(click: Any) -> str | None:
 
 def _nothing(error: NetloomError) -> tuple[Any, ...]:
     """Return the page when it cannot be drawn: why, nothing to save, nothing explained."""
-    said, none = empty_figure(str(error)), empty_figure("")
-    first: tuple[Any, ...] = (said, {}, "", trouble(error), none, None, "", True, True, no_update)
-    return *first, none, "", True, None
+    none = empty_figure("")
+    first: tuple[Any, ...] = ({}, "", trouble(error), none, None, "", True, no_update)
+    return *first, none, "", True, str(error)
+
+
+def _wait(shot: Snapshot, view: DecisionView) -> str:
+    """Return what is to be read instead of figures."""
+    wait = " This page fills while the search runs." if shot.record.status == "running" else ""
+    return f"{view.sentence}{wait}"
 
 
 def _whole(shot: Snapshot, view: DecisionView, choice: DecisionChoice) -> list[Any]:
-    """Return all but the distribution: it changes with the trials and the metric only."""
-    place: dict[str, Any] = {}
-    if not view.total:
-        wait = " This page fills while the search runs." if shot.record.status == "running" else ""
-        parallel = importances = empty_figure(f"{view.sentence}{wait}")
-    else:
-        parallel = parallel_figure(view)
-        place = {"minWidth": parallel_width(parallel)}
-        importances = _importances(view.study)
-    known = [column.name for column in view.ranked]
-    extra = [choice.decision] if choice.decision and choice.decision not in known else []
-    words = ""
+    """Return what changes with the trials and the metric only, but the lines."""
+    place, words = dict[str, Any](), ""
+    importances = empty_figure(_wait(shot, view))
     if view.total:
+        place = {"minWidth": parallel_width(view)}  # before the lines: another width, drawn anew
+        importances = _importances(view.study)
         words = f"{view.sentence} {DRAG}"
+        if len(view.drawn) < len(view.number):
+            words = f"{view.sentence} {len(view.drawn):,} of them are drawn as lines. {DRAG}"
         if shot.record.status == "running":
             words += " While the search runs, this page is drawn anew with every tenth more trials."
+    known = [column.name for column in view.ranked]
+    extra = [choice.decision] if choice.decision and choice.decision not in known else []
     meaning = MEANING if importances.data else ""
     said = (_quality(view), importances, _table(view), meaning)
-    unsaved = (not parallel.data, not importances.data)
-    return [parallel, place, words, *said, *unsaved, [*known, *extra]]
+    return [place, words, *said, not importances.data, [*known, *extra]]
 
 
 def _importances(study: Study) -> Any:

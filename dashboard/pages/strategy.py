@@ -21,7 +21,7 @@ def register(app: Dash, source: Source) -> None:
     @app.callback(
         Output("strategy", "children"),
         Output("strategy", "data-state"),
-        Input("plotted", "data"),  # after the front
+        Input("drawn", "data"),  # after what stands above it
         Input("revision", "data"),
         State("experiment", "data"),
         State("strategy", "data-state"),

@@ -128,7 +128,7 @@ def test_one_option_only(store, make, wide):
 
 
 def test_large_experiments_are_sampled_and_the_front_is_kept(store, make, wide, monkeypatch):
-    monkeypatch.setattr(decision_view, "LINES", 50)
+    monkeypatch.setattr(decision_view, "COUNTED", 50)
     monkeypatch.setattr(decision_view, "MAX_TRIALS", 40)
     record = make(wide(300))
     view = view_of(store, record)
@@ -140,6 +140,20 @@ def test_large_experiments_are_sampled_and_the_front_is_kept(store, make, wide, 
     assert view.front.sum() == view.front_total
     assert view.study.trials == 40
     assert view_of(store, record).number.tolist() == view.number.tolist()
+
+
+@pytest.mark.parametrize("most", [2, 10, 40])
+def test_some_are_drawn_as_lines(store, make, wide, monkeypatch, most):
+    monkeypatch.setattr(decision_view, "DRAWN", most)
+    view = view_of(store, make(wide(60)))
+    front = np.flatnonzero(view.front)
+    assert len(view.drawn) == len(set(view.drawn.tolist())) == most
+    assert view.front[view.drawn].sum() == min(len(front), max(most // 2, most - 60 + len(front)))
+    best = front[np.argmax(view.values[front])]
+    assert most == 2 or best in view.drawn
+    lines = parallel_figure(view).data[0]
+    assert list(lines.line.color) == view.values[view.drawn].tolist()
+    assert all(len(axis["values"]) == most for axis in lines.dimensions)
 
 
 def test_an_architecture_counts_once(store, make, trial):
