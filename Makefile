@@ -95,6 +95,7 @@ bench: install-bench
 	$(BIN)/python benchmarks/supernets.py
 	$(BIN)/python benchmarks/cuda.py
 	$(BIN)/python benchmarks/dashboard.py
+	$(BIN)/python benchmarks/dashboard_browser.py
 	$(BIN)/python benchmarks/one_shot.py
 	$(BIN)/python benchmarks/ground_truth.py
 	$(BIN)/python benchmarks/few_shot.py

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--no-sandbox"]
 TAUGHT = 3  # visits after which a browser keeps the compiled scripts of a page
 AGAIN = 5  # visits whose median is shown
 CALM_MS = 4000  # between visits: what comes below the fold is not to disturb the next one
@@ -57,7 +58,7 @@ def opened(play: Playwright, profile: str) -> Iterator[BrowserContext]:
     context = play.chromium.launch_persistent_context(
         profile,
         executable_path=CHROMIUM,
-        args=["--no-sandbox"],
+        args=FLAGS,
         viewport={"width": 1280, "height": 900},
     )
     try:
@@ -117,14 +118,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         path = (given or Path(folder, "large.db")).absolute()
         made(path)
-        with opened(play, f"{folder}/profile") as browser:
-            version = (
-                browser.browser.version
-                if browser.browser
-                else browser.new_page().evaluate(
-                    "navigator.userAgent.match(/Chrome\\/([\\d.]+)/)[1]"
-                )
-            )
+        with play.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
+            version = browser.version
         pages = [measure(play, f"sqlite:///{path}", name) for name in PAGES]
     results = {"machine": machine("netloom", "dash", "plotly"), "browser": f"Chromium {version}"}
     results["pages"] = pages
