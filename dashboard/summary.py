@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..db.records import RETRAINED, ExperimentRecord, TrialRecord
-from .axes import TRIAL_AXIS
+from .axes import TRIAL_AXIS, objective_axes
 from .rows import ExperimentRow
 from .views import PUBLISHED, PUBLISHED_OUT, HistoryView, ParetoView
-from .words import constraint_text, seconds_text, value_text
+from .words import MISSING, constraint_text, seconds_text, value_text
 
 VERDICTS = {
     "ahead": "Ahead of random search",
@@ -84,22 +84,30 @@ def bounds(record: ExperimentRecord) -> str:
     return f"with {', '.join(texts)}" if texts else ""
 
 
-def cards(record: ExperimentRecord, view: ParetoView, history: HistoryView) -> list[Card]:
-    """Return the headline numbers."""
-    row = ExperimentRow.of(record)
+def cards(
+    record: ExperimentRecord, view: ParetoView | None = None, history: HistoryView | None = None
+) -> list[Card]:
+    """Return the headline numbers; before the trials are read, dashes where those are to stand."""
+    row, axes = ExperimentRow.of(record), objective_axes(record)
     rest = [f"{row.counts[s]:,} {s}" for s in OTHER_STATUSES if row.counts.get(s)]
     evaluated = f"evaluated of {row.budget:,}" if row.budget else "evaluated"
-    front = "network on the front" if len(view.front_numbers) == 1 else "networks on the front"
+    members = None if view is None else len(view.front_numbers)
     found = [
-        Card(front, f"{len(view.front_numbers):,}"),
+        Card(
+            "network on the front" if members == 1 else "networks on the front",
+            MISSING if members is None else f"{members:,}",
+        ),
         Card(evaluated, f"{row.spent:,}", ", ".join(rest) or None),
     ]
-    for axis in history.objectives:
-        best = history.best[axis.metric]
-        value = float(best[-1]) if len(best) else None
+    for axis in axes:
+        value = None
+        if history is not None and len(best := history.best[axis.metric]):
+            value = float(best[-1])
         found.append(Card(f"best {axis.metric}", value_text(value, axis.unit)))
-    if len(history.objectives) > 1 and history.reference:
-        found.append(Card("hypervolume", value_text(float(history.hypervolume[-1]))))
+    reached = row.counts.get("done") if history is None else history.reference
+    if len(axes) > 1 and reached:
+        volume = None if history is None else float(history.hypervolume[-1])
+        found.append(Card("hypervolume", value_text(volume)))
     return found
 
 

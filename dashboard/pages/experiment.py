@@ -42,7 +42,7 @@ def layout(source: Source, ref: str, search: str) -> Any:
         dcc.Store(id="choice", data=choice.data),
         dcc.Store(id="plotted"),
         dcc.Store(id="drawn"),
-        html.Div(_head(record, notes=_progress(record)), id="exp-head", className="wide"),
+        html.Div(_head_ahead(source, record), id="exp-head", className="wide"),
         front.section(source, record, choice),
         html.Section(
             [
@@ -192,11 +192,19 @@ def _head(
     ]
 
 
+def _head_ahead(source: Source, record: ExperimentRecord) -> list[Any]:
+    """Return the heading as high as it will be: what is drawn below it is not to move."""
+    told = record.status == "running" or record.counts.get("done")
+    notes = _progress(record) if told else _state_notes(source.snapshot(record.id))
+    return _head(record, cards(record), notes)
+
+
 def _progress(record: ExperimentRecord) -> list[Any]:
     """Return how a search goes on that has not come to its end, without a look at its trials."""
     if record.status == "running":
         begun = Note("No trial yet", "The search has just begun: this page fills by itself.")
-        return [] if record.counts else [note(begun)]
+        known = sum(record.counts.values()) + sum(record.fixed.values())
+        return [] if known else [note(begun)]
     return [note(said)] if (said := progress_note(record)) else []
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from netloom.dashboard import ParetoView, create_app, write_report
 from netloom.dashboard.app import make_server
 from netloom.dashboard.image import write_front_image
-from netloom.dashboard.pages import shell
+from netloom.dashboard.pages import experiment, shell
 from netloom.dashboard.words import seconds_text
 from netloom.errors import MissingDependency, SpecError
 
@@ -353,6 +354,32 @@ def test_thousands_of_points_are_drawn_by_webgl(page, site, make, trial):
     page.wait_for_selector("#front-graph .hovertext")
     page.mouse.click(x, y)
     page.wait_for_selector(f"#details h2:has-text('Trial {number}')")
+
+
+WATCH_THE_FRONT = """
+window.places = [];
+(function watch() {
+  const graph = document.querySelector("#front-graph");
+  if (graph && graph.querySelector(".legendtext"))
+    window.places.push(Math.round(graph.getBoundingClientRect().top + window.scrollY));
+  requestAnimationFrame(watch);
+})();
+"""
+
+
+def test_the_front_stays_where_it_was_drawn(page, site, real_looking, monkeypatch):
+    grown = experiment._growth
+
+    def slow(*args):
+        time.sleep(0.5)
+        return grown(*args)
+
+    monkeypatch.setattr(experiment, "_growth", slow)
+    page.add_init_script(WATCH_THE_FRONT)
+    page.goto(f"{site}/exp/quickstart")
+    page.wait_for_selector("#note > section")  # what comes last
+    assert "\u2013" not in page.locator("#exp-head .cards").inner_text()
+    assert len(set(page.evaluate("window.places"))) == 1
 
 
 def test_errors_say_what_to_do(page, site, make):
