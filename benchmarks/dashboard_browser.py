@@ -1,6 +1,7 @@
 """How long a browser takes to show the dashboard's pages on a large store.
 
-    python benchmarks/dashboard_browser.py --store FILE.db     # the one of benchmarks/dashboard.py
+    python benchmarks/dashboard_browser.py                    # ten minutes
+    python benchmarks/dashboard_browser.py --store FILE.db    # the one of benchmarks/dashboard.py
 
 Writes results/dashboard_browser.json and dashboard_browser.md. Drives a real Chromium on this
 machine, without a screen and without a GPU: WebGL is computed on the processor that the server and

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
 
 from ..db import Store
 from ..db.records import ExperimentRecord
 from .contest import Contest, Objectives, Run, chosen_records, common_objectives
 from .findings import Finding, findings
 from .growth import Growth
+from .kept import Kept
 from .progress import By
 from .table import TrialTable
 from .views import with_objectives
 
-Made = TypeVar("Made")
 RUNS_KEPT = 120  # two comparisons of the largest size; a run of 100,000 trials is some 3 MB
 RESULTS_KEPT = 16
-
-
-class Kept:
-    """The values that were asked for last; safe to use from several threads.
-
-    Args:
-        size: Values kept.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def value(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return the value of `key`, made when it is not there."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return cast(Made, self._values[key])
-        made = make()
-        with self._lock:
-            self._values[key] = made
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
-        return made
 
 
 class ContestCache:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
 from ..db import Store
 from ..db.records import FINISHED, ExperimentRecord
@@ -18,6 +18,7 @@ from .contest import Contest
 from .contest_cache import ContestCache
 from .decision_view import DecisionView
 from .generations import GenerationsView
+from .kept import Kept, Made
 from .neighbours import front_rows
 from .progress import By
 from .results import Result, Results
@@ -25,7 +26,6 @@ from .rows import ExperimentRow, experiment_rows, open_record
 from .table import Row, TableCache, TrialTable
 from .views import HistoryView
 
-Made = TypeVar("Made")
 _File: TypeAlias = tuple[int, int, int, int]  # device, inode, time of the last change (ns), bytes
 KEPT = 32  # computed values; tables are kept by their own cache
 
@@ -62,8 +62,7 @@ class Source:
             lambda record: self._tables.table(self.store, record), state_of
         )
         self._results = Results()
-        self._computed: dict[tuple[str, str], tuple[str, Any]] = {}
-        self._turns: dict[tuple[str, str], threading.Lock] = {}  # of what is being computed
+        self._kept = Kept(KEPT)
 
     @property
     def store(self) -> Store:
@@ -200,25 +199,8 @@ class Source:
         return self.contests.contest(self.store, refs, groups, apart=apart)
 
     def _once(self, kind: str, shot: Snapshot, read: Callable[[], Made]) -> Made:
-        """Return what `read` gives, asked once per state of the experiment; others wait for it."""
-        key = (kind, shot.record.id)
-        with self._lock:
-            turn = self._turns.setdefault(key, threading.Lock())
-        try:
-            with turn:
-                with self._lock:
-                    state, value = self._computed.get(key, ("", None))
-                if state == shot.state:
-                    return cast(Made, value)
-                value = read()
-                with self._lock:
-                    if len(self._computed) > KEPT:
-                        self._computed.clear()
-                    self._computed[key] = (shot.state, value)
-                return value
-        finally:
-            with self._lock:
-                self._turns.pop(key, None)
+        """Return what `read` gives, asked once per state of the experiment."""
+        return self._kept.value((kind, shot.record.id), read, shot.state)
 
 
 def _file_of(url: str) -> _File | None:

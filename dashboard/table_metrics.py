@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Floats = NDArray[np.float64]
 _Rows = NDArray[np.bool_] | NDArray[np.int64]
-_Read = Callable[[str, "NDArray[np.int64] | None"], _Floats]
+_Read = Callable[[str, NDArray[np.int64] | None], _Floats]
 FEW = 500  # rows; a metric of more is read as a whole column
 
 
@@ -49,7 +49,7 @@ class Metrics:
         added = dict.fromkeys(name for each in costs.values() for name in each)
         names = dict.fromkeys([*(metric.name for metric in experiment.metrics), *added])
 
-        def read(name: str, rows: NDArray[np.int64] | None = None) -> _Floats:
+        def read(name: str, rows: NDArray[np.int64] | None) -> _Floats:
             wanted = columns.id if rows is None else columns.id[rows]
             few = None if rows is None else wanted.tolist()
             ids, values = store.metric_column(experiment.id, name, ids=few)

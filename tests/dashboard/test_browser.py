@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -368,15 +367,17 @@ window.places = [];
 
 
 def test_the_front_stays_where_it_was_drawn(page, site, real_looking, monkeypatch):
-    grown = experiment._growth
+    grown, seen = experiment._growth, threading.Event()
 
-    def slow(*args):
-        time.sleep(0.5)
+    def late(*args):
+        assert seen.wait(30)
         return grown(*args)
 
-    monkeypatch.setattr(experiment, "_growth", slow)
+    monkeypatch.setattr(experiment, "_growth", late)
     page.add_init_script(WATCH_THE_FRONT)
     page.goto(f"{site}/exp/quickstart")
+    page.wait_for_function("window.places.length > 0")
+    seen.set()
     page.wait_for_selector("#note > section")  # what comes last
     assert "\u2013" not in page.locator("#exp-head .cards").inner_text()
     assert len(set(page.evaluate("window.places"))) == 1

@@ -1,9 +1,6 @@
-"""What pages have in common: what is read when, and once for all who ask."""
+"""What pages have in common: what is read when."""
 
 from __future__ import annotations
-
-import threading
-import time
 
 import pytest
 
@@ -21,41 +18,3 @@ def test_a_page_appears_before_its_trials_are_read(page, store, make, pairs, mon
 
     monkeypatch.setattr(Store, "columns", never)
     assert "toy" in repr(page.layout(Source(store.url), "toy", ""))
-
-
-def test_what_several_ask_for_at_once_is_computed_once(store, make, pairs):
-    make(pairs([(90, 5)]))
-    source, asked, found = Source(store.url), list[str](), list[str]()
-    shot = source.snapshot("toy")
-
-    def slow() -> str:
-        asked.append("now")
-        time.sleep(0.05)
-        return "made"
-
-    threads = [
-        threading.Thread(target=lambda: found.append(source._once("x", shot, slow)))
-        for _ in range(5)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (asked, found) == (["now"], ["made"] * 5)
-
-
-def test_who_waited_for_a_failure_asks_again(store, make, pairs):
-    make(pairs([(90, 5)]))
-    source, asked = Source(store.url), list[int]()
-    shot = source.snapshot("toy")
-
-    def fails_once() -> str:
-        asked.append(len(asked))
-        if asked == [0]:
-            raise OSError("gone")
-        return "made"
-
-    with pytest.raises(OSError, match="gone"):
-        source._once("x", shot, fails_once)
-    assert [source._once("x", shot, fails_once) for _ in range(2)] == ["made", "made"]
-    assert asked == [0, 1]
